@@ -1,0 +1,72 @@
+"""From the network's heads to candidates: peaks, sub-voxel positions, sizes, each lesion once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from model.boxes import suppress
+from model.config import DetectorConfig
+from model.network import OUTPUT_STRIDE
+
+MIN_PROBABILITY = 0.01
+MAX_CANDIDATES = 100
+PEAKS = 1000
+"""Peaks kept before suppression."""
+MIN_APART_MM = 6.0
+"""Two lesions nearer than this, or than half the mean diameter of the surer one, are one."""
+SIZE_LIMITS_MM = (2.0, 300.0)
+"""Sizes that no lesion exceeds; a head may say anything about a place it was never shown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Sorted by probability, highest first.
+
+    voxel: (n, 3) position (z, y, x) in the grid. probability: (n,). types: (n, types) probabilities.
+    size_mm: (n, 3) axial long and short diameter, z extent.
+    """
+
+    voxel: npt.NDArray[np.float64]
+    probability: npt.NDArray[np.float64]
+    types: npt.NDArray[np.float64]
+    size_mm: npt.NDArray[np.float64]
+
+
+def calibrated(heads: torch.Tensor, config: DetectorConfig) -> torch.Tensor:
+    """Heads whose heat maps are calibrated probabilities and whose sizes are mm; offsets unchanged."""
+    types = len(config.types)
+    slope, intercept = config.calibration
+    heat = torch.sigmoid(heads[:types] * slope + intercept)
+    low, high = SIZE_LIMITS_MM
+    sizes = (heads[types + 3 :].clamp(-6, 6).exp() * config.size_scale_mm).clamp(low, high)
+    return torch.cat([heat, heads[types : types + 3], sizes])
+
+
+def decode(maps: torch.Tensor, types: int, spacing_mm: float) -> Candidates:
+    """Candidates from calibrated maps (types + 6, z, y, x): local maxima of the highest heat map.
+
+    Where neighbours are exactly equal the first in memory is the peak.
+    """
+    best = maps[:types].amax(0)
+    highest = F.max_pool3d(best[None, None], 3, stride=1, padding=1)[0, 0]
+    score = torch.where((best == highest) & (best >= MIN_PROBABILITY), best, torch.zeros_like(best)).flatten()
+    values, order = torch.topk(score, min(PEAKS, score.numel()))
+    order = order[values > 0]
+    chosen = maps.flatten(1)[:, order].double().cpu().numpy()
+    flat = order.cpu().numpy()
+    cell = np.stack(np.unravel_index(flat, tuple(best.shape)), 1)
+    sequence = np.lexsort((flat, -chosen[:types].max(0, initial=0.0)))
+    chosen, cell = chosen[:, sequence], cell[sequence]
+    offset = np.clip(chosen[types : types + 3].T, -1.5, 1.5)
+    voxel = (cell + offset) * OUTPUT_STRIDE + (OUTPUT_STRIDE - 1) / 2
+    size_mm = chosen[types + 3 :].T
+    size_mm[:, :2] = np.sort(size_mm[:, :2], axis=1)[:, ::-1]
+    reach_mm = np.maximum(MIN_APART_MM, size_mm.mean(1) / 2)
+    kept = suppress(voxel * spacing_mm, reach_mm)[:MAX_CANDIDATES]
+    heat = chosen[:types].T[kept]
+    return Candidates(voxel[kept], heat.max(1, initial=0.0), heat, size_mm[kept])

@@ -1,0 +1,185 @@
+"""The detector: weights and a volume in, lesions in world mm out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from model.config import DetectorConfig, WeightsError
+from model.decode import Candidates, calibrated, decode
+from model.network import CenterNet3D
+from model.preprocess import Grid, preprocess
+from model.tiles import run_network
+from model.volume import Volume
+
+DEFAULT_MEMORY_GB = {"cpu": 2.0, "cuda": 6.0}
+"""Memory for the network's activations: safe within 8 GB of RAM, and on a GPU of 16 GB."""
+FORMAT = "centernet3d-1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesion:
+    """A candidate in LPS world mm; points and corners are (x, y, z).
+
+    probability is calibrated. type is the most probable of type_probabilities, which are not
+    exclusive. The box is axis-aligned and encloses an axial ellipse turned by 45 degrees.
+    """
+
+    point_mm: tuple[float, float, float]
+    probability: float
+    type: str
+    type_probabilities: dict[str, float]
+    long_mm: float
+    short_mm: float
+    z_extent_mm: float
+    box_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Lesions from 0.01 up, at most 100, highest probability first; `likelihood` is the scan's."""
+
+    lesions: tuple[Lesion, ...]
+    likelihood: float
+    timings_s: dict[str, float]
+    warnings: tuple[str, ...]
+    spacing_mm: float
+
+
+def save_weights(path: Path, network: CenterNet3D, config: DetectorConfig) -> None:
+    """Writes an unfused network and its configuration as safetensors."""
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(tensors, path, {"format": FORMAT, "config": config.to_json()})
+
+
+def load_network(path: Path) -> CenterNet3D:
+    """The unfused network of a weights file, in eval mode. Raises WeightsError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise WeightsError(
+                    f"{path}: expected weights of format {FORMAT}, found {metadata.get('format', 'no format')}"
+                )
+            config = DetectorConfig.from_json(metadata.get("config", ""))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: expected a safetensors file, found: {str(error).splitlines()[0]}") from None
+    network = CenterNet3D(config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{path}: the tensors do not fit the configuration in the file: {detail}") from None
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise WeightsError(f"{path}: expected finite weights, found NaN or infinity")
+    return network.eval()
+
+
+class Detector:
+    """One network, or an ensemble whose calibrated maps are averaged."""
+
+    def __init__(
+        self, networks: list[CenterNet3D], version: str, device: str = "auto", memory_gb: float | None = None
+    ):
+        shared = ("spacing_mm", "types")
+        configs = [network.config for network in networks]
+        for config in configs[1:]:
+            differing = [name for name in shared if getattr(config, name) != getattr(configs[0], name)]
+            if differing:
+                raise WeightsError(f"ensemble: expected one value of {differing[0]} in all weights files")
+        self.device = torch.device(_choose_device(device))
+        half = torch.float16 if self.device.type == "cuda" else torch.float32
+        self.networks = [network.fuse().to(self.device, half) for network in networks]
+        self.weights_version = version
+        self.stride = max(config.stride for config in configs)
+        self.memory_bytes = int((memory_gb or DEFAULT_MEMORY_GB[self.device.type]) * 1e9)
+        self.operating_point = float(np.mean([config.operating_point for config in configs]))
+        self.scan_operating_point = float(np.mean([config.scan_operating_point for config in configs]))
+
+    @classmethod
+    def from_weights(cls, folder: Path, device: str = "auto", memory_gb: float | None = None) -> Detector:
+        """All *.safetensors of a folder. Raises WeightsError when there is none or one does not fit."""
+        paths = sorted(Path(folder).glob("*.safetensors"))
+        if not paths:
+            raise WeightsError(f"{folder}: expected at least one .safetensors file, found none")
+        networks = [load_network(path) for path in paths]
+        return cls(networks, "+".join(path.stem for path in paths), device, memory_gb)
+
+    def predict(self, volume: Volume) -> Prediction:
+        """All candidates of one scan."""
+        timings: dict[str, float] = {}
+        config = self.networks[0].config
+        with torch.inference_mode():
+            with _timed(timings, "preprocess"):
+                grid = preprocess(volume, config.spacing_mm, self.stride)
+            with _timed(timings, "network"):
+                maps = self._maps(grid)
+            with _timed(timings, "decode"):
+                found = decode(maps, len(config.types), config.spacing_mm)
+                likelihood = self._likelihood(found)
+                lesions = _to_lesions(found, grid, config.types)
+        return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm)
+
+    def _maps(self, grid: Grid) -> torch.Tensor:
+        total = torch.zeros(())
+        for network in self.networks:
+            maps = calibrated(run_network(network, grid.hu, self.memory_bytes), network.config)
+            total = maps if total.ndim == 0 else total + maps
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return total / len(self.networks)
+
+    def _likelihood(self, found: Candidates) -> float:
+        """Platt's logistic on the logit of the surest candidate; an empty scan counts as 0.001."""
+        top = float(np.clip(found.probability.max(initial=0.001), 0.001, 1 - 1e-6))
+        logit = math.log(top / (1 - top))
+        slopes = [network.config.scan_calibration for network in self.networks]
+        return float(np.mean([1 / (1 + math.exp(-(slope * logit + shift))) for slope, shift in slopes]))
+
+
+def _choose_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise WeightsError("device cuda: expected a GPU that torch can use, found none")
+    return device
+
+
+def _to_lesions(found: Candidates, grid: Grid, types: tuple[str, ...]) -> tuple[Lesion, ...]:
+    lesions = []
+    for point, heat, size in zip(grid.to_world(found.voxel), found.types, found.size_mm, strict=True):
+        long_mm, short_mm, z_mm = (float(mm) for mm in size)
+        wide = math.sqrt((long_mm**2 + short_mm**2) / 8)
+        reach = np.array([wide, wide, z_mm / 2])
+        lower, upper = (tuple(float(mm) for mm in corner) for corner in (point - reach, point + reach))
+        probabilities = {name: float(value) for name, value in zip(types, heat, strict=True)}
+        lesions.append(
+            Lesion(
+                point_mm=(float(point[0]), float(point[1]), float(point[2])),
+                probability=float(heat.max()),
+                type=types[int(heat.argmax())],
+                type_probabilities=probabilities,
+                long_mm=long_mm,
+                short_mm=short_mm,
+                z_extent_mm=z_mm,
+                box_mm=((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])),
+            )
+        )
+    return tuple(lesions)
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - start

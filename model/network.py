@@ -1,0 +1,127 @@
+"""CenterNet3D: a residual encoder with a feature pyramid and one head of centres, offsets and sizes.
+
+After Zhou et al., "Objects as Points" (2019), in three dimensions, and Lin et al., "Feature Pyramid
+Networks" (2017). The first layer folds 2x2x2 voxels into channels, so nothing is computed at full
+resolution; upsampling is by nearest neighbour, so tiles can reproduce the whole exactly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from model.config import DetectorConfig
+
+OUTPUT_STRIDE = 2
+"""Input voxels per output cell, on every axis."""
+
+
+class ConvNorm(nn.Module):
+    """3D convolution and batch norm, without activation."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3, stride: int = 1):
+        super().__init__()
+        self.conv = nn.Conv3d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+        self.norm: nn.Module = nn.BatchNorm3d(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x))
+
+    def fuse(self) -> None:
+        """Folds the batch norm into the convolution; for inference only."""
+        if isinstance(self.norm, nn.BatchNorm3d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
+            self.norm = nn.Identity()
+
+
+class Residual(nn.Module):
+    """Two convolutions and a shortcut (He et al. 2016)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = ConvNorm(channels, channels)
+        self.second = ConvNorm(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu_(self.second(F.relu_(self.first(x))) + x)
+
+
+class CenterNet3D(nn.Module):
+    """HU -> heads.
+
+    Input: (batch, 1, z, y, x) in HU, float32, isotropic at `config.spacing_mm`, each edge a multiple
+    of `config.stride`. Output: (batch, types + 6, z/2, y/2, x/2), float32, channels being one heat-map
+    logit per type, the offset (z, y, x) of the lesion's centre from the cell's centre in cells, and
+    log(size / size_scale_mm) of the axial long diameter, axial short diameter and z extent.
+    """
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__()
+        self.config = config
+        widths, channels = config.widths, 8 * len(config.windows_hu)
+        self.stem = ConvNorm(channels, widths[0])
+        self.down = nn.ModuleList(ConvNorm(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(Residual(width) for _ in range(count)))
+            for width, count in zip(widths, config.blocks, strict=True)
+        )
+        self.lateral = nn.ModuleList(ConvNorm(b, a, size=1) for a, b in zip(widths, widths[1:], strict=False))
+        self.merge = nn.ModuleList(ConvNorm(width, width) for width in widths[:-1])
+        self.head = ConvNorm(widths[0], widths[0])
+        self.out = nn.Conv3d(widths[0], len(config.types) + 6, 1)
+        nn.init.zeros_(self.out.bias)
+        prior = 0.01
+        nn.init.constant_(self.out.bias[: len(config.types)], math.log(prior / (1 - prior)))
+        nn.init.normal_(self.out.weight, std=0.01)
+
+    @property
+    def halo(self) -> int:
+        """Input voxels beyond a tile that its outputs depend on, rounded up to the stride."""
+        reach = 2 + 2 + 2  # stem, head, the cell itself
+        for level, count in enumerate(self.config.blocks):
+            step = OUTPUT_STRIDE * 2**level
+            reach += 2 * count * step
+            if level + 1 < len(self.config.blocks):
+                reach += step + step + step  # down, nearest upsampling, merge
+        return math.ceil(reach / self.config.stride) * self.config.stride
+
+    def windows(self, hu: torch.Tensor) -> torch.Tensor:
+        """(batch, 1, z, y, x) HU -> (batch, windows, z, y, x) in [-1, 1]."""
+        channels = [
+            ((hu - lower) * (2.0 / (upper - lower)) - 1.0).clamp_(-1, 1)
+            for lower, upper in self.config.windows_hu
+        ]
+        return torch.cat(channels, dim=1)
+
+    def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        x = self.fold(self.windows(hu)).to(self.out.weight.dtype)
+        x = F.relu_(self.stem(x))
+        features = []
+        for level, blocks in enumerate(self.levels):
+            if level:
+                x = F.relu_(self.down[level - 1](x))
+            x = blocks(x)
+            features.append(x)
+        for level in reversed(range(len(features) - 1)):
+            above = F.interpolate(self.lateral[level](x), scale_factor=2.0, mode="nearest")
+            x = F.relu_(self.merge[level](features[level] + above))
+        return self.out(F.relu_(self.head(x))).float()
+
+    @staticmethod
+    def fold(x: torch.Tensor) -> torch.Tensor:
+        """(b, c, z, y, x) -> (b, 8c, z/2, y/2, x/2): space to depth, channels last in memory."""
+        b, c, z, y, w = x.shape
+        x = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+        return x.reshape(b, 8 * c, z // 2, y // 2, w // 2).contiguous(memory_format=torch.channels_last_3d)
+
+    def fuse(self) -> CenterNet3D:
+        """This network ready for inference: batch norms folded into convolutions, channels last."""
+        self.eval().requires_grad_(False)
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.fuse()
+        return self.to(memory_format=torch.channels_last_3d)

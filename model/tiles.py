@@ -1,0 +1,75 @@
+"""Runs the network over a grid of any size: whole if it fits the memory budget, else in tiles.
+
+Tiles overlap by the network's reach and start on its stride, so both ways give the same heads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+
+from model.network import OUTPUT_STRIDE, CenterNet3D
+
+BYTES_PER_VOXEL = 120
+"""Peak float32 memory of the network per input voxel, all activations alive included (measured)."""
+
+Span = tuple[int, int]
+Tile = tuple[tuple[Span, Span], tuple[Span, Span], tuple[Span, Span]]
+"""Per axis (z, y, x): the voxels a tile answers for, and the voxels it reads."""
+
+
+def plan_tiles(shape: tuple[int, int, int], halo: int, stride: int, max_voxels: int) -> list[Tile]:
+    """Splits (z, y, x) into tiles of at most `max_voxels` read voxels, or the smallest possible.
+
+    The axis whose split saves most is split first.
+    """
+    counts = [1, 1, 1]
+
+    def spans(axis: int, parts: int) -> list[tuple[Span, Span]]:
+        size = shape[axis]
+        core = math.ceil(size / parts / stride) * stride
+        starts = range(0, size, core)
+        return [
+            ((low, min(low + core, size)), (max(0, low - halo), min(low + core + halo, size))) for low in starts
+        ]
+
+    def largest(parts: list[int]) -> int:
+        return math.prod(max(high - low for _, (low, high) in spans(a, n)) for a, n in enumerate(parts))
+
+    while largest(counts) > max_voxels:
+        options = [counts[:a] + [counts[a] + 1] + counts[a + 1 :] for a in range(3)]
+        options = [o for o in options if all(n <= math.ceil(s / stride) for n, s in zip(o, shape, strict=True))]
+        if not options:
+            break
+        counts = min(options, key=lambda o: (largest(o), math.prod(o)))
+    return [tile for tile in itertools.product(*(spans(a, n) for a, n in enumerate(counts)))]  # type: ignore[misc]
+
+
+def run_network(
+    network: CenterNet3D, hu: torch.Tensor, memory_bytes: int, on_tile: Callable[[], None] | None = None
+) -> torch.Tensor:
+    """Heads (channels, z/2, y/2, x/2), float32 on the network's device, of a grid (z, y, x) in HU.
+
+    `on_tile` is called after each tile.
+    """
+    device = network.out.weight.device
+    per_voxel = BYTES_PER_VOXEL * network.out.weight.element_size() // 4
+    shape = (hu.shape[0], hu.shape[1], hu.shape[2])
+    tiles = plan_tiles(shape, network.halo, network.config.stride, memory_bytes // per_voxel)
+    channels = len(network.config.types) + 6
+    heads = torch.empty(channels, *(n // OUTPUT_STRIDE for n in shape), device=device)
+    for tile in tiles:
+        read = tuple(slice(*outer) for _, outer in tile)
+        write = tuple(slice(low // OUTPUT_STRIDE, high // OUTPUT_STRIDE) for (low, high), _ in tile)
+        keep = tuple(
+            slice((low - first) // OUTPUT_STRIDE, (high - first) // OUTPUT_STRIDE)
+            for (low, high), (first, _) in tile
+        )
+        patch = hu[read].to(device).to(torch.float32)[None, None]
+        heads[(slice(None), *write)] = network(patch)[0][(slice(None), *keep)]
+        if on_tile is not None:
+            on_tile()
+    return heads

@@ -1,0 +1,1 @@
+"""Synthetic CT of the trunk whose lesions are all known."""
