@@ -1,0 +1,38 @@
+# The detector as a grand-challenge.org algorithm; ./build.sh builds it for linux/amd64.
+#
+# BASE        CUDA 12.6 holds kernels for the T4 (sm_75) and runs on NVIDIA drivers from 525 on; CUDA 13 needs 580.
+#             For CPU only, a tenth of the size: BASE=docker.io/library/python:3.11-slim, with
+#             DOCKER_BUILD_ARGS="--build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu".
+# API_METHOD  exec: one case per run. invoke: a server that stays loaded.
+ARG BASE=docker.io/pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
+ARG API_METHOD=exec
+
+FROM ${BASE} AS runtime
+ARG PIP_EXTRA_INDEX_URL
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# A torch of the base that satisfies the pin stays; the base's Python may be marked as the distribution's.
+COPY requirements.txt /opt/app/requirements.txt
+RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    python -m pip install --no-cache-dir -r /opt/app/requirements.txt
+RUN groupadd --gid 10001 user \
+    && useradd --no-log-init --create-home --uid 10001 --gid user user \
+    && install -d -o user -g user /input /output /opt/ml/model
+
+FROM runtime AS app
+WORKDIR /opt/app
+COPY --chown=user:user process.py ./
+COPY --chown=user:user model ./model
+# The file system is read-only at run time: compile now, and never look at the sources again.
+RUN python -m compileall -q --invalidation-mode unchecked-hash model
+USER user
+
+FROM app AS exec
+LABEL org.grand-challenge.api-method="exec"
+ENTRYPOINT ["python", "/opt/app/process.py"]
+
+FROM app AS invoke
+LABEL org.grand-challenge.api-method="invoke"
+EXPOSE 4743
+ENTRYPOINT ["python", "/opt/app/process.py", "--serve"]
+
+FROM ${API_METHOD}

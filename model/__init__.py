@@ -1,0 +1,1 @@
+"""The detector: a CT in, lesion points in world mm out."""
