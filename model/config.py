@@ -47,7 +47,7 @@ class DetectorConfig:
         (-500.0, 1300.0),
     )
     widths: tuple[int, ...] = (32, 64, 96)
-    blocks: tuple[int, ...] = (1, 1, 2)
+    blocks: tuple[int, ...] = (1, 2, 4)
     types: tuple[str, ...] = LESION_TYPES
     size_scale_mm: float = 10.0
     calibration: tuple[float, float] = (1.0, 0.0)

@@ -39,15 +39,14 @@ class ConvNorm(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions and a shortcut (He et al. 2016)."""
+    """One convolution and a shortcut (He et al. 2016)."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.first = ConvNorm(channels, channels)
-        self.second = ConvNorm(channels, channels)
+        self.step = ConvNorm(channels, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu_(self.second(F.relu_(self.first(x))) + x)
+        return F.relu_(self.step(x).add_(x))
 
 
 class CenterNet3D(nn.Module):
@@ -71,8 +70,7 @@ class CenterNet3D(nn.Module):
         )
         self.lateral = nn.ModuleList(ConvNorm(b, a, size=1) for a, b in zip(widths, widths[1:], strict=False))
         self.merge = nn.ModuleList(ConvNorm(width, width) for width in widths[:-1])
-        self.head = ConvNorm(widths[0], widths[0])
-        self.out = nn.Conv3d(widths[0], len(config.types) + 6, 1)
+        self.out = nn.Linear(widths[0], len(config.types) + 6)
         nn.init.zeros_(self.out.bias)
         prior = 0.01
         nn.init.constant_(self.out.bias[: len(config.types)], math.log(prior / (1 - prior)))
@@ -81,25 +79,27 @@ class CenterNet3D(nn.Module):
     @property
     def halo(self) -> int:
         """Input voxels beyond a tile that its outputs depend on, rounded up to the stride."""
-        reach = 2 + 2 + 2  # stem, head, the cell itself
+        reach = 2 + 2  # stem, the cell itself
         for level, count in enumerate(self.config.blocks):
             step = OUTPUT_STRIDE * 2**level
-            reach += 2 * count * step
+            reach += count * step
             if level + 1 < len(self.config.blocks):
                 reach += step + step + step  # down, nearest upsampling, merge
         return math.ceil(reach / self.config.stride) * self.config.stride
 
-    def windows(self, hu: torch.Tensor) -> torch.Tensor:
-        """(batch, 1, z, y, x) HU -> (batch, windows, z, y, x) in [-1, 1]."""
-        channels = [
-            ((hu - lower) * (2.0 / (upper - lower)) - 1.0).clamp_(-1, 1)
-            for lower, upper in self.config.windows_hu
-        ]
-        return torch.cat(channels, dim=1)
+    def windows(self, folded_hu: torch.Tensor) -> torch.Tensor:
+        """(batch, 8, z, y, x) HU -> (batch, 8 windows, z, y, x) in [-1, 1], window by window."""
+        lower, upper = (
+            torch.tensor(bounds, dtype=folded_hu.dtype, device=folded_hu.device).repeat_interleave(8)
+            for bounds in zip(*self.config.windows_hu, strict=True)
+        )
+        scale = (2.0 / (upper - lower))[:, None, None, None]
+        shift = (-lower)[:, None, None, None] * scale - 1.0
+        copies = torch.cat([folded_hu] * len(self.config.windows_hu), dim=1)
+        return torch.addcmul(shift, copies, scale, out=copies).clamp_(-1, 1)
 
     def forward(self, hu: torch.Tensor) -> torch.Tensor:
-        x = self.fold(self.windows(hu)).to(self.out.weight.dtype)
-        x = F.relu_(self.stem(x))
+        x = F.relu_(self.stem(self.windows(self.fold(hu)).to(self.out.weight.dtype)))
         features = []
         for level, blocks in enumerate(self.levels):
             if level:
@@ -108,15 +108,15 @@ class CenterNet3D(nn.Module):
             features.append(x)
         for level in reversed(range(len(features) - 1)):
             above = F.interpolate(self.lateral[level](x), scale_factor=2.0, mode="nearest")
-            x = F.relu_(self.merge[level](features[level] + above))
-        return self.out(F.relu_(self.head(x))).float()
+            x = F.relu_(self.merge[level](above.add_(features[level])))
+        return self.out(x.movedim(1, -1)).movedim(-1, 1).float()
 
     @staticmethod
     def fold(x: torch.Tensor) -> torch.Tensor:
-        """(b, c, z, y, x) -> (b, 8c, z/2, y/2, x/2): space to depth, channels last in memory."""
-        b, c, z, y, w = x.shape
-        x = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
-        return x.reshape(b, 8 * c, z // 2, y // 2, w // 2).contiguous(memory_format=torch.channels_last_3d)
+        """(b, 1, z, y, x) -> (b, 8, z/2, y/2, x/2): space to depth, channels last in memory."""
+        b, _, z, y, w = x.shape
+        x = x.reshape(b, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5)
+        return x.reshape(b, 8, z // 2, y // 2, w // 2).contiguous(memory_format=torch.channels_last_3d)
 
     def fuse(self) -> CenterNet3D:
         """This network ready for inference: batch norms folded into convolutions, channels last."""
