@@ -40,12 +40,12 @@ class Grid:
     def to_world(self, voxels_zyx: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """(n, 3) voxel positions (z, y, x) -> (n, 3) LPS mm (x, y, z)."""
         zyx = (np.asarray(voxels_zyx, np.float64) + np.asarray(self.lower)) * self.spacing_mm
-        return zyx[:, ::-1]
+        return np.ascontiguousarray(zyx[:, ::-1])
 
     def from_world(self, points_mm: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """(n, 3) LPS mm (x, y, z) -> (n, 3) voxel positions (z, y, x)."""
         zyx = np.asarray(points_mm, np.float64)[:, ::-1]
-        return zyx / self.spacing_mm - np.asarray(self.lower)
+        return np.asarray(zyx / self.spacing_mm - np.asarray(self.lower), np.float64)
 
 
 def preprocess(volume: Volume, spacing_mm: float, stride: int) -> Grid:
