@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from model.volume import InputError
+from model.volume import InputError, is_dicom
 
 if TYPE_CHECKING:
     from model.detector import Detector, Lesion, Prediction
@@ -157,7 +157,7 @@ def _scans_below(folder: Path, root: Path) -> list[Scan]:
                 scans.append(Scan(_relative(place / _without_suffix(name), root), place / name))
             else:
                 others.append(place / name)
-        if any(_is_dicom(path) for path in others):
+        if any(is_dicom(path) for path in others):
             scans += _dicom_scans(place, root)
     names_taken = Counter(scan.case_id for scan in scans)
     scans = [
@@ -188,16 +188,6 @@ def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
         if real not in seen:
             yield Path(current), sorted(name for name in files if not name.startswith("."))
         seen.add(real)
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do; one named .dcm may do without."""
-    if path.name.upper() == "DICOMDIR" or not path.is_file():
-        return False
-    if path.suffix.lower() == ".dcm":
-        return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def _dicom_scans(folder: Path, root: Path) -> list[Scan]:
@@ -268,6 +258,7 @@ def details_json(
             **{stage: float(seconds) for stage, seconds in prediction.timings_s.items()},
         },
         "spacing_mm": float(prediction.spacing_mm),
+        "tiles": prediction.tiles,
         "software_version": VERSION,
         "weights_version": detector.weights_version,
         "input": read_from,
