@@ -290,12 +290,13 @@ def test_compressed_voxels_that_unpack_to_others(tmp_path: Path) -> None:
     path = write_scan(tmp_path / "a.mha", compress=False)
     header, line, voxels = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")
     packed = bytearray(zlib.compress(voxels, 0))
-    for keys in (f"CompressedData = True\nCompressedDataSize = {len(packed)}\n", "CompressedData = True\n"):
-        changed = header.replace(b"CompressedData = False\n", keys.encode()) + line
-        path.write_bytes(changed + packed)
-        np.testing.assert_array_equal(read_volume(path).hu, phantom())
-        path.write_bytes(changed + packed[:1000] + bytes([packed[1000] ^ 1]) + packed[1001:])
-        assert "expected the voxels that the checksum in the file tells" in why_refused(path)
+    keys = f"CompressedData = True\nCompressedDataSize = {len(packed)}\n"
+    changed = header.replace(b"CompressedData = False\n", keys.encode()) + line
+    path.write_bytes(changed + packed)
+    np.testing.assert_array_equal(read_volume(path).hu, phantom())
+    packed[1000] ^= 1
+    path.write_bytes(changed + packed)
+    assert "expected the voxels that the checksum in the file tells" in why_refused(path)
 
 
 def test_bytes_after_the_end_do_no_harm(tmp_path: Path) -> None:
