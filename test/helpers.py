@@ -1,16 +1,19 @@
 """CT-like scans in files, small random weights and the command line, for tests."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
+from referencing import Registry, Resource
 
 from model.config import DetectorConfig
 from model.detector import save_weights
@@ -20,6 +23,13 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 SMALL = DetectorConfig(widths=(4, 6, 8), blocks=(1, 1, 1))
 SPACING, ORIGIN = (0.8, 0.9, 2.5), (-10.0, 20.0, 30.5)
+
+RESULTS = {
+    "lesion-points.json": "multiple_points.json",
+    "lesion-details.json": "details.json",
+    "metastasis-likelihood.json": "likelihood.json",
+}
+"""The files of a scan, and their schemas."""
 
 Array = npt.NDArray[Any]
 
@@ -128,3 +138,26 @@ def last_line(text: str) -> str:
     """The last non-empty line: of stderr, what the platform shows its user."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def read_results(folder: Path) -> tuple[Any, Any, Any]:
+    """Points, details and likelihood of a scan, after checking them against the platform's schemas."""
+    found = []
+    for file, schema in RESULTS.items():
+        value = json.loads((folder / file).read_text(encoding="utf-8"), parse_constant=refuse)
+        validator_of(schema).validate(value)
+        found.append(value)
+    points, details, likelihood = found
+    assert len(points["points"]) == len(details["points"])
+    return points, details, likelihood
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(f"expected JSON, found {constant}")
+
+
+def validator_of(schema: str) -> jsonschema.Draft7Validator:
+    """The validator of a file of test/schemas."""
+    schemas = {path.name: json.loads(path.read_text()) for path in (ROOT / "test" / "schemas").iterdir()}
+    resources = ((name, Resource.from_contents(content)) for name, content in schemas.items())
+    return jsonschema.Draft7Validator(schemas[schema], registry=Registry().with_resources(resources))
