@@ -1,5 +1,6 @@
 """CT-like scans in files, small random weights and the command line, for tests."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import numpy.typing as npt
+import pytest
 import SimpleITK as sitk
 import torch
 from referencing import Registry, Resource
@@ -18,6 +20,7 @@ from referencing import Registry, Resource
 from model.config import DetectorConfig
 from model.detector import save_weights
 from model.network import CenterNet3D
+from model.volume import InputError, read_volume
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -30,6 +33,9 @@ RESULTS = {
     "metastasis-likelihood.json": "likelihood.json",
 }
 """The files of a scan, and their schemas."""
+
+COLUMNS = ["case_id", "status", "lesions", "lesions_above_operating_point", "likelihood", "seconds", "error"]
+"""Of summary.csv."""
 
 Array = npt.NDArray[Any]
 
@@ -99,6 +105,18 @@ class Series:
         return paths
 
 
+def why_unreadable(path: Path, series: str | None = None) -> str:
+    """The message, after checking that it is one line and names the file or its folder."""
+    with pytest.raises(InputError) as caught:
+        read_volume(path, series)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(str(path))
+    assert "expected" in text
+    assert "found" in text
+    return text.removeprefix(str(path))
+
+
 def lively(config: DetectorConfig = SMALL, seed: int = 0) -> CenterNet3D:
     """Random weights and random batch statistics whose outputs depend on everything they can reach."""
     torch.manual_seed(seed)
@@ -118,6 +136,20 @@ def write_weights(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def write_slow_weights(folder: Path) -> Path:
+    """An ensemble that takes seconds for the scan of `write_large`."""
+    for number in range(40):
+        save_weights(folder / f"{number}.safetensors", lively(seed=number), SMALL)
+    return folder
+
+
+def write_large(path: Path) -> Path:
+    """A few voxels that cover much room."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image_of(phantom((50, 90, 100)), (5.0, 5.0, 5.0)), str(path))
+    return path
+
+
 def command_of(*options: object) -> list[str]:
     return [sys.executable, str(ROOT / "process.py"), "--device", "cpu", *map(str, options)]
 
@@ -128,7 +160,7 @@ def environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1"}
 
 
-def process(*options: object, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def run_process(*options: object, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Runs process.py to its end."""
     command = [*prefix, *command_of(*options)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
@@ -161,3 +193,17 @@ def validator_of(schema: str) -> jsonschema.Draft7Validator:
     schemas = {path.name: json.loads(path.read_text()) for path in (ROOT / "test" / "schemas").iterdir()}
     resources = ((name, Resource.from_contents(content)) for name, content in schemas.items())
     return jsonschema.Draft7Validator(schemas[schema], registry=Registry().with_resources(resources))
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Of any name, hidden ones among them."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def summary_of(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "summary.csv").open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = {row["case_id"]: row for row in reader}
+        assert reader.fieldnames == COLUMNS
+    return rows
