@@ -58,6 +58,15 @@ def test_ct_plus_1024_without_proof_says_what_is_missing(kind: str, missing: str
     assert f"no peak of {missing}" in reason
 
 
+def test_noise_in_the_body_and_too_much_bone_hide_the_proof() -> None:
+    trunk = mixture(CT["trunk"], sd=12).astype(np.int32)
+    noise = np.random.default_rng(1).normal(0, 70, SHAPE).round().astype(np.int32)
+    noisy = trunk + 1024 + noise * (trunk > -500)
+    assert "no narrow peak of soft tissue near 1074" in (why_no_offset(noisy.astype(np.uint16)) or "")
+    head = mixture(CT["head"]).astype(np.int32) + 1024
+    assert "peaks other than" in (why_no_offset(head.astype(np.uint16)) or "")
+
+
 def test_ct_plus_another_offset_is_not_taken() -> None:
     trunk = mixture(CT["trunk"]).astype(np.int32)
     for offset in (1100, 2048, 8192, 32768):

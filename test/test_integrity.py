@@ -1,5 +1,6 @@
 """Damaged files, and headers that do not say where the voxels lie: what ITK often takes in silence."""
 
+import gzip
 import re
 import struct
 import zlib
@@ -69,6 +70,14 @@ def test_compressed_voxels_that_unpack_to_others(tmp_path: Path) -> None:
     packed[1000] ^= 1
     path.write_bytes(changed + packed)
     assert "expected the voxels that the checksum in the file tells" in why_unreadable(path)
+
+
+def test_a_nifti_file_that_was_truncated_before_it_was_compressed(tmp_path: Path) -> None:
+    whole = write_scan(tmp_path / "a.nii").read_bytes()
+    path = tmp_path / "b.nii.gz"
+    path.write_bytes(gzip.compress(whole[:-10]))
+    expected, found = len(whole), len(whole) - 10
+    assert f"expected {expected} bytes after unpacking, found {found}" in why_unreadable(path)
 
 
 def test_bytes_after_the_end_do_no_harm(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -45,6 +47,13 @@ class Server:
         connection.request(method, path, body)
         response = connection.getresponse()
         return response.status, response.read().decode()
+
+    def send(self, text: str) -> int:
+        """The status that a request of any kind gets."""
+        with socket.create_connection(("localhost", self.port), timeout=600) as connection:
+            connection.sendall(f"{text}\r\n\r\n".encode())
+            answer = connection.makefile().read()
+        return int(re.findall(r"^HTTP/1.0 (\d+)|Error code: (\d+)", answer)[0][0] or 400)
 
     def wait(self) -> None:
         """Until the model is loaded; only then it is healthy."""
@@ -95,19 +104,34 @@ def test_cases_one_after_the_other(tmp_path: Path, server: Server) -> None:
     assert server.ask("POST", "/invoke")[0] == 201
     assert read_results(out)[0] == first
 
-    for method, path, expected in (("GET", "/", 404), ("POST", "/health", 404), ("PUT", "/invoke", 501)):
+    refuse = [("GET", "/", 404), ("POST", "/health", 404), ("PUT", "/invoke", 501)]
+    for method, path, expected in refuse:
         assert server.ask(method, path)[0] == expected
-    assert server.ask("POST", "/invoke", bytes(2_000_000))[0] == 413
-    for garbage in (b"hello\r\n\r\n", b"POST /invoke HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b""):
-        with socket.create_connection(("localhost", server.port), timeout=600) as connection:
-            connection.sendall(garbage)
-            connection.shutdown(socket.SHUT_WR)
-            assert b"201" not in connection.recv(1000)
+    for text, expected in (
+        ("POST /invoke HTTP/1.1\r\nContent-Length: 2000000", 413),
+        ("POST /invoke HTTP/1.1\r\nContent-Length: -5", 413),
+        ("hello", 400),
+    ):
+        assert server.send(text) == expected
     assert server.ask("GET", "/health")[0] == 200
 
     code, error = server.end()
     assert code == 0
     assert error.splitlines() == [f"error: {scan.with_name('2.mha')}: {REASON}"]
+
+
+def test_a_case_of_several_scans_is_done_again_each_time(tmp_path: Path, server: Server) -> None:
+    """Even if a new file has the name, the size and the time of the old one, as on mounted volumes."""
+    folder, out = tmp_path / "in" / "images" / "ct", tmp_path / "out" / "images" / "ct"
+    found = []
+    server.wait()
+    for seed in (0, 1):
+        for name in ("a.mha", "b.mha"):
+            os.utime(write_scan(folder / name, phantom(seed=seed), compress=False), (0, 0))
+        assert server.ask("POST", "/invoke")[0] == 201
+        found.append([read_results(out / name)[0] for name in "ab"])
+    assert found[0][0] == found[0][1] != found[1][0] == found[1][1]
+    assert server.end() == (0, "")
 
 
 def test_busy_and_ended_in_the_middle(tmp_path: Path, server: Server) -> None:
