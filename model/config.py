@@ -43,7 +43,7 @@ class DetectorConfig:
     spacing_mm: float = 2.0
     windows_hu: tuple[tuple[float, float], ...] = (
         (-1350.0, 150.0),
-        (-160.0, 240.0),
+        (-100.0, 180.0),
         (-500.0, 1300.0),
     )
     widths: tuple[int, ...] = (32, 64, 96)

@@ -44,7 +44,7 @@ def test_fold_puts_the_eight_voxels_of_a_cell_into_channels() -> None:
 
 
 def test_windows_map_their_bounds_to_minus_one_and_one() -> None:
-    hu = torch.tensor([-3000.0, -1350, -160, 40, 240, 1300, 3000]).reshape(1, 1, 1, 1, 7)
+    hu = torch.tensor([-3000.0, -1350, -100, 40, 180, 1300, 3000]).reshape(1, 1, 1, 1, 7)
     lung, soft, bone = lively().windows(hu.expand(1, 8, 1, 1, 7))[0, ::8, 0, 0]
     assert lung[[0, 1, 6]].tolist() == [-1, -1, 1]
     assert soft.tolist() == pytest.approx([-1, -1, -1, 0, 1, 1, 1], abs=1e-6)

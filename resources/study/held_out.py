@@ -3,8 +3,8 @@
     python -m resources.study.held_out --scans 40 --work build/held-out
 
 The scans (seeds from 300000) were used neither for training nor for calibration. A prediction finds a lesion
-within half its long diameter of the centre (LUNA16's rule); each lesion counts once, a further prediction on it
-is a false positive. Scans that are done are kept in --work, so a run that was broken off goes on.
+within half its long diameter of the centre (LUNA16); each lesion counts once, a further prediction on it is a
+false positive. Scans that are done are kept in --work, so a run that was broken off goes on.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import math
 import subprocess
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import rich.progress
 import torch
-from safetensors import safe_open
 from sklearn.linear_model import LogisticRegression
 
 from model.boxes import distances
@@ -26,7 +24,7 @@ from model.decode import calibrated, decode
 from model.detector import DEFAULT_MEMORY_GB, save_weights
 from model.network import CenterNet3D
 from model.tiles import run_network
-from resources.training.__main__ import SEEDS
+from resources.training.__main__ import SEEDS, load_average
 from resources.training.data import Scan, load_scans
 
 FALSE_POSITIVES_PER_SCAN = 0.5
@@ -46,38 +44,27 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=24, help="validation scans")
     options = parser.parse_args()
     config = DetectorConfig()
-    network, step = load_average(options.work / "checkpoint.safetensors", config)
+    network, training = load_average(options.work / "checkpoint.safetensors", config)
+    network.eval()
     seeds = range(SEEDS["validation"], SEEDS["validation"] + options.scans)
-    scans = load_scans(seeds, options.work / "cache", config)
-    config = fit(network, scans, provenance(options.work, step, seeds))
+    scans = load_scans(seeds, options.work.parent / "scans", config)
+    config = fit(network, scans, provenance(training, len(seeds)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     part = options.out.with_suffix(".part")
     save_weights(part, network, config)
+    part.chmod(0o644)  # safetensors writes files that only their owner can read
     part.replace(options.out)
     print(f"{options.out}: {config}")
 
 
-def load_average(path: Path, config: DetectorConfig) -> tuple[CenterNet3D, int]:
-    """The averaged network of a checkpoint, loaded strictly, and the steps it was trained for."""
-    network = CenterNet3D(config)
-    with safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith("average.")]  # noqa: SIM118
-        network.load_state_dict({name.removeprefix("average."): file.get_tensor(name) for name in names})
-        return network.eval(), int(file.metadata()["step"])
-
-
-def provenance(work: Path, step: int, seeds: range) -> dict[str, str]:
-    """Where the weights come from, for people: commit, data, steps."""
+def provenance(training: str, validation: int) -> dict[str, str]:
+    """Where the weights come from, for people: data, steps, commit."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    files = sorted((work / "cache").glob("*.npz"))
-    digest = hashlib.sha256("\n".join(f"{f.name} {f.stat().st_size}" for f in files).encode())
-    train = sum(SEEDS["train"] <= int(f.stem) < SEEDS["validation"] for f in files)
     return {
-        "data": f"synthetic (resources/synthetic): {train} scans for training from seed {SEEDS['train']}, "
-        f"{len(seeds)} for calibration from seed {seeds.start}; no patient data",
-        "data_digest": digest.hexdigest(),
+        "data": "synthetic scans only (resources/synthetic), no patient data",
+        "training": training,
+        "calibration": f"{validation} scans (seeds from {SEEDS['validation']})",
         "git_commit": commit.stdout.strip(),
-        "steps": str(step),
         "intended_use": "research only; not a medical device",
     }
 
