@@ -189,12 +189,10 @@ def match(rule: Rule, candidates: Candidates, targets: Targets) -> tuple[npt.NDA
             if free[i, best] > 0:
                 found[i] = best
                 free[:, best] = 0.0
-    on_excluded = (values[:, excluded] > 0).any(1)
-    on_lesion = (wanted > 0).any(1)
+    on_excluded = (values[:, excluded] > 0).sum(1)
+    on_lesion = (wanted > 0).sum(1)
     fates = [
-        HIT if lesion >= 0 else IGNORED if ignored else DUPLICATE if again else FALSE
-        for lesion, ignored, again in zip(
-            found.tolist(), on_excluded.tolist(), on_lesion.tolist(), strict=True
-        )
+        HIT if found[i] >= 0 else IGNORED if on_excluded[i] else DUPLICATE if on_lesion[i] else FALSE
+        for i in range(len(found))
     ]
     return found, fates
