@@ -35,14 +35,19 @@ def read_boxes(path: Path, source: Source) -> dict[str, list[Box]]:
     for name, boxes in raw.items():
         match = re.fullmatch(r"(\d{6}_\d{2}_\d{2})_(\d{3})-(\d{3})", name)
         if match is None:
-            raise CaseError(f"{path}: {name}: expected the name PATIENT_STUDY_SERIES_FIRST-LAST, found
-            {name}") first, last = int(match[2]), int(match[3]) shift = first if source == "harvester"
-            else 0 found[name] = [] for number, (x1, y1, z1, x2, y2, z2) in enumerate(boxes): lower, upper
-            = (x1, y1, z1 + shift), (x2, y2, z2 + shift) where = f"{path}: {name}, box {number}" if any(a
-            > b for a, b in zip(lower, upper, strict=True)): refuse(where, "lower corner <= upper corner",
-            boxes[number]) if not first <= lower[2] <= upper[2] <= last: refuse(where, f"slices within
-            {first} to {last}", f"{lower[2]:g} to {upper[2]:g}") found[name].append((lower, upper)) return
-            found
+            raise CaseError(f"{path}: expected names PATIENT_STUDY_SERIES_FIRST-LAST, found {name}")
+        first, last = int(match[2]), int(match[3])
+        shift = first if source == "harvester" else 0
+        found[name] = []
+        for number, (x1, y1, z1, x2, y2, z2) in enumerate(boxes):
+            lower, upper = (x1, y1, z1 + shift), (x2, y2, z2 + shift)
+            where = f"{path}: {name}, box {number}"
+            if any(a > b for a, b in zip(lower, upper, strict=True)):
+                refuse(where, "lower corner <= upper corner", boxes[number])
+            if not first <= lower[2] <= upper[2] <= last:
+                refuse(where, f"slices within {first} to {last}", f"{lower[2]:g} to {upper[2]:g}")
+            found[name].append((lower, upper))
+    return found
 
 
 def _raw_json(path: Path, source: Source) -> dict[str, list[list[float]]]:
