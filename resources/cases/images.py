@@ -76,6 +76,25 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def read_header(path: Path) -> Volume:
+    """Size and place of an image file; its voxels are not read, `hu` is zero. Raises InputError."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        raise InputError(f"{path}: expected an image, found none that can be read") from None
+    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
+    dimensions = reader.GetDimension()
+    if not (dimensions == 3 or (dimensions == 4 and size[3] == 1)) or reader.GetNumberOfComponents() != 1:
+        raise InputError(f"{path}: expected one value per voxel in 3 dimensions, found {size} voxels")
+    direction = np.array(reader.GetDirection()).reshape(dimensions, -1)[:3, :3]
+    zero = np.broadcast_to(np.int16(0), size[2::-1])
+    return Volume(zero, spacing[:3], origin[:3], direction)
+
+
 @dataclasses.dataclass(frozen=True)
 class Labels:
     """values: (z, y, x) whole numbers. spacing_mm, origin_mm: (x, y, z); direction: (3, 3)."""
