@@ -69,7 +69,7 @@ class DetectorConfig:
     @property
     def stride(self) -> int:
         """Voxels of the input per voxel of the coarsest level; inputs are padded to its multiple."""
-        return 2 ** len(self.widths)
+        return 1 << len(self.widths)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -66,20 +66,23 @@ def load_network(path: Path) -> CenterNet3D:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise WeightsError(
-                    f"{path}: expected weights of format {FORMAT}, found {metadata.get('format', 'no format')}"
-                )
+            found = metadata.get("format", "no format")
+            if found != FORMAT:
+                raise WeightsError(f"{path}: expected weights of format {FORMAT}, found {found}")
             config = DetectorConfig.from_json(metadata.get("config", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: expected a safetensors file, found: {str(error).splitlines()[0]}") from None
+        raise WeightsError(
+            f"{path}: expected a safetensors file, found: {str(error).splitlines()[0]}"
+        ) from None
     network = CenterNet3D(config)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{path}: the tensors do not fit the configuration in the file: {detail}") from None
+        raise WeightsError(
+            f"{path}: the tensors do not fit the configuration in the file: {detail}"
+        ) from None
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise WeightsError(f"{path}: expected finite weights, found NaN or infinity")
     return network.eval()

@@ -83,9 +83,7 @@ def _voxel_of(
     return None
 
 
-def _place(
-    canvas: Canvas, draw: Draw, lesion_type: str, others: list[Truth]
-) -> tuple[Truth, float] | None:
+def _place(canvas: Canvas, draw: Draw, lesion_type: str, others: list[Truth]) -> tuple[Truth, float] | None:
     """A lesion whose axes follow the measured distributions, with its angle in the axial plane."""
     long_mm = min(60.0, max(5.0, math.exp(draw.normal(math.log(16.0), 0.5))))
     if lesion_type in ("bone", "mediastinum", "pelvis"):
@@ -130,5 +128,6 @@ def _paint_lesion(canvas: Canvas, draw: Draw, truth: Truth, angle: float) -> Non
 
 def _nearest(canvas: Canvas, center_mm: tuple[float, float, float]) -> tuple[int, ...] | Box:
     return tuple(
-        int((mm - value).abs().argmin()) for mm, value in zip(canvas.axes_mm, reversed(center_mm), strict=True)
+        int((mm - value).abs().argmin())
+        for mm, value in zip(canvas.axes_mm, reversed(center_mm), strict=True)
     )

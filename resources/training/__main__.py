@@ -46,7 +46,8 @@ def main() -> None:
 def train(scans: list[Scan], config: DetectorConfig, work: Path, steps: int, batch: int, seed: int) -> None:
     """Runs to `steps` from the checkpoint in `work` if there is one; the averaged weights end in it."""
     torch.manual_seed(seed)
-    network = CenterNet3D(config).to(memory_format=torch.channels_last_3d).train()
+    network = CenterNet3D(config).train()
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     done = _restore(work / "checkpoint.safetensors", network, average, optimizer)
@@ -93,7 +94,9 @@ def _batch(
         scan = scans[int(torch.randint(len(scans), (), generator=generator))]
         patch, lesions = cut_patch(scan, PATCH, generator)
         patches.append(patch)
-        targets.append(make_target(lesions, PATCH, config.spacing_mm, len(config.types), config.size_scale_mm))
+        targets.append(
+            make_target(lesions, PATCH, config.spacing_mm, len(config.types), config.size_scale_mm)
+        )
     stacked = (torch.stack([getattr(t, name) for t in targets]) for name in Target.__dataclass_fields__)
     return torch.stack(patches), Target(*stacked)
 
@@ -120,9 +123,7 @@ def _save(
     part.replace(path)
 
 
-def _restore(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> int:
+def _restore(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Loads a checkpoint strictly; returns the steps done, 0 without one."""
     if not path.exists():
         return 0

@@ -54,7 +54,9 @@ def load_scans(seeds: Iterable[int], folder: Path, config: DetectorConfig, proce
     missing = [seed for seed in seeds if not (folder / f"{seed}.npz").exists()]
     if missing:
         with concurrent.futures.ProcessPoolExecutor(processes) as pool:
-            jobs = [pool.submit(_make, seed, str(folder), config.spacing_mm, config.stride) for seed in missing]
+            jobs = [
+                pool.submit(_make, seed, str(folder), config.spacing_mm, config.stride) for seed in missing
+            ]
             done = concurrent.futures.as_completed(jobs)
             for job in rich.progress.track(done, "Making scans", total=len(jobs)):
                 job.result()
