@@ -116,7 +116,7 @@ def _case(path: Path, rows: list[dict[str, str]], number: int, settings: Setting
     z, y, x = place.hu.shape
     patient = first["patient"] if settings.key is None else pseudonym(first["patient"], settings.key)
     patient = f"{settings.source}-{patient}"
-    name = first.get("id") if settings.key is None else None
+    own_id = first.get("id") if settings.key is None else None
     annotations = []
     for row in rows:
         try:
@@ -127,7 +127,7 @@ def _case(path: Path, rows: list[dict[str, str]], number: int, settings: Setting
             raise _LineError(str(error), row["line"]) from None
         if annotation is not None:
             annotations.append(annotation)
-    case_id = name or f"{patient}-{number + 1:05d}"
+    case_id = own_id or f"{patient}-{number + 1:05d}"
     text = first.get("report")
     report: Path | None = None
     if text is not None:
