@@ -51,6 +51,11 @@ def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
     return figure, axes[0] if columns == 1 else axes
 
 
+def _legend(figure: Figure, title: str) -> None:
+    """Above the chart, where it hides nothing."""
+    figure.legend(loc="outside upper left", title=title, ncols=3, frameon=False, alignment="left", fontsize=9)
+
+
 def _froc_axis(axis: Any) -> None:
     axis.set_xscale("log", base=2)
     axis.set_xticks(FP_RATES, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
@@ -75,7 +80,7 @@ def _froc(evaluation: Evaluation) -> Figure:
         axis.fill_between(RATES, lower, upper, step="post", color=colour, alpha=0.18, linewidth=0)
         axis.step(RATES, curve(once)["froc"][0], where="post", color=colour, label=model.predictions.name)
     _froc_axis(axis)
-    axis.legend(loc="lower right", title=f"rule {PRIMARY.name}; band: 95 %")
+    _legend(figure, f"rule {PRIMARY.name}; bands: 95 %")
     return figure
 
 
@@ -85,9 +90,10 @@ def _froc_by_rule(model: Model) -> Figure:
     for rule, colour in zip(model.rules, COLOURS, strict=True):
         table = model.tables[rule.name]
         found = sensitivity_at(lesion_ranking(table), once, table.lesions, table.judged, RATES)[0]
-        axis.step(RATES, found, where="post", color=colour, label=rule.name)
+        style = (0, (4, 2)) if rule.assignment == "hungarian" or rule is PRIMARY else "-"
+        axis.step(RATES, found, where="post", color=colour, linestyle=style, label=rule.name, zorder=2.5)
     _froc_axis(axis)
-    axis.legend(loc="lower right", title=f"{model.predictions.name}, by matching rule")
+    _legend(figure, f"{model.predictions.name}, by matching rule")
     return figure
 
 
@@ -98,7 +104,7 @@ def _roc(models: list[tuple[str, Units]]) -> Figure:
         false, true, _ = roc_curve(units.positive, units.score, drop_intermediate=False)
         axis.plot(false, true, color=colour, label=name)
     axis.set(xlim=(-0.01, 1), ylim=(0, 1.02), xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
-    axis.legend(loc="lower right", title="scans")
+    _legend(figure, "scans")
     return figure
 
 
@@ -112,7 +118,7 @@ def _precision_recall(models: list[tuple[str, Units]]) -> Figure:
     axis.set(
         xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall (sensitivity)", ylabel="precision", aspect="equal"
     )
-    axis.legend(loc="lower left", title=f"scans; dotted: share of positives, {share:.2f}")
+    _legend(figure, f"scans; dotted: share of positives, {share:.2f}")
     return figure
 
 
@@ -132,7 +138,7 @@ def _calibration(models: list[tuple[str, Units]]) -> Figure:
                 axis.plot(mean, hits / count, "o", color=colour, markersize=4 + count**0.5 / 2, label=label)
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axis.set(xlabel="predicted likelihood, mean of ten bins", ylabel="share of positive scans")
-    axis.legend(loc="upper left", title="bars: 95 % (Wilson)")
+    _legend(figure, "scans; bars: 95 % (Wilson)")
     return figure
 
 

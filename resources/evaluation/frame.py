@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.volume import InputError, Volume, read_volume
+from model.volume import InputError, Volume
 from resources.cases.case import Case
+from resources.cases.images import HEAD_TO_FEET, read_case_volume, read_header
 from resources.evaluation import EvaluationError
 
 Floats = npt.NDArray[np.float64]
-DEEPLESION_DIRECTION = np.diag([1.0, 1.0, -1.0])
-"""DeepLesion's slices run from head to feet."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,12 @@ class Frame:
     origin_mm: Floats
     direction: Floats
     size: tuple[int, int, int] | None
+
+    @classmethod
+    def of(cls, volume: Volume) -> Frame:
+        depth, height, width = volume.hu.shape
+        spacing, origin = np.array(volume.spacing_mm), np.array(volume.origin_mm)
+        return cls(spacing, origin, volume.direction, (width, height, depth))
 
     def of_world(self, points_mm: npt.ArrayLike) -> Floats:
         """(n, 3) LPS mm -> (n, 3)."""
@@ -66,57 +71,22 @@ def needs_image(case: Case) -> bool:
     return case.completeness.kind not in ("all", "none") or any(a.frame == "index" for a in case.annotations)
 
 
-def frame_of(case: Case) -> Frame | None:
-    """The frame of a case; None where the image is not there and not needed. Raises EvaluationError."""
+def place_of(case: Case) -> Volume | None:
+    """The scan's geometry; its voxels are not read where that can be avoided.
+
+    None where the image is not there and not needed either. Raises EvaluationError.
+    """
     source = case.image
-    if source.spacing_mm is not None and source.size is not None:
-        usual = DEEPLESION_DIRECTION if source.reader == "deeplesion" else np.eye(3)
-        direction = np.array(source.direction).reshape(3, 3) if source.direction else usual
-        return Frame(
-            np.array(source.spacing_mm), np.array(source.origin_mm or (0, 0, 0)), direction, source.size
-        )
+    if source.spacing_mm is not None and source.size is not None and source.reader == "deeplesion":
+        direction = np.array(source.direction or HEAD_TO_FEET).reshape(3, 3)
+        zero = np.broadcast_to(np.int16(0), source.size[::-1])
+        return Volume(zero, source.spacing_mm, source.origin_mm or (0.0, 0.0, 0.0), direction)
     path = Path(source.path)
     if not path.exists():
         if needs_image(case):
             raise EvaluationError(f"case {case.id}: expected its image at {path}, found nothing")
         return None
-    if source.reader == "itk" and path.is_file():
-        return _frame_of_header(path)
-    return frame_of_volume(volume_of(case))
-
-
-def frame_of_volume(volume: Volume) -> Frame:
-    depth, height, width = volume.hu.shape
-    return Frame(
-        np.array(volume.spacing_mm), np.array(volume.origin_mm), volume.direction, (width, height, depth)
-    )
-
-
-def volume_of(case: Case) -> Volume:
-    """The image of a case. Raises EvaluationError."""
-    if case.image.reader == "deeplesion":
-        raise EvaluationError(f"case {case.id}: expected an image that ITK reads, found DeepLesion's slices")
     try:
-        return read_volume(Path(case.image.path), case.image.series)
+        return read_header(path) if source.reader == "itk" and path.is_file() else read_case_volume(case)
     except (InputError, OSError) as error:
         raise EvaluationError(f"case {case.id}: {error}") from None
-
-
-def _frame_of_header(path: Path) -> Frame:
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        raise EvaluationError(f"{path}: expected a CT image, found a file that ITK cannot read") from None
-    size, dimension = reader.GetSize(), reader.GetDimension()
-    spacing, origin = np.array(reader.GetSpacing()[:3]), np.array(reader.GetOrigin()[:3])
-    direction = np.array(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
-    if dimension < 3 or not (np.isfinite(spacing).all() and spacing.min() > 0 and np.isfinite(origin).all()):
-        raise EvaluationError(
-            f"{path}: expected 3 dimensions with a sound geometry, found {size}, {spacing} mm"
-        )
-    return Frame(spacing, origin, direction, (size[0], size[1], size[2]))

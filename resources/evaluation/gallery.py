@@ -12,10 +12,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.ndimage import map_coordinates
 
-from model.volume import Volume
-from resources.evaluation import EvaluationError
+from model.volume import InputError, Volume
+from resources.cases.images import read_case_volume
 from resources.evaluation.evaluation import Evaluation, Model
-from resources.evaluation.frame import volume_of
 from resources.evaluation.matching import PRIMARY
 from resources.evaluation.outcomes import Truth
 
@@ -28,7 +27,7 @@ WINDOWS = {"lung": (-1350.0, 150.0), "bone": (-500.0, 1300.0), "soft tissue": (-
 
 @dataclass(frozen=True)
 class Failure:
-    """kind: "false positive" or "missed lesion". point_mm: LPS. png: three planes, or None; `note` says why."""
+    """kind: "false positive" or "missed lesion". point_mm: LPS. png: three planes, or why not: `note`."""
 
     kind: str
     case: int
@@ -77,8 +76,8 @@ def with_pictures(
         volume, note = None, "the image is not there"
         if truth.has_image:
             try:
-                volume = volume_of(truth.case)
-            except EvaluationError as error:
+                volume = read_case_volume(truth.case)
+            except (InputError, OSError) as error:
                 note = str(error)
         for place, failure in enumerate(found):
             if failure.case == case:

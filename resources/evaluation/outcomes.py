@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from resources.cases.case import Case
 from resources.evaluation import EvaluationError
-from resources.evaluation.frame import Frame, frame_of
+from resources.evaluation.frame import Frame, place_of
 from resources.evaluation.matching import (
     DUPLICATE,
     FALSE,
@@ -26,7 +26,7 @@ from resources.evaluation.matching import (
     match,
 )
 from resources.evaluation.predictions import Prediction
-from resources.evaluation.truth import Labels, Lesion, complete_at, lesions_of, targets_of
+from resources.evaluation.truth import LabelImages, Lesion, complete_at, lesions_of, targets_of
 
 OUTSIDE_MM = 5.0
 """A point this far beyond the image is an error: it was written in another frame."""
@@ -41,7 +41,7 @@ class Truth:
 
     case: Case
     frame: Frame
-    labels: Labels
+    labels: LabelImages
     lesions: tuple[Lesion, ...]
     lesion_complete: Bools
     has_image: bool
@@ -54,12 +54,13 @@ class Truth:
 
 def truth_of(case: Case, exclude: tuple[str, ...]) -> Truth:
     """Raises EvaluationError."""
-    frame = frame_of(case)
-    place = frame or WORLD
-    labels = Labels(place)
-    lesions = lesions_of(case, place, labels, exclude)
+    place = place_of(case)
+    frame, labels = WORLD if place is None else Frame.of(place), LabelImages(place)
+    lesions = lesions_of(case, frame, labels, exclude)
     centres = np.array([lesion.centre_mm for lesion in lesions]).reshape(-1, 3)
-    return Truth(case, place, labels, lesions, complete_at(case, place, centres, labels), frame is not None)
+    truth = Truth(case, frame, labels, lesions, complete_at(case, frame, centres, labels), place is not None)
+    labels.forget()
+    return truth
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def outcomes_of(truth: Truth, prediction: Prediction, rules: Iterable[Rule]) -> 
     candidates = Candidates(points, prediction.probability, boxes)
     targets = targets_of(truth.lesions, points, frame)
     complete = complete_at(truth.case, frame, points, truth.labels)
+    truth.labels.forget()
     outcomes = {}
     for rule in rules:
         found, fates = match(rule, candidates, targets)

@@ -24,9 +24,10 @@ from resources.evaluation.truth import Lesion
 
 SOFTWARE = "resources.evaluation 1"
 COLUMNS = (
-    "model what case patient source type x_mm y_mm z_mm probability above_operating_point true_long_mm "
-    "true_short_mm true_z_mm predicted_long_mm predicted_short_mm predicted_z_mm distance_mm"
-).split()
+    *("model", "what", "case", "patient", "source", "type", "x_mm", "y_mm", "z_mm"),
+    *("probability", "above_operating_point", "true_long_mm", "true_short_mm", "true_z_mm"),
+    *("predicted_long_mm", "predicted_short_mm", "predicted_z_mm", "distance_mm"),
+)
 
 
 def write_all(
@@ -109,14 +110,14 @@ def notes_of(evaluation: Evaluation, counts: dict[str, int], summaries: list[dic
             for summary in summaries
         ]
         notes.append(
-            f"{partly} of {counts['scans']} scans are annotated in part or only at known lesions. Predictions "
-            f"there that find nothing are not counted as false positives: {', '.join(unjudged)}. False positives "
-            "per scan are too low by whatever was false among them."
+            f"{partly} of {counts['scans']} scans are annotated in part or only at known lesions. "
+            "Predictions there that find nothing are not counted as false positives: "
+            f"{', '.join(unjudged)}. False positives per scan are too low by whatever was false among them."
         )
     if counts["scans_of_unknown_truth"]:
         notes.append(
-            f"{counts['scans_of_unknown_truth']} scans are neither known to hold a lesion nor known to hold none: "
-            "they are left out of the scan and patient level."
+            f"{counts['scans_of_unknown_truth']} scans are neither known to hold a lesion nor known to hold "
+            "none: they are left out of the scan and patient level."
         )
     if counts["scans_labelled_by_report"]:
         notes.append(
@@ -124,8 +125,8 @@ def notes_of(evaluation: Evaluation, counts: dict[str, int], summaries: list[dic
         )
     if counts["scans_without_image"]:
         notes.append(
-            f"The images of {counts['scans_without_image']} scans are not there: whether points lie inside them "
-            "was not checked."
+            f"The images of {counts['scans_without_image']} scans are not there: whether points lie inside "
+            "them was not checked."
         )
     for model, summary in zip(evaluation.models, summaries, strict=True):
         if not model.predictions.has_boxes:
@@ -166,7 +167,7 @@ def _cell(value: Any) -> Any:
 
 
 def _case_rows(model: Model, evaluation: Evaluation, number: int) -> Iterator[dict[str, Any]]:
-    """A row per lesion or excluded finding, then one per prediction that finds none, under the primary rule."""
+    """A row per lesion or excluded finding, then one per prediction that finds none; primary rule."""
     truth, outcomes = evaluation.truths[number], model.outcomes[number]
     outcome = outcomes[PRIMARY.name]
     finders = {int(lesion): i for i, lesion in enumerate(outcome.found) if lesion >= 0}

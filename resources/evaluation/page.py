@@ -58,6 +58,10 @@ def render(metrics: Mapping[str, Any], charts: Mapping[str, bytes], failures: li
         trim_blocks=True,
     )
     environment.filters |= {"value": _value, "between": _between, "signed": _signed, "p": _p}
+    environment.filters |= {
+        "measures_of": lambda model, level: (model["name"], model[level]["measures"]),
+        "measures_under": lambda model, rule: (model["name"], model["rules"][rule]["measures"]),
+    }
     gallery: dict[str, list[dict[str, str]]] = {"False positives": [], "Missed lesions": []}
     for failure in failures:
         title = "False positives" if failure.kind == "false positive" else "Missed lesions"

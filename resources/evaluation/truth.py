@@ -10,17 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
+from resources.cases.geometry import SHORT_RATIO, Z_RATIO, measure_axes
+from resources.cases.images import check_same_grid, read_labels
 from resources.evaluation import EvaluationError
 from resources.evaluation.frame import Frame
 from resources.evaluation.matching import Bools, Floats, Targets
 
-TYPICAL_SHORT = 0.74
-TYPICAL_Z = 0.97
-"""Median short / long and z extent / sqrt(long x short) of 3,600 masks of ULS23;
-
-used where nobody measured.
-"""
 UNSIZED_RADIUS_MM = 5.0
 """A point without a diameter counts as a ball of this radius for the rules that compare points."""
 DEEPLESION_PAD_VOX = 5.0
@@ -103,9 +100,9 @@ def _of_recist(annotation: Annotation, frame: Frame) -> Lesion:
     across = across - along * (across @ along)
     if not np.linalg.norm(across) > 1e-6:
         raise EvaluationError("expected a short axis across the long one on an axial slice, found none")
-    short_mm = TYPICAL_SHORT * long_mm if short is None else float(np.linalg.norm(short[1] - short[0]))
+    short_mm = SHORT_RATIO * long_mm if short is None else float(np.linalg.norm(short[1] - short[0]))
     measured = _measured(annotation, long_mm, np.nan if short is None else short_mm, np.nan)
-    z_mm = annotation.z_extent_mm or TYPICAL_Z * float(np.sqrt(long_mm * short_mm))
+    z_mm = annotation.z_extent_mm or Z_RATIO[0.50] * float(np.sqrt(long_mm * short_mm))
     centre = ends.mean(0)
     axes = _half_axes(long_mm, short_mm, z_mm, along, across / np.linalg.norm(across))
     marks = np.concatenate([ends, ends if short is None else short])
@@ -136,15 +133,15 @@ def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> 
     found = ndimage.find_objects(voxels.astype(np.uint8))
     if not found or found[0] is None:
         raise EvaluationError(f"expected the value {annotation.label} in {annotation.mask}, found it nowhere")
-    crop = voxels[found[0]]
+    crop = voxels[found[0]].copy()
     first = np.array([part.start for part in found[0][::-1]], np.intp)
     index = np.argwhere(crop)[:, ::-1] + first
     lower, upper = frame.of_index(index.min(0) - 0.5)[0], frame.of_index(index.max(0) + 0.5)[0]
-    key = int(np.bincount(index[:, 2]).argmax())
+    spacing = (float(frame.spacing_mm[0]), float(frame.spacing_mm[1]), float(frame.spacing_mm[2]))
+    axes = measure_axes(crop, spacing)
+    key = int(axes.long[0][2]) + first[2]
     on_key = frame.of_index(index[index[:, 2] == key])[:, :2]
-    spread = np.atleast_2d(np.cov(on_key.T, bias=True)) + np.diag(frame.spacing_mm[:2] ** 2 / 12)
-    short_mm, long_mm = 4 * np.sqrt(np.linalg.eigvalsh(spread))
-    measured = _measured(annotation, long_mm, short_mm, upper[2] - lower[2])
+    measured = _measured(annotation, axes.long_mm, axes.short_mm, axes.z_extent_mm)
     half = frame.spacing_mm[:2] / 2
     key_box = np.concatenate([on_key.min(0) - half, on_key.max(0) + half])
     return Lesion(
@@ -160,31 +157,31 @@ def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> 
     )
 
 
-class Labels:
-    """Label images of one case, each read once. Paired with the image by array, never by mm."""
+class LabelImages:
+    """Label images of one case, on the scan's grid; the last one is kept until `forget`."""
 
-    def __init__(self, frame: Frame) -> None:
-        self._size = frame.size
+    def __init__(self, place: Volume | None) -> None:
+        self._place = place
         self._read: dict[str, npt.NDArray[Any]] = {}
+
+    def forget(self) -> None:
+        """Frees the memory; a cohort's label images together may not fit."""
+        self._read.clear()
 
     def __call__(self, path: str) -> npt.NDArray[Any]:
         """(z, y, x). Raises EvaluationError if it cannot be read or is on another grid."""
         if path not in self._read:
-            import SimpleITK as sitk
-
             try:
-                labels = sitk.GetArrayFromImage(sitk.ReadImage(path))
-            except RuntimeError:
-                found = "a file that ITK cannot read" if Path(path).exists() else "nothing"
-                raise EvaluationError(f"{path}: expected a label image, found {found}") from None
-            if self._size is not None and labels.shape != self._size[::-1]:
-                expected, found = (" x ".join(map(str, size)) for size in (self._size, labels.shape[::-1]))
-                raise EvaluationError(f"{path}: expected the image's {expected} voxels, found {found}")
-            self._read[path] = labels
+                labels = read_labels(Path(path))
+                if self._place is not None:
+                    check_same_grid(Path(path), labels, self._place)
+            except InputError as error:
+                raise EvaluationError(str(error)) from None
+            self._read = {path: labels.values}
         return self._read[path]
 
 
-def lesions_of(case: Case, frame: Frame, labels: Labels, exclude: tuple[str, ...]) -> tuple[Lesion, ...]:
+def lesions_of(case: Case, frame: Frame, labels: LabelImages, exclude: tuple[str, ...]) -> tuple[Lesion, ...]:
     """The lesions of a case, and the findings to be excluded. Raises EvaluationError.
 
     exclude: statuses ("benign", "doubtful") whose findings count neither way; those of another status are
@@ -227,7 +224,7 @@ def targets_of(lesions: tuple[Lesion, ...], points: Floats, frame: Frame) -> Tar
     )
 
 
-def complete_at(case: Case, frame: Frame, points: Floats, labels: Labels) -> Bools:
+def complete_at(case: Case, frame: Frame, points: Floats, labels: LabelImages) -> Bools:
     """(n, 3) -> (n,): whether the scan is exhaustively annotated there, so that a prediction can be false."""
     extent = case.completeness
     if extent.kind in ("all", "none"):

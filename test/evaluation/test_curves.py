@@ -47,7 +47,7 @@ def test_froc_by_hand() -> None:
 
 
 def test_weights_are_copies_of_scans() -> None:
-    # scan 0 once, scan 1 twice: 6 lesions in 3 scans; at 1 a scan .9, .6, twice .3 are hits, .8, twice .6 false
+    # scan 0 once, scan 1 twice: 6 lesions, 3 scans; at 1 a scan .9, .6, twice .3 are hits, .8, twice .6 false
     hits, false = HAND.counts(np.array([[1, 2]]))
     assert (hits[0, -1], false[0, -1]) == (4, 5)
     assert sensitivity_at(HAND, np.array([[1, 2]]), LESIONS, SCANS, [1])[0, 0] == pytest.approx(4 / 6)
