@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from resources.evaluation.curves import BINS, FP_RATES, bin_of, sensitivity_at
 from resources.evaluation.evaluation import Evaluation, Model
-from resources.evaluation.matching import PRIMARY
+from resources.evaluation.matching import PRIMARY, RULES
 from resources.evaluation.measures import Units, lesion_ranking, size_errors
 from resources.evaluation.statistics import in_chunks, wilson
 
@@ -87,7 +87,9 @@ def _froc(evaluation: Evaluation) -> Figure:
 def _froc_by_rule(model: Model) -> Figure:
     figure, axis = _axes(6.4, 4.4)
     once = np.ones((1, len(model.outcomes)), np.int64)
-    for rule, colour in zip(model.rules, COLOURS, strict=True):
+    for rule, colour in zip(RULES, COLOURS, strict=True):
+        if rule not in model.rules:
+            continue
         table = model.tables[rule.name]
         found = sensitivity_at(lesion_ranking(table), once, table.lesions, table.judged, RATES)[0]
         style = (0, (4, 2)) if rule.assignment == "hungarian" or rule is PRIMARY else "-"
