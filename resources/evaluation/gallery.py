@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def with_pictures(
             try:
                 volume = read_case_volume(truth.case)
             except (InputError, OSError) as error:
-                note = str(error)
+                note = str(error).replace(truth.case.image.path, Path(truth.case.image.path).name)
         for place, failure in enumerate(found):
             if failure.case == case:
                 png = None if volume is None else picture(volume, truth, model, failure)
@@ -138,7 +139,7 @@ def _draw_boxes(axis: Any, boxes: npt.NDArray[np.float64], failure: Failure, acr
         if box[through] <= here[through] <= box[through + 3]:
             left, right = box[across] - here[across], box[across + 3] - here[across]
             low, high = box[down] - here[down], box[down + 3] - here[down]
-            style = "-" if number == failure.prediction else ":"
+            style = "-" if number == failure.prediction else "--"
             axis.plot(
                 [left, right, right, left, left],
                 [low, low, high, high, low],

@@ -66,7 +66,7 @@ def test_by_hand(tmp_path: Path, four_cases: list[Case]) -> None:
         "predictions_ignored_on_excluded_findings": 1,
     }
     lesions = values(rule["measures"])
-    # hits at .9 and .4; up to 1/2 a scan (one in three scans) only .9 is above all others, from 1 on both count
+    # hits at .9 and .4; up to 1/2 a scan (one in three scans) only .9 is above the others, from 1 on both are
     assert [lesions[f"sensitivity_at_{rate}"] for rate in ("0.125", "0.25", "0.5", "1", "2", "4", "8")] == (
         pytest.approx([1 / 3] * 3 + [2 / 3] * 4)
     )
@@ -92,9 +92,7 @@ def test_by_hand(tmp_path: Path, four_cases: list[Case]) -> None:
     assert scans["brier"] == pytest.approx((0.1**2 + 0.6**2 + 0.2**2 + 0.2**2) / 4)
     assert model["sizes"]["lesions"] == 1
     assert values(model["sizes"]["measures"])["distance_mm"] == 0
-    assert any(
-        "1 of 4 scans are annotated in part" in note and "1 (found)" in note for note in found["notes"]
-    )
+    assert any("1 of 4 scans are annotated in part" in note and "1 (found)" in note for note in notes)
 
 
 def test_every_lesion_and_every_other_prediction_has_a_row(tmp_path: Path, four_cases: list[Case]) -> None:

@@ -38,8 +38,8 @@ def point(number: int = 0) -> Callable[[dict], dict]:
 
 
 EDITS: dict[str, tuple[str, Callable[[dict], object], str]] = {
-    "NaN": (POINTS, lambda c: point()(c).update(point=[0, float("nan"), 0]), "points[0].point: expected three"),
-    "infinity": (POINTS, lambda c: point(1)(c).update(point=[0, 0, float("inf")]), "points[1].point: expected"),
+    "NaN": (POINTS, lambda c: point()(c).update(point=[0, float("nan"), 0]), "points[0].point: expected"),
+    "infinity": (POINTS, lambda c: point(1)(c).update(point=[0, 0, float("inf")]), "points[1].point"),
     "two numbers": (POINTS, lambda c: point()(c).update(point=[0, 0]), "expected three finite numbers"),
     "true": (POINTS, lambda c: point()(c).update(point=[True, 0, 0]), "expected three finite numbers"),
     "probability": (POINTS, lambda c: point()(c).update(probability=1.01), "from 0 to 1, found 1.01"),
