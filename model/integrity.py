@@ -99,15 +99,15 @@ def _why_no_gzip(file: gzip.GzipFile, expected: int) -> str | None:
 
 
 def _fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]:
-    """The lines `key separator value` of a header up to the key `last`, or an empty line; where it ends."""
+    """The lines `key separator value` of a header up to the key `last` (an empty line: ""), and its end."""
     fields: dict[str, str] = {}
     with path.open("rb") as file:
         for _ in range(_MOST_LINES):
-            line = file.readline(_LONGEST_LINE).decode("latin-1")
-            key, found, value = (part.strip() for part in line.partition(separator))
+            line = file.readline(_LONGEST_LINE)
+            key, found, value = (part.strip() for part in line.decode("latin-1").partition(separator))
             if found:
                 fields[key] = value
-            if key == last or not line.strip():
+            if line and key == last:
                 return fields, file.tell()
     raise ValueError(f"{path}: expected the end of the header")
 
@@ -123,7 +123,7 @@ def _metaimage(path: Path) -> Header | None:
     fields, end = _fields(path, "=", "ElementDataFile")
     where = fields.get("ElementDataFile", "")
     data = path if where.upper() == "LOCAL" else path.parent / where
-    if not where or fields.get("BinaryData", "True").lower() == "false":
+    if fields.get("BinaryData", "True").lower() == "false":
         return None
     if not data.is_file():
         several = where.upper().startswith("LIST") or "%" in where

@@ -1,4 +1,4 @@
-"""However the demo scan is stored and however little memory there is, process.py gives the same points in mm."""
+"""However the demo scan is stored, and in tiles or whole, process.py gives the same points in mm."""
 
 import itertools
 import json
