@@ -46,13 +46,17 @@ class Lesion:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Lesions from 0.01 up, at most 100, highest probability first; `likelihood` is the scan's."""
+    """Lesions from 0.01 up, at most 100, highest probability first; `likelihood` is the scan's.
+
+    tiles: in how many pieces the scan went through each network.
+    """
 
     lesions: tuple[Lesion, ...]
     likelihood: float
     timings_s: dict[str, float]
     warnings: tuple[str, ...]
     spacing_mm: float
+    tiles: int
 
 
 def save_weights(path: Path, network: CenterNet3D, config: DetectorConfig) -> None:
@@ -126,21 +130,24 @@ class Detector:
             with _timed(timings, "preprocess"):
                 grid = preprocess(volume, config.spacing_mm, self.stride)
             with _timed(timings, "network"):
-                maps = self._maps(grid)
+                maps, tiles = self._maps(grid)
             with _timed(timings, "decode"):
                 found = decode(maps, len(config.types), config.spacing_mm)
                 likelihood = self._likelihood(found)
                 lesions = _to_lesions(found, grid, config.types)
-        return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm)
+        return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
 
-    def _maps(self, grid: Grid) -> torch.Tensor:
+    def _maps(self, grid: Grid) -> tuple[torch.Tensor, int]:
+        """Calibrated maps, averaged over the networks, and the tiles per network."""
         total = torch.zeros(())
+        tiles: list[int] = []
         for network in self.networks:
-            maps = calibrated(run_network(network, grid.hu, self.memory_bytes), network.config)
+            heads = run_network(network, grid.hu, self.memory_bytes, lambda: tiles.append(1))
+            maps = calibrated(heads, network.config)
             total = maps if total.ndim == 0 else total + maps
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return total / len(self.networks)
+        return total / len(self.networks), len(tiles) // len(self.networks)
 
     def _likelihood(self, found: Candidates) -> float:
         """Platt's logistic on the logit of the surest candidate; an empty scan counts as 0.001."""

@@ -23,7 +23,8 @@ def why_not_hu(voxels: npt.NDArray[Any]) -> str | None:
     """None if the voxels (z, y, x), signed or float, can be HU; else what was found instead.
 
     A CT has voxels as light as air, lung or fat (at least 3 %), and most voxels are one of these or
-    soft tissue (at least 60 %: bone and metal are few).
+    soft tissue (at least 60 %: bone and metal are few). There is a body, denser than lung; it is mostly
+    fat and soft tissue, whose peak noise widens, but not as much as tissues differ in an MR.
     """
     values = _sample(voxels)
     counts = _histogram(values)
@@ -31,12 +32,20 @@ def why_not_hu(voxels: npt.NDArray[Any]) -> str | None:
         return f"padding only, all values below {_LOW}"
     light = _share(counts, _LOW, -400) + _share(counts, -150, -50)
     known = _share(counts, _LOW, -400) + _share(counts, -160, 300)
-    if light >= 0.03 and known >= 0.6:
-        return None
-    return (
-        f"values from {values.min():g} to {values.max():g}, {light:.1%} of them like air, lung or fat, "
-        f"{known:.1%} like these or soft tissue"
-    )
+    if light < 0.03 or known < 0.6:
+        return (
+            f"values from {values.min():g} to {values.max():g}, {light:.1%} of them like air, lung or fat, "
+            f"{known:.1%} like these or soft tissue"
+        )
+    smooth, body = _smoothed(counts), _share(counts, -400, _HIGH)
+    usual, width = _share(counts, -200, 300), _half_width(smooth, _peak(smooth, -20, 200))
+    if body < 0.01:
+        return f"{body:.1%} of the values denser than lung"
+    if usual < 0.55 * body or width > 150:
+        return (
+            f"{usual / body:.1%} of the body like fat or soft tissue, and {width} HU from peak to half of it"
+        )
+    return None
 
 
 def why_no_offset(voxels: npt.NDArray[np.uint16]) -> str | None:
@@ -47,9 +56,11 @@ def why_no_offset(voxels: npt.NDArray[np.uint16]) -> str | None:
     lung and fat or just above soft tissue. In an MR one tissue may well lie at 1024 + 50, but it is
     broader, and a second one does not fall into the place of fat with all others out of the way.
     """
+    found = f"unsigned values from {voxels.min()} to {voxels.max()}"
+    if voxels.max() > 0x7FFF:
+        return f"{found}, too high for HU"
     values = _sample(voxels).astype(np.int32) - OFFSET
     counts = _histogram(values)
-    found = f"unsigned values from {values.min() + OFFSET} to {values.max() + OFFSET}"
     smooth = _smoothed(counts)
     air = _peak(smooth, -1023, -900)
     if _share(counts, -1023, -900) < 0.05 or not -1020 <= air <= -940:
