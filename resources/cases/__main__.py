@@ -82,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--source", required=True, help="name of the site")
     sub.add_argument("--reports", type=Path, help="folder with the reports as ID.txt")
     sub.add_argument("--pseudonyms", type=Path, metavar="KEYFILE",
-                     help="replace patients' names and ids by keyed hashes; the key is made if missing. Paths "
-                     "of scans and texts of reports are not changed")  # fmt: skip
+                     help="replace patients' names and ids by keyed hashes; the key is made if missing. "
+                     "Paths of scans and texts of reports are not changed")  # fmt: skip
     _shares(sub)
     _out(sub)
     sub = command("check", _check, "Reads a case list and checks that its files are there and fit")

@@ -31,18 +31,21 @@ def check_files(case: Case) -> None:
     if case.image.size not in (None, size):
         raise CaseError(f"case {case.id}: image.size: expected {case.image.size}, found {size}")
     for number, a in enumerate(case.annotations):
-        if a.frame == "mm":
-            corners = [
-                a.lower,
-                a.upper,
-                a.point,
-                *(end for axis in (a.long, a.short) if axis for end in axis),
-            ]
-            points = volume.world_to_index([corner for corner in corners if corner is not None])
-            if ((points < -0.5) | (points > np.array(size) - 0.5)).any():
-                raise CaseError(
-                    f"case {case.id}: annotations[{number}]: expected it inside the image of {size}"
-                )
+        if not _inside(a, volume):
+            raise CaseError(f"case {case.id}: annotations[{number}]: expected it inside the image of {size}")
+    _check_labels(case, volume)
+
+
+def _inside(a: Annotation, volume: Volume) -> bool:
+    corners = [a.lower, a.upper, a.point, *(end for axis in (a.long, a.short) if axis for end in axis)]
+    points = np.array([corner for corner in corners if corner is not None]).reshape(-1, 3)
+    if a.frame == "mm":
+        points = volume.world_to_index(points)
+    limit = np.array(volume.hu.shape[::-1]) - 0.5 + 1e-6
+    return not bool(((points < -0.5 - 1e-6) | (points > limit)).any())
+
+
+def _check_labels(case: Case, volume: Volume) -> None:
     wanted: dict[str, set[int]] = collections.defaultdict(set)
     for a in case.annotations:
         if a.mask is not None and a.label is not None:

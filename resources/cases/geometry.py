@@ -21,12 +21,14 @@ from resources.cases.strict import CaseError
 
 Array = npt.NDArray[np.float64]
 
-Z_RATIO = {0.025: 0.30, 0.05: 0.40, 0.10: 0.53, 0.50: 0.97, 0.90: 1.57, 0.975: 2.19}
+Z_RATIO = {0.10: 0.53, 0.50: 0.97, 0.90: 1.57, 0.975: 2.19}
 """Quantiles of Z / sqrt(L S)."""
 SHORT_RATIO = 0.74
 """Median of S / L."""
-INNER_PLANE, OUTER_PLANE = 0.75, 1.3
-"""In the plane: within the first share of the marked radii is lesion, beyond the second none of it."""
+INNER_PLANE, OUTER_PLANE = 0.85, 1.3
+"""In the plane: within the first share of the marked radii is lesion, beyond the second none of it. On 24
+sarcoma masks marked by their own axes, 3.9 % of the inner part is no lesion and 1.3 % of the lesion is outside
+the outer part."""
 INNER_BOX = 0.75
 """Share of a box's half edges within which an ellipsoid that touches its sides is sure to be."""
 LONG_MM = (8.5, 19.0, 51.5)
@@ -101,7 +103,7 @@ def _shape_of_axes(center: Array, axes: Array, length: float, width: float, slic
     extent = Z_RATIO[0.50] * mean
     fill = math.sqrt(law_volume_mm3(length, width) / (math.pi / 6 * length * width * extent))
     plane = np.array([length / 2, width / 2])
-    inner_z = max(Z_RATIO[0.05] * mean / 2 - slice_mm / 4, 0.2 * mean)
+    inner_z = max(Z_RATIO[0.10] * mean / 2 - slice_mm / 4, 0.2 * mean)
     outer_z = Z_RATIO[0.975] * mean / 2 + slice_mm / 2
     return Shape(
         center_mm=center,
