@@ -23,7 +23,15 @@ from resources.evaluation.measures import (
     size_measures,
     unit_summary,
 )
-from resources.evaluation.outcomes import Outcome, Table, Truth, outcomes_of, table_of, truth_of
+from resources.evaluation.outcomes import (
+    Outcome,
+    Table,
+    Truth,
+    count_outside,
+    outcomes_of,
+    table_of,
+    truth_of,
+)
 from resources.evaluation.predictions import Predictions
 from resources.evaluation.statistics import bootstrap_weights, estimates
 from resources.evaluation.strata import case_stratum_rows, lesion_stratum_rows
@@ -43,7 +51,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Model:
-    """One model's predictions with what became of them. rules: those that its files allow."""
+    """One model's predictions with what became of them. rules: those that its files allow. outside: how many
+    points lie outside their image."""
 
     predictions: Predictions
     rules: tuple[Rule, ...]
@@ -51,6 +60,7 @@ class Model:
     tables: dict[str, Table]
     scans: Units | None
     patients: Units | None
+    outside: int
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,9 @@ def _model(
     tell: Progress,
 ) -> Model:
     rules = tuple(rule for rule in RULES if predictions.has_boxes or not rule.needs_boxes)
-    outcomes = []
+    outcomes, outside = [], 0
     for truth, scan in zip(truths, predictions.scans, strict=True):
+        outside += count_outside(truth, scan)
         outcomes.append(outcomes_of(truth, scan, rules))
         tell(truth.case.id)
     tables = {
@@ -115,7 +126,7 @@ def _model(
         truth_values = [positive for positive, _ in labels]
         scans = scan_units(truth_values, score)
         units = patient_units(truth_values, score, patients)
-    return Model(predictions, rules, outcomes, tables, scans, units)
+    return Model(predictions, rules, outcomes, tables, scans, units, outside)
 
 
 def counts_of(evaluation: Evaluation) -> dict[str, int]:
@@ -162,6 +173,7 @@ def summary_of(evaluation: Evaluation, model: Model, tell: Progress) -> dict[str
         "cases_without_prediction": list(found.missing),
         "predictions_of_cases_not_evaluated": len(found.beyond),
         "predictions": sum(len(scan.probability) for scan in found.scans),
+        "predictions_outside_the_image": model.outside,
         "rules": rules,
         "sizes": {"lesions": len(errors["case"]), "measures": estimates(size_measures(errors), weights)},
         "lesion_strata": lesion_stratum_rows(table, evaluation.truths, point, weights, patients),

@@ -28,8 +28,9 @@ from resources.evaluation.matching import (
 from resources.evaluation.predictions import Prediction
 from resources.evaluation.truth import LabelImages, Lesion, complete_at, lesions_of, targets_of
 
-OUTSIDE_MM = 5.0
-"""A point this far beyond the image is an error: it was written in another frame."""
+OUTSIDE_MM, FEWEST_OUTSIDE = 5.0, 3
+"""Points this far beyond the image are false positives like others; but where they are that many and more
+than half of a scan's, they were written in another frame."""
 UNJUDGED = "not judged"
 """A false positive where the scan is not exhaustively annotated: nobody knows."""
 WORLD = Frame(np.ones(3), np.zeros(3), np.eye(3), None)
@@ -71,18 +72,24 @@ class Outcome:
     fates: tuple[str, ...]
 
 
-def outcomes_of(truth: Truth, prediction: Prediction, rules: Iterable[Rule]) -> dict[str, Outcome]:
-    """By name of the rule. Raises EvaluationError where a point lies outside the image."""
-    frame = truth.frame
-    points = frame.of_world(prediction.points_mm)
-    outside = frame.outside_mm(points)
-    if (outside > OUTSIDE_MM).any():
+def count_outside(truth: Truth, prediction: Prediction) -> int:
+    """How many points lie outside the image. Raises EvaluationError where most of them do."""
+    outside = truth.frame.outside_mm(truth.frame.of_world(prediction.points_mm))
+    count = int((outside > OUTSIDE_MM).sum())
+    if count >= FEWEST_OUTSIDE and 2 * count > len(outside):
         worst = int(outside.argmax())
         place = ", ".join(f"{mm:g}" for mm in prediction.points_mm[worst])
         raise EvaluationError(
-            f"case {truth.case.id}, points[{worst}]: expected a point inside the image (LPS mm), found "
-            f"({place}), {outside[worst]:.0f} mm outside"
+            f"case {truth.case.id}: expected points inside the image (LPS mm), found {count} of "
+            f"{len(outside)} outside; points[{worst}] at ({place}) is {outside[worst]:.0f} mm off"
         )
+    return count
+
+
+def outcomes_of(truth: Truth, prediction: Prediction, rules: Iterable[Rule]) -> dict[str, Outcome]:
+    """By name of the rule."""
+    frame = truth.frame
+    points = frame.of_world(prediction.points_mm)
     boxes = None if prediction.boxes_mm is None else frame.of_world_boxes(prediction.boxes_mm)
     candidates = Candidates(points, prediction.probability, boxes)
     targets = targets_of(truth.lesions, points, frame)

@@ -1,6 +1,7 @@
 """Every way in which truth and predictions can be wrong is told in one line, and nothing is written."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,13 +120,18 @@ def test_points_outside_the_image(tmp_path: Path, capsys) -> None:
         tmp_path / "cases.jsonl",
         [Case("a", "a", "made", None, source, (ball(9, 9, 9),), Completeness("all"))],
     )
-    write_prediction(tmp_path / "found" / "a", [((23.9, 10, 10), 0.9)])  # 4.4 mm beyond the last voxel's edge
+    lesion, beyond, far = ((9, 9, 9), 0.9), ((23.9, 10, 10), 0.8), ((10, 10, -30), 0.7)
+    # the outermost voxel ends at 19.5: 4.4 mm beyond it is tolerated, 29.5 mm is outside
+    write_prediction(tmp_path / "found" / "a", [lesion, beyond, far])
     assert evaluate(tmp_path) == 0
-    (tmp_path / "found").rename(tmp_path / "before")
-    write_prediction(tmp_path / "found" / "a", [((5, 5, 5), 0.9), ((10, 10, -30), 0.5)])
+    model = json.loads((tmp_path / "out" / "metrics.json").read_text())["models"][0]
+    assert model["predictions_outside_the_image"] == 1
+    assert model["rules"]["point_inside"]["counts"]["false_positives"] == 2
+    shutil.rmtree(tmp_path / "found")
+    write_prediction(tmp_path / "found" / "a", [lesion, beyond, far, far, far])
     assert evaluate(tmp_path) == 1
     message = (
-        "case a, points[1]: expected a point inside the image (LPS mm), found (10, 10, -30), 30 mm outside"
+        "case a: expected points inside the image (LPS mm), found 3 of 5 outside; points[2] at (10, 10, -30)"
     )
     assert message in capsys.readouterr().err
 
