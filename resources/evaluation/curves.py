@@ -52,22 +52,29 @@ class Ranking:
         )
         return cls(case, hit, last, score[last])
 
-    def counts(self, weights: Weights) -> tuple[Floats, Floats]:
-        """(b, thresholds + 1) weighted hits and false alarms from each threshold up;
+    def counts(self, weights: Weights, at_hits: bool = False) -> tuple[Floats, Floats]:
+        """(b, thresholds + 1) weighted hits and false alarms from each threshold up; the first: none at all.
 
-        the first is none at all.
+        at_hits: only thresholds at which a hit is added, all that FROC and average precision depend on.
         """
-        drawn = weights[:, self.case].astype(np.int32)
-        shape = (len(weights), len(self.last) + 1)
-        hits, false = np.zeros(shape), np.zeros(shape)
-        np.cumsum(drawn, axis=1, out=drawn)
-        total = drawn[:, self.last]
-        drawn = weights[:, self.case].astype(np.int32)
-        drawn[:, ~self.hit] = 0
-        np.cumsum(drawn, axis=1, out=drawn)
-        hits[:, 1:] = drawn[:, self.last]
-        false[:, 1:] = total - hits[:, 1:]
-        return hits, false
+        hits_up_to = np.cumsum(self.hit)[self.last]
+        false_up_to = self.last + 1 - hits_up_to
+        if at_hits:
+            gains = np.diff(hits_up_to, prepend=0) > 0
+            hits_up_to, false_up_to = hits_up_to[gains], false_up_to[gains]
+        narrow = weights.astype(np.int32)
+        return (
+            _summed(narrow, self.case[self.hit], np.append(0, hits_up_to)),
+            _summed(narrow, self.case[~self.hit], np.append(0, false_up_to)),
+        )
+
+
+def _summed(weights: Weights, cases: npt.NDArray[np.intp], ends: npt.NDArray[np.intp]) -> Floats:
+    """(b, len(ends)) weights of the first `ends` of the cases in this order."""
+    total = np.zeros((len(weights), len(cases) + 1), np.int32)
+    np.take(weights, cases, axis=1, out=total[:, 1:], mode="clip")
+    np.cumsum(total, axis=1, out=total)
+    return total[:, ends].astype(np.float64)
 
 
 def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
@@ -89,7 +96,7 @@ def sensitivity_at(
     that exists. lesions, scans: (cases,) how many lesions each case has, and whether its false positives
     count.
     """
-    hits, false = ranking.counts(weights)
+    hits, false = ranking.counts(weights, at_hits=True)
     limits = (weights @ np.asarray(scans, np.float64))[:, None] * np.asarray(rates, np.float64)[None]
     total = weights @ np.asarray(lesions, np.float64)
     places = np.stack(
@@ -113,7 +120,7 @@ def average_precision(ranking: Ranking, weights: Weights, positives: npt.ArrayLi
 
     positives: (cases,) how many there are to be found in each case.
     """
-    hits, false = ranking.counts(weights)
+    hits, false = ranking.counts(weights, at_hits=True)
     precision = ratio(hits[:, 1:], hits[:, 1:] + false[:, 1:])
     gain = np.diff(hits, axis=1)
     area = np.where(gain > 0, gain * precision, 0.0).sum(1)

@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 Measure = Callable[[npt.NDArray], dict[str, Floats]]
 """Case weights (b, cases) -> (b,) values by name; nan where one is undefined."""
 
-CHUNK = 100
+CHUNK = 50
 MOST_UNDEFINED = 0.05
 """If more of the resamples than this have no value, there is no interval."""
 
