@@ -144,7 +144,7 @@ def _resample(
     out = torch.zeros(len(along_z), len(along_y), len(along_x))
     slices = max(1, 2**23 // (array.shape[1] * array.shape[2]))
     for low in range(0, array.shape[0], slices):
-        part = np.ascontiguousarray(array[low : low + slices])
+        part = array[low : low + slices].copy()
         chunk = torch.from_numpy(part).to(torch.float32).clamp_(AIR_HU, TOP_HU)
         chunk = along_y @ (chunk @ along_x.T)
         share = along_z[:, low : low + slices]

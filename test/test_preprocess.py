@@ -137,6 +137,16 @@ def test_air_only_and_thin_slabs_have_a_grid(hu: np.ndarray) -> None:
     assert min(grid.hu.shape) >= 8
 
 
+@pytest.mark.parametrize("count", [1, 33])
+def test_a_last_slice_by_itself_that_runs_downwards(count: int) -> None:
+    """32 slices of 512 x 512 are resampled at a time; numpy calls the one left over contiguous as it is."""
+    hu = np.zeros((count, 512, 512), np.int16)
+    down = preprocess(Volume(hu, (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), np.diag([1.0, 1.0, -1.0])), 2.0, 8)
+    up = preprocess(Volume(hu, (1.0, 1.0, 2.0), (0.0, 0.0, -2.0 * (count - 1)), np.eye(3)), 2.0, 8)
+    assert torch.equal(down.hu, up.hu)
+    assert down.lower == up.lower
+
+
 def test_the_crop_keeps_the_body_and_drops_the_air() -> None:
     hu = np.full((60, 60, 60), -1000, np.int16)
     hu[20:30, 25:40, 10:20] = 40
