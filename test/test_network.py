@@ -6,24 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers import SMALL, lively
 from model.config import DetectorConfig, WeightsError
 from model.detector import Detector, load_network, save_weights
 from model.network import CenterNet3D
 from model.tiles import plan_tiles, run_network
-
-SMALL = DetectorConfig(widths=(4, 6, 8), blocks=(1, 1, 1))
-
-
-def lively(config: DetectorConfig = SMALL, seed: int = 0) -> CenterNet3D:
-    """Random weights and random batch statistics whose outputs depend on everything they can reach."""
-    torch.manual_seed(seed)
-    network = CenterNet3D(config)
-    for name, value in network.state_dict().items():
-        if name.endswith("running_var"):
-            value.uniform_(0.5, 2)
-        elif name.endswith("running_mean") or name == "out.weight":
-            value.normal_(0, 0.3)
-    return network.eval()
 
 
 def test_shape_stride_and_channels() -> None:
