@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from skimage.feature import blob_dog
 
+from model.grand_challenge import MOST_POINTS, FileNames, points_file, write_files
+from model.preprocess import preprocess
+from resources.cases.case import Case, read_cases
+from resources.cases.images import read_case_volume
+from resources.cases.work import default_processes, report, run_jobs
+
+SPACING_MM = 2.0
 BODY_HU = -250.0
 SURROUNDINGS_MM = 20.0
 SIGMAS_MM = (2.5, 12.0)
@@ -14,6 +27,8 @@ SIGMAS_MM = (2.5, 12.0)
 KINDS = ("bright in soft tissue", "dark in soft tissue", "bright in lung")
 
 Floats = npt.NDArray[np.float64]
+Job = tuple[Case, str, Path]
+"""A case, one of KINDS, and the folder for its points."""
 
 
 def blobs(hu: npt.NDArray[np.integer], spacing_mm: float, kind: str) -> tuple[Floats, Floats]:
@@ -46,3 +61,38 @@ def _response(image: npt.NDArray[np.floating], found: npt.NDArray[np.floating]) 
         difference = gaussian_filter(image, float(sigma)) - gaussian_filter(image, float(sigma) * 1.6)
         scores[chosen] = difference[places]
     return scores
+
+
+def predict(job: Job) -> int:
+    """Writes the points of one case, the response being the probability; the number of points."""
+    case, kind, folder = job
+    volume = read_case_volume(case)
+    grid = preprocess(volume, SPACING_MM, 8)
+    voxels, scores = blobs(grid.hu.numpy(), SPACING_MM, kind)
+    best = np.argsort(-scores, kind="stable")[:MOST_POINTS]
+    places = grid.to_world(voxels[best])
+    rows = [
+        ("blob", tuple(point), min(1.0, float(score)))
+        for point, score in zip(places, scores[best], strict=True)
+    ]
+    write_files(folder, {FileNames().points: json.dumps(points_file(rows)) + "\n"})
+    return len(rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m resources.study.blob", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--cases", type=Path, required=True)
+    parser.add_argument("--kind", choices=KINDS, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    out, started = options.out.absolute(), time.monotonic()
+    jobs: dict[str, Job] = {c.id: (c, options.kind, out / c.id) for c in read_cases(options.cases)}
+    todo = {name: job for name, job in jobs.items() if not (job[2] / FileNames().points).exists()}
+    outcomes = run_jobs(predict, todo, "Finding blobs", default_processes(), None, out / "failed.jsonl")
+    return report(outcomes, len(jobs) - len(todo), started, out / "failed.jsonl")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
