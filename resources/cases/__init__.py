@@ -1,0 +1,1 @@
+"""One form for every kind of data: fully, weakly or only by a report annotated scans."""
