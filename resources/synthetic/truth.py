@@ -1,4 +1,4 @@
-"""What is true of a synthetic scan: every lesion, every mimic, and what lies within the field of view."""
+"""What is true of a synthetic scan: its lesions and what it shows."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class TrueLesion:
-    """One lesion or mimic.
+    """One focal finding.
 
-    label: its value in the scan's lesion label map (unsigned integers, (z, y, x), on the scan's grid), from
-    1 on. type: one of model.config.LESION_TYPES. organ: canonical lower-case English ("liver", "lung",
-    "vertebra", "adrenal gland", "lymph node", ...). segment: the finer place where known ("right upper
-    lobe", "segment 7", "L3", "retroperitoneal"). center_mm: LPS (x, y, z). long_mm, short_mm, z_extent_mm:
-    nominal axial long and short diameter and z extent. texture: "solid", "ground-glass", "necrotic",
-    "ring-enhancing", "calcified", "lytic", "sclerotic", "hypodense", ...; of a mimic, what it is ("cyst",
-    "haemangioma", "bone island", ...). contrast_hu: mean HU inside minus surroundings. status: benign is a
-    mimic. cluster: lesions reported together ("multiple") share it.
+    label: its value in the scan's lesion label map (z, y, x), 1..n. type: one of model.config.LESION_TYPES.
+    organ: canonical lower-case English organ ("liver", "lung", "kidney", "vertebra", "lymph node", ...).
+    segment: finer place where known ("right upper lobe", "segment 7", "L3", "retroperitoneal").
+    center_mm: LPS (x, y, z). long_mm, short_mm, z_extent_mm: nominal diameters: axial long and short axis
+    and extent along z. texture: "solid", "ground-glass", "necrotic", ...; for a mimic its name.
+    contrast_hu: mean HU inside minus surroundings. status: benign is a mimic (cyst, bone island, ...).
+    cluster: lesions reported together ("multiple") share it.
     """
 
     label: int
@@ -37,9 +36,9 @@ class TrueLesion:
 
 @dataclasses.dataclass(frozen=True)
 class TrueScan:
-    """A scan's truth.
+    """All that is true of one scan.
 
-    lesions: those of status lesion first, then doubtful ones and mimics. organs: those that lie (nearly)
+    lesions: those of status lesion first; mimics follow with status benign. organs: those that lie (nearly)
     whole within the field of view. attributes: sex, site, phase, slice_mm, spacing_mm, coverage, seed, ...
     """
 
