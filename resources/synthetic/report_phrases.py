@@ -130,6 +130,7 @@ class Speaker:
 
 def tidy(text: str) -> tuple[str, list[tuple[int, int]]]:
     """A sentence with one space between words and a capital, and the spans of its marked parts."""
+    text = re.sub(f"({OPEN}) +", r" \1", re.sub(f" +({CLOSE})", r"\1 ", text))  # no space inside of marks
     text = re.sub(r" +", " ", text).strip()
     text = re.sub(r" ([,.;:?](?: |$))", r"\1", text).replace("..", ".")
     first = next((i for i, c in enumerate(text) if c not in OPEN + CLOSE), 0)

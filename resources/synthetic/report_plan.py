@@ -7,6 +7,7 @@ import random
 from collections.abc import Collection
 from typing import Literal
 
+from resources.synthetic.report_phrases import ReportError
 from resources.synthetic.truth import TrueLesion, TrueScan
 
 Character = Literal["suspicious", "indeterminate", "benign"]
@@ -113,10 +114,13 @@ class Group:
 
 
 def subject_of(lesion: TrueLesion) -> str:
-    """The section of the report to which a lesion belongs."""
+    """The section of the report to which a lesion belongs. Raises ReportError for an unknown organ."""
     if lesion.organ == "lymph node":
         return NODES_OF.get(lesion.type, "soft tissue")
-    return next((key for key, organs in SUBJECT_OF.items() if lesion.organ in organs), lesion.organ)
+    subject = next((key for key, organs in SUBJECT_OF.items() if lesion.organ in organs), lesion.organ)
+    if subject not in FINDING_OF:
+        raise ReportError(f"organ: expected one that reports have words for, found {lesion.organ}")
+    return subject
 
 
 def group_lesions(scan: TrueScan, named: Collection[str]) -> list[Group]:

@@ -96,6 +96,12 @@ def sample_scan(seed: int | str) -> TrueScan:
     return TrueScan(numbered, tuple(organs), attributes)
 
 
+def imagined_lesion(organ: str, draw: random.Random) -> TrueLesion:
+    """A lesion of an organ of HOMES that is in no scan."""
+    homes = [home for part in HOMES.values() for home in part if home.organ == organ]
+    return _lesion(draw.choice(homes), draw, "lesion", None)
+
+
 def _lesion(
     home: Home, draw: random.Random, status: Literal["lesion", "benign", "doubtful"], cluster: int | None
 ) -> TrueLesion:

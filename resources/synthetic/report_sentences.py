@@ -102,9 +102,10 @@ class Teller:
         entity, spoken = self._entity(group, character, many)
         size, told, errors = self._size(group, many)
         reference, series, images = self._reference(first)
-        before, prior = self._comparison(told, many) if kind != "doubtful" else ("", ())
+        before, prior = self._comparison(first, told, many, "cm" in size)
         count_text, count = self.speaker.count(len(group.lesions)) if many else ("", 1)
-        tail = before + ("" if spoken else self._tail(character, many))
+        vague = first.status == "benign" and character != "benign"
+        tail = before + ("" if spoken else self._tail(character, many, vague))
         template = self._template(kind or ("many" if many else "one"), site)
         text = template.format(
             site=site,
@@ -207,7 +208,8 @@ class Teller:
         first = group.lesions[0]
         if character == "benign":
             return self.speaker.name(self.speaker.pick("benign", first.texture), many), False
-        adjectives = self.speaker.words["adjectives"].get(first.texture, [""])
+        alike = len({lesion.texture for lesion in group.lesions}) == 1
+        adjectives = self.speaker.words["adjectives"].get(first.texture, [""]) if alike else [""]
         if first.texture in MIMICRY:
             adjectives = self.speaker.words["adjectives"]["hypodense"]
         kind = ENTITIES.get(group.subject, "lesion")
@@ -222,12 +224,14 @@ class Teller:
         phrase = self.speaker.name(self.speaker.pick("entities", kind), many)
         return phrase.format(adj=self.draw.choice(adjectives)), spoken
 
-    def _tail(self, character: Character, many: bool) -> str:
+    def _tail(self, character: Character, many: bool, vague: bool) -> str:
+        """What is thought of it. vague: it must be said that nothing is known."""
         if character == "suspicious":
             if self.scene.concluded and self.draw.random() < 0.4:
                 return ""  # the conclusion says so
             return self.speaker.pick("tail", "suspicious_many" if many else "suspicious")
-        return self.speaker.pick("tail", character)
+        options = self.speaker.words["tail"][character]
+        return str(self.draw.choice([option for option in options if option or not vague]))
 
     def _in_cm(self) -> bool:
         return self.draw.random() < self.scene.style.cm
@@ -280,22 +284,22 @@ class Teller:
         text = self.speaker.pick("reference", key).format(series=series, image=image)
         return text, series, (image,)
 
-    def _comparison(self, told: tuple[float, ...], many: bool) -> tuple[str, tuple[float, ...]]:
+    def _comparison(
+        self, lesion: TrueLesion, told: tuple[float, ...], many: bool, in_cm: bool
+    ) -> tuple[str, tuple[float, ...]]:
         """What has become of it since the earlier study, and the size then, marked, if it is told."""
-        if self.scene.course is None or self.draw.random() >= 0.5:
+        course = self.scene.course
+        if course is None or lesion.status == "doubtful" or self.draw.random() >= 0.5:
             return "", ()
-        new = self.scene.course == "progression" and self.draw.random() < 0.3
-        options = self.speaker.words["tail"]["new" if new else self.scene.course]
+        course = "stable" if lesion.status == "benign" else course
+        new = course == "progression" and self.draw.random() < 0.3
+        options = self.speaker.words["tail"]["new" if new else course]
         if not told or many:
             options = [option for option in options if "{prior}" not in option]
         template = str(self.draw.choice(options))
-        low, high = {"stable": (1.0, 1.0), "progression": (0.5, 0.85), "regression": (1.2, 1.8)}[
-            self.scene.course
-        ]
+        if "{prior}" not in template:
+            return template.format(date=self.scene.date), ()
+        low, high = {"stable": (1.0, 1.0), "progression": (0.5, 0.85), "regression": (1.2, 1.8)}[course]
         factor = self.draw.uniform(low, high)
-        text, prior = (
-            self.speaker.size(tuple(mm * factor for mm in told), self._in_cm()) if told else ("", ())
-        )
-        marked = f"{OPEN}{text}{CLOSE}"
-        filled = template.format(prior=marked, date=self.scene.date)
-        return filled, prior if "{prior}" in template else ()
+        text, prior = self.speaker.size(tuple(mm * factor for mm in told), in_cm)
+        return template.format(prior=f"{OPEN}{text}{CLOSE}", date=self.scene.date), prior

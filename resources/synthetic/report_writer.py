@@ -21,7 +21,7 @@ from pathlib import Path
 from resources.cases.case import Finding
 from resources.synthetic.report_phrases import Language, ReportError, Speaker, tidy
 from resources.synthetic.report_plan import FINDING_OF, SECTIONS, STYLES, Plan, Style, make_plan
-from resources.synthetic.report_sampler import sample_scan
+from resources.synthetic.report_sampler import imagined_lesion, sample_scan
 from resources.synthetic.report_sentences import Course, Mention, Scene, Sentence, Teller
 from resources.synthetic.truth import TrueScan
 
@@ -29,6 +29,7 @@ HEADING_OF = {"mediastinum": "mediastinal nodes", "pelvis": "pelvic nodes"}
 """Subjects that stand below another's heading."""
 NO_NEGATIVES = ("mediastinum", "abdomen", "pelvis", "soft tissue")
 ZONE_ORGANS = {"thorax": "lung", "abdomen": "liver", "skeleton": ""}
+RESOLVED_IN = {"thorax": ("lung",), "abdomen": ("liver", "spleen", "adrenal gland")}
 RESOLVED_RATE = 0.15
 
 
@@ -208,8 +209,8 @@ class _Writer:
                 sentences.append(phrase.format(aorta=aorta, length=length, duct=self.draw.randint(3, 6)))
         found = [Sentence(tidy(text)[0]) for text in sentences]
         if organ and self.scene.course and self.draw.random() < RESOLVED_RATE:
-            imagined = [m for m in sample_scan(f"{self.draw.random()}").lesions if m.organ == organ]
-            found += [self.teller.resolved(m) for m in imagined[:1] if m.status == "lesion"]
+            places = [name for name in RESOLVED_IN[zone] if name in self.scan.organs]
+            found.append(self.teller.resolved(imagined_lesion(self.draw.choice(places), self.draw)))
         return found
 
     def _write_conclusion(self, document: _Document) -> None:
@@ -260,12 +261,13 @@ class _Writer:
                     for m in mentions
                 ),
             )
-        ill = [m.label for m in self.scan.lesions if m.status != "benign"]
-        unseen = {label for labels in self.plan.overlooked.values() for label in labels}
-        if set(ill) <= unseen:
-            text, _ = tidy(self.speaker.pick("absent", "whole", "none"))
-            return Sentence(text, (self._absent("whole", (0, len(text)), tuple(sorted(ill))),))
-        return Sentence(tidy(self.speaker.pick("conclusion", "sentences", "other"))[0])
+        ill = {lesion.label for lesion in self.scan.lesions if lesion.status != "benign"}
+        if ill - set(self.plan.omitted):
+            return Sentence(tidy(self.speaker.pick("conclusion", "sentences", "other"))[0])
+        if ill and self.draw.random() >= self.style.overlook:
+            return Sentence(tidy(self.speaker.pick("conclusion", "sentences", "neutral"))[0])
+        text, _ = tidy(self.speaker.pick("absent", "whole", "none"))
+        return Sentence(text, (self._absent("whole", (0, len(text)), tuple(sorted(ill))),))
 
     def _indication(self) -> str:
         text = self.speaker.pick("indications", "sentences").format(
@@ -296,7 +298,11 @@ def _wrapped(text: str, column: int) -> str:
     lines = []
     for line in text.split("\n"):
         rest = line
-        while len(rest) > column and (cut := rest.rfind(" ", 0, column + 1)) > 0:
+        while len(rest) > column:
+            cut = rest.rfind(" ", 0, column + 1)
+            cut = rest.find(" ", column) if cut < 0 else cut
+            if cut < 0:
+                break
             lines.append(rest[:cut])
             rest = rest[cut + 1 :]
         lines.append(rest)
