@@ -109,8 +109,9 @@ class Group:
 
     @property
     def segment(self) -> str | None:
+        """That of all lesions; "several" if they differ, for which some organs have words of their own."""
         segments = {lesion.segment for lesion in self.lesions}
-        return self.lesions[0].segment if len(segments) == 1 else None
+        return self.lesions[0].segment if len(segments) == 1 else "several"
 
 
 def subject_of(lesion: TrueLesion) -> str:

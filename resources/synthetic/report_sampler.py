@@ -12,7 +12,8 @@ from resources.synthetic.truth import TrueLesion, TrueScan
 CHEST = ("lung", "heart", "mediastinum", "oesophagus", "thyroid")
 ABDOMEN = ("liver", "gall bladder", "spleen", "pancreas", "adrenal gland", "kidney", "stomach", "bladder")
 LOBES = ("right upper lobe", "right middle lobe", "right lower lobe", "left upper lobe", "left lower lobe")
-LEVELS = (*(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)))
+CHEST_LEVELS = tuple(f"T{n}" for n in range(1, 13))
+ABDOMEN_LEVELS = ("T10", "T11", "T12", *(f"L{n}" for n in range(1, 6)))
 CHEST_NODES = ("mediastinal", "paratracheal", "subcarinal", "hilar")
 ABDOMEN_NODES = ("retroperitoneal", "para-aortic", "mesenteric", "portal", "coeliac")
 PELVIC_NODES = ("iliac", "inguinal")
@@ -36,6 +37,7 @@ HOMES = {
         Home("lung", "lung", LOBES, True, ("solid", "solid", "ground-glass"), (9, 0.6), ("granuloma",)),
         Home("mediastinum", "lymph node", CHEST_NODES, False, ("solid", "necrotic"), (17, 0.4)),
         Home("soft tissue", "lymph node", ("axillary",), True, ("solid",), (18, 0.35)),
+        Home("bone", "vertebra", CHEST_LEVELS, False, ("lytic", "sclerotic"), (14, 0.5), ("bone island",)),
         Home("bone", "rib", (), True, ("lytic", "sclerotic"), (13, 0.5), ("bone island",)),
     ),
     "abdomen": (
@@ -55,10 +57,10 @@ HOMES = {
         Home("abdomen", "lymph node", ABDOMEN_NODES, False, ("solid", "necrotic"), (18, 0.4)),
         Home("abdomen", "abdominal fat", (), False, ("solid",), (14, 0.5)),
         Home("pelvis", "lymph node", PELVIC_NODES, True, ("solid",), (17, 0.4)),
+        Home("bone", "vertebra", ABDOMEN_LEVELS, False, ("lytic", "sclerotic"), (14, 0.5), ("bone island",)),
         Home("bone", "hip bone", (), True, ("lytic", "sclerotic"), (18, 0.5), ("bone island",)),
     ),
     "both": (
-        Home("bone", "vertebra", LEVELS, False, ("lytic", "sclerotic"), (14, 0.5), ("bone island",)),
         Home("soft tissue", "subcutaneous fat", (), True, ("solid",), (15, 0.5)),
         Home("soft tissue", "muscle", (), True, ("solid", "necrotic"), (22, 0.5), ("lipoma",)),
     ),

@@ -104,8 +104,7 @@ class Teller:
         reference, series, images = self._reference(first)
         before, prior = self._comparison(first, told, many, "cm" in size)
         count_text, count = self.speaker.count(len(group.lesions)) if many else ("", 1)
-        vague = first.status == "benign" and character != "benign"
-        tail = before + ("" if spoken else self._tail(character, many, vague))
+        tail = before + ("" if spoken else self._tail(group, character, many))
         template = self._template(kind or ("many" if many else "one"), site)
         text = template.format(
             site=site,
@@ -219,18 +218,21 @@ class Teller:
             kind = "node_suspicious" if spoken else "node"
         elif character == "suspicious" and self.draw.random() < 0.3:
             kind, spoken = "metastasis", True
-        elif first.long_mm >= LARGE_MM:
+        elif min(lesion.long_mm for lesion in group.lesions) >= LARGE_MM:
             kind = MASSES.get(kind, kind)
         phrase = self.speaker.name(self.speaker.pick("entities", kind), many)
         return phrase.format(adj=self.draw.choice(adjectives)), spoken
 
-    def _tail(self, character: Character, many: bool, vague: bool) -> str:
-        """What is thought of it. vague: it must be said that nothing is known."""
+    def _tail(self, group: Group, character: Character, many: bool) -> str:
+        """What is thought of it; of a mimic, that nothing is known."""
         if character == "suspicious":
             if self.scene.concluded and self.draw.random() < 0.4:
                 return ""  # the conclusion says so
             return self.speaker.pick("tail", "suspicious_many" if many else "suspicious")
-        options = self.speaker.words["tail"][character]
+        first = group.lesions[0]
+        vague = first.status == "benign" and character != "benign"
+        tiny = first.long_mm < SMALL_MM and character == "indeterminate" and self.draw.random() < 0.5
+        options = self.speaker.words["tail"]["tiny" if tiny else character]
         return str(self.draw.choice([option for option in options if option or not vague]))
 
     def _in_cm(self) -> bool:

@@ -210,7 +210,10 @@ class _Writer:
         found = [Sentence(tidy(text)[0]) for text in sentences]
         if organ and self.scene.course and self.draw.random() < RESOLVED_RATE:
             places = [name for name in RESOLVED_IN[zone] if name in self.scan.organs]
-            found.append(self.teller.resolved(imagined_lesion(self.draw.choice(places), self.draw)))
+            former = imagined_lesion(self.draw.choice(places), self.draw)
+            here = {(m.organ, m.side, m.segment) for m in self.scan.lesions}
+            if (former.organ, former.side, former.segment) not in here:
+                found.append(self.teller.resolved(former))
         return found
 
     def _write_conclusion(self, document: _Document) -> None:
