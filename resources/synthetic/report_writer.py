@@ -29,6 +29,7 @@ HEADING_OF = {"mediastinum": "mediastinal nodes", "pelvis": "pelvic nodes"}
 """Subjects that stand below another's heading."""
 NO_NEGATIVES = ("mediastinum", "abdomen", "pelvis", "soft tissue")
 ZONE_ORGANS = {"thorax": "lung", "abdomen": "liver", "skeleton": ""}
+INCIDENTAL_IN = {"thorax": ("atelectasis", "scar"), "skeleton": ("spur",)}
 RESOLVED_IN = {"thorax": ("lung",), "abdomen": ("liver", "spleen", "adrenal gland")}
 RESOLVED_RATE = 0.15
 
@@ -199,9 +200,9 @@ class _Writer:
             return []
         sentences = []
         textures = {m.texture for m in self.scan.lesions if m.status == "benign"}
-        place = {"thorax": "atelectasis", "skeleton": "spur"}.get(zone)
-        if place in textures and self.draw.random() < 0.7:
-            sentences.append(self.speaker.pick("incidental", place))
+        for name in INCIDENTAL_IN.get(zone, ()):
+            if name in textures and self.draw.random() < 0.7:
+                sentences.append(self.speaker.pick("incidental", name))
         for phrase in self.words["asides"][zone]:
             if self.draw.random() < self.style.asides / 2:
                 aorta = self.draw.randint(26, 36) if zone == "thorax" else self.draw.randint(15, 24)

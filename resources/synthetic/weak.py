@@ -28,9 +28,10 @@ MARKED_SHARE = (0.28, 0.45)
 """Share of lesions that DeepLesion's readers marked, by its two re-annotations."""
 LONG_LAW = (math.log(20.0), 0.59)
 """Mean and standard deviation of log(long axis in mm) over ULS23's masks: 9.8 / 20 / 44.5 mm."""
-CONTRAST_LAW = (math.log(45.0), 0.8)
-"""The same for the absolute difference to the surroundings in HU; lung nodules count with at most 150 HU."""
-CONTRAST_MAX_HU = 150.0
+CONTRAST_LAW = (math.log(110.0), 1.3)
+"""The same for the absolute difference to the surroundings in HU, over lesions of synthetic bodies."""
+SIZE_WEIGHT, CONTRAST_WEIGHT = 0.9, math.sqrt(1 - 0.9**2)
+"""What size and contrast count in conspicuity; squares sum to 1, so that it is standard normal too."""
 BOX_PADDING_PX = 5.0
 STORED_MM = 30.0
 """DeepLesion keeps the slices within about this distance of a key slice, on either side."""
@@ -142,13 +143,13 @@ def marking_probabilities(lesions: Sequence[TrueLesion], share: float) -> Array:
     """
     if not 0 <= share <= 0.5:
         raise ValueError(f"share: expected 0 to 0.5, found {share}")
-    scores = []
+    found = []
     for lesion in lesions:
-        contrast = min(max(abs(lesion.contrast_hu), 1.0), CONTRAST_MAX_HU)
         size = (math.log(lesion.long_mm) - LONG_LAW[0]) / LONG_LAW[1]
-        seen = (math.log(contrast) - CONTRAST_LAW[0]) / CONTRAST_LAW[1]
-        scores.append((size + seen) / 2)  # the sum of two standard normals, over the root of 2 twice
-    return np.array([2 * share * 0.5 * (1 + math.erf(score)) for score in scores], np.float64)
+        contrast = (math.log(max(abs(lesion.contrast_hu), 1.0)) - CONTRAST_LAW[0]) / CONTRAST_LAW[1]
+        score = SIZE_WEIGHT * size + CONTRAST_WEIGHT * contrast
+        found.append(share * (1 + math.erf(score / math.sqrt(2))))  # 2 share times the normal's quantile
+    return np.array(found, np.float64)
 
 
 def deeplesion_view(

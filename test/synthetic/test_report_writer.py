@@ -210,6 +210,55 @@ def test_places_and_the_sides_they_tell() -> None:
     assert told("nl", "lymph node", None, "unheard of", "abdomen", False) == {("intra-abdominaal", None)}
 
 
+ORGANS: list[tuple[str, bool, tuple[str | None, ...]]] = [
+    ("liver", False, ("segment 4a", "segment 7")),
+    ("lung", True, ("left upper lobe", "right middle lobe")),
+    ("kidney", True, ("upper pole", "interpolar", "lower pole")),
+    ("vertebra", False, ("C7", "T1", "L5")),
+    ("rib", True, ("left rib 1", "right rib 12")),
+    ("muscle", True, ("chest wall", "abdominal wall", "groin", "paraspinal", "gluteal")),
+    ("subcutaneous fat", True, ("chest wall", "abdominal wall", "back", "gluteal")),
+    ("pancreas", False, ("head", "body", "tail")),
+    *(
+        (organ, True, ())
+        for organ in ("adrenal gland", "hip bone", "femur", "humerus", "scapula", "clavicle")
+    ),
+    *((organ, True, ()) for organ in ("breast", "psoas", "ovary", "thyroid", "pleura")),
+    *((organ, False, ()) for organ in ("spleen", "sternum", "sacrum", "mediastinum", "oesophagus", "heart")),
+    *((organ, False, ()) for organ in ("stomach", "duodenum", "small bowel", "colon", "rectum", "bladder")),
+    *((organ, False, ()) for organ in ("prostate", "uterus", "gall bladder", "pelvic fat")),
+    ("abdominal fat", False, ("omental", "mesenteric")),
+]
+NODES = {
+    "mediastinum": ("paratracheal", "subcarinal", "hilar", "prevascular"),
+    "abdomen": ("retroperitoneal", "mesenteric", "portal", "gastrohepatic", "retrocrural"),
+    "pelvis": ("iliac",),
+    "soft tissue": ("axillary", "cervical", "inguinal"),
+}
+
+
+@pytest.mark.parametrize("language", ["en", "nl"])
+def test_every_organ_has_words_and_every_side_is_told(language: Any) -> None:
+    import random
+
+    speaker = Speaker(language, random.Random(0))
+    for organ, sided, segments in ORGANS:
+        subject_of(dataclasses.replace(LESION, organ=organ))
+        for segment in (None, "several", *segments):
+            for side in ("left", "right", "both") if sided else (None,):
+                text, told = speaker.place(organ, side, segment, "bone", False)
+                assert text
+                if sided and side != "both" and "lobe" not in str(segment):
+                    assert told == side, (organ, segment)
+                if segment in segments and side != "both":
+                    assert text != speaker.place(organ, side, None, "bone", False)[0], (organ, segment)
+    for lesion_type, stations in NODES.items():
+        for station in stations:
+            assert speaker.place("lymph node", None, station, lesion_type, False)[0]
+            sites = speaker.words["sites"]
+            assert f"lymph node / {station}" in sites, station
+
+
 @pytest.mark.parametrize(
     ("raw", "clean", "spans"),
     [
