@@ -27,6 +27,8 @@ MASSES = {"lung": "lung_mass", "soft": "soft_mass", "lesion": "mass", "implant":
 """What it becomes from LARGE_MM on."""
 SIZE_NOISE = 0.05
 """Standard deviation of the log of a told size: readers differ."""
+ENHANCING = ("ring-enhancing", "hyperdense")
+"""Textures whose words speak of contrast."""
 MIMICRY = ("cyst", "haemangioma")
 """Mimics that are called indeterminate when they are small."""
 
@@ -58,7 +60,8 @@ class Scene:
     """What all sentences of one report share.
 
     course: how the disease went since the earlier study of `date`, None without one. series: number of the
-    series. images: of the key images, by lesion label. concluded: there is a conclusion.
+    series. images: of the key images, by lesion label. concluded: there is a conclusion. enhanced: contrast
+    was given.
     """
 
     style: Style
@@ -67,6 +70,7 @@ class Scene:
     series: int
     images: Mapping[int, int]
     concluded: bool
+    enhanced: bool
 
 
 @dataclasses.dataclass
@@ -208,6 +212,7 @@ class Teller:
         if character == "benign":
             return self.speaker.name(self.speaker.pick("benign", first.texture), many), False
         alike = len({lesion.texture for lesion in group.lesions}) == 1
+        alike &= self.scene.enhanced or first.texture not in ENHANCING
         adjectives = self.speaker.words["adjectives"].get(first.texture, [""]) if alike else [""]
         if first.texture in MIMICRY:
             adjectives = self.speaker.words["adjectives"]["hypodense"]

@@ -104,6 +104,7 @@ class _Writer:
             series=draw.randint(2, 9),
             images=images,
             concluded=draw.random() < self.style.conclusion,
+            enhanced=scan.attributes.get("phase") != "none",
         )
         self.teller = Teller(self.speaker, self.scene, draw)
         named = {*self.words["benign"]}
@@ -283,8 +284,10 @@ class _Writer:
         regions = self.words["technique"]["regions"]
         chest, abdomen = ("lung" in self.scan.organs, "liver" in self.scan.organs)
         region = regions["both" if chest == abdomen else "chest" if chest else "abdomen"]
-        plain = self.scan.attributes.get("phase") == "none"
-        contrast = self.speaker.pick("technique", "plain" if plain else "contrast")
+        phase = str(self.scan.attributes.get("phase", ""))
+        contrast = self.speaker.pick(
+            "technique", {"none": "plain", "portal": "portal"}.get(phase, "contrast")
+        )
         text = self.speaker.pick("technique", "sentences").format(
             region=region,
             contrast=contrast.format(ml=self.draw.randrange(60, 130, 5)),

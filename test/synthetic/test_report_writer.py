@@ -168,6 +168,16 @@ def test_texts_are_clean_and_in_their_language(samples: dict[tuple[str, str], Sa
                 assert max(len(line) for line in report.text.splitlines()) <= STYLES[site].wrap
 
 
+def test_without_contrast_nothing_enhances() -> None:
+    lesion = dataclasses.replace(LESION, texture="ring-enhancing")
+    plain, given = (TrueScan((lesion,), ("liver",), {"phase": phase}) for phase in ("none", "portal"))
+    words = r"\benhanc|vascular|aankleur|portal|portoven"
+    for scan, expected in ((plain, False), (given, True)):
+        for language in ("en", "nl"):
+            texts = [write_report(scan, language, "A", seed).text for seed in range(40)]
+            assert any(re.search(words, text) for text in texts) == expected
+
+
 def test_same_seed_same_report() -> None:
     assert sample_report("nl", "A", 4) == sample_report("nl", "A", 4)
     assert sample_report("nl", "A", 4)[1].text != sample_report("nl", "A", 5)[1].text
