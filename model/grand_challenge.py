@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.config import WeightsError
 from model.integrity import read_header
-from model.volume import InputError, is_dicom
+from model.volume import InputError, check_name, is_dicom
 
 if TYPE_CHECKING:
     from model.detector import Detector, Lesion, Prediction
@@ -205,6 +205,10 @@ def _dicom_scans(folder: Path, root: Path) -> list[Scan]:
     """One scan per series; a folder without a readable series is one scan, so that its error is told."""
     import SimpleITK as sitk
 
+    try:
+        check_name(folder)
+    except InputError:
+        return [Scan(_relative(folder, root), folder)]
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) < 2:
         return [Scan(_relative(folder, root), folder)]

@@ -160,5 +160,6 @@ def _reporting(total: int) -> Iterator[Callable[[str], None]]:
 
 
 def _printable(text: str) -> str:
-    """File names need not be valid text."""
-    return text.encode(errors="backslashreplace").decode()
+    """File names need not be valid text, and not all text can be printed everywhere."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -62,6 +62,7 @@ def read_volume(path: Path, series: str | None = None) -> Volume:
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    check_name(path)
     try:
         image, assumed = (_read_series(path, series), ()) if path.is_dir() else _read_file(path)
     except RuntimeError as error:
@@ -69,6 +70,14 @@ def read_volume(path: Path, series: str | None = None) -> Volume:
     geometry = _checked_geometry(path, image)
     hu, warnings = _checked_hu(path, np.asarray(_Voxels(image)))
     return Volume(hu, *geometry, (*assumed, *warnings))
+
+
+def check_name(path: Path) -> None:
+    """Raises InputError if a name is not UTF-8: SimpleITK would end the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: expected a name in UTF-8, found other bytes") from None
 
 
 class _Voxels:
@@ -132,6 +141,8 @@ def _why_not_at(sform: npt.NDArray[np.float64] | None, image: Any) -> str | None
 def _read_series(folder: Path, series: str | None) -> Any:
     import SimpleITK as sitk
 
+    for path in folder.iterdir():
+        check_name(path)
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series or "")
     _check_complete(folder, set(names))
     if not names:

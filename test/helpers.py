@@ -202,7 +202,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 def summary_of(folder: Path) -> dict[str, dict[str, str]]:
-    with (folder / "summary.csv").open(newline="") as file:
+    with (folder / "summary.csv").open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = {row["case_id"]: row for row in reader}
         assert reader.fieldnames == COLUMNS

@@ -1,6 +1,7 @@
 """process.py's main function, called in one process: bad input, starting again, options, weights."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import process
 from helpers import (
     SMALL,
+    Series,
     files_below,
     image_of,
     last_line,
@@ -141,6 +143,27 @@ def test_a_second_start_skips_what_is_done_and_redoes_what_is_not(
     others = tmp_path_factory.mktemp("others")
     save_weights(others / "others.safetensors", lively(seed=5), SMALL)
     assert statuses("--weights", others) == "done done done done done"
+
+
+def test_odd_names(tmp_path: Path, run: Run) -> None:
+    """One that is not UTF-8 is refused: SimpleITK would end the process and with it the run."""
+    scans, out, bad = tmp_path / "scans", tmp_path / "out", os.fsdecode(b"\xff")
+    names = ("-x", "a b,c", "ä", "two\nlines")
+    scans.mkdir()
+    for name in (*names, bad):
+        write_scan(tmp_path / "plain.mha").rename(scans / f"{name}.mha")
+    for folder in (scans / f"{bad} folder", scans / "series"):
+        Series().write(tmp_path / "plain")
+        (tmp_path / "plain").rename(folder)
+    (scans / "series" / "slice000.dcm").rename(scans / "series" / bad)
+    code, _, error = run("--input", scans, "--output", out)
+    assert code == 1
+    assert "3 of 7 scans failed" in error
+    rows = summary_of(out)
+    assert {name for name, row in rows.items() if row["status"] == "done"} == set(names)
+    failed = {name: row["error"] for name, row in rows.items() if row["status"] == "failed"}
+    assert set(failed) == {"\\udcff", "\\udcff folder", "series"}
+    assert all(text.endswith("expected a name in UTF-8, found other bytes") for text in failed.values())
 
 
 def test_an_error_nobody_foresaw_ends_the_scan_not_the_run(
