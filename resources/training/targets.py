@@ -15,6 +15,12 @@ from resources.training.states import IGNORED, Marked
 MIN_SIGMA_MM = 3.0
 SIGMA_PER_SIZE = 1 / 6
 """The heat map is a Gaussian of a sixth of the lesion's mean diameter, at least 3 mm wide."""
+POSITIVE_FROM, REACH_CELLS = 0.4, 1.5
+"""Cells where the Gaussian is at least this high, and that are no farther from the centre, are positive too:
+about four for a small lesion. After CPM-Net (Song et al. 2020), whose positives are the nearest points: a
+single positive cell teaches little."""
+FULL_WEIGHT_CELLS = 7
+"""A lesion with more positive cells than these weighs as much as one with these."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Lesions:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """heat: (types, z, y, x) 0..1, exactly 1 at each lesion's cell; weight: the same shape, 0 = ignored.
+    """heat: (types, z, y, x) 0..1, exactly 1 at each lesion's cells; weight: the same shape, 0 = ignored.
 
     any_heat, any_weight: (z, y, x), the same for the maximum over the type maps, in which lesions of
     unknown type are; these are ignored in every single map. geometry: (6, z, y, x) offset in cells and
@@ -78,6 +84,7 @@ def make_target(
     heat, any_heat = torch.zeros(types, *cells), torch.zeros(cells)
     known = torch.ones(cells) if states is None else states[1] * (states[0] != IGNORED)
     weight, any_weight = known.expand(types, *cells).clone(), known.clone()
+    share = torch.zeros(types, *cells)
     geometry, geometry_weight = torch.zeros(6, *cells), torch.zeros(cells)
     index = torch.stack(torch.meshgrid(*(torch.arange(n) for n in cells), indexing="ij")).float()
     for voxel, measured_mm, kind in zip(lesions.center, lesions.size_mm, lesions.kind.tolist(), strict=True):
@@ -92,16 +99,19 @@ def make_target(
             continue
         sigma_mm = max(MIN_SIGMA_MM, float(size_mm.mean()) * SIGMA_PER_SIZE)
         value = torch.exp(-0.5 * (distance_mm / sigma_mm) ** 2)
+        close = offset.abs().amax(0) <= REACH_CELLS
+        value[close & (value >= POSITIVE_FROM)] = 1.0
         value[nearest] = 1.0
-        any_heat, any_weight[nearest] = torch.maximum(any_heat, value), 1
+        own = (value == 1) * min(1.0, FULL_WEIGHT_CELLS / int((value == 1).sum()))
+        any_heat, any_weight = torch.maximum(any_heat, value), torch.maximum(any_weight * (value < 1), own)
         if kind < 0:
             weight[:, touched] = 0
         else:
-            heat[kind] = torch.maximum(heat[kind], value)
+            heat[kind], share[kind] = torch.maximum(heat[kind], value), torch.maximum(share[kind], own)
         if not bool(measured_mm.isnan().any()):
-            near = (offset.abs().amax(0) <= 1.5) & (value > geometry_weight)
+            near = close & (value > geometry_weight)
             log_size = torch.log(size_mm / size_scale_mm)[:, None, None, None].expand(3, *cells)
             geometry[:, near] = torch.cat([offset, log_size])[:, near]
             geometry_weight[near] = value[near]
-    weight[heat == 1] = 1
+    weight = torch.where(heat == 1, share, weight)
     return Target(heat, weight, any_heat, any_weight, geometry, geometry_weight)
