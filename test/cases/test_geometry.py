@@ -75,9 +75,9 @@ def test_the_expected_body_follows_both_laws(length: float, ratio: float, angle:
     np.testing.assert_allclose(shape.axes @ shape.axes.T, np.eye(3), atol=1e-9)
 
 
-def test_an_ellipsoid_of_the_median_extent_is_a_fifth_too_large() -> None:
-    # 20 x 15 mm, the median lesion: its extent is 0.97 sqrt(300) = 16.8 mm, pi / 6 * 20 * 15 * 16.8 = 2639 mm3
-    assert 2639 / law_volume_mm3(20, 15) == pytest.approx(1.27, abs=0.06)
+def test_an_ellipsoid_of_the_median_extent_is_too_large() -> None:
+    # 20 x 15 mm: its median extent is 0.97 sqrt(300) = 16.8 mm, and pi / 6 * 20 * 15 * 16.8 = 2639 mm3
+    assert 2639 / law_volume_mm3(20, 15) == pytest.approx(1.335, abs=0.01)
 
 
 @pytest.mark.skipif(not SHAPES.exists(), reason="the shape figures are not here")

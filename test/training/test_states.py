@@ -1,15 +1,13 @@
 """What is known at each cell, counted by hand on small grids, and the property on synthetic scans."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.volume import Volume
-from resources.cases.cache import HU, LESIONS, ORGANS, CachedScan
+from resources.cases.cache import LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.synthetic.anatomy import Draw
 from resources.synthetic.cases import ORGAN_VALUES, ellipsoid_of, findings_of, recist_of
@@ -136,50 +134,66 @@ def lesions(draw: st.DrawFn) -> Truth:
     return Truth(center, long_mm, short_mm, extent_mm, "liver", draw(st.floats(0, 3.1)), organ)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    truths=st.lists(lesions(), max_size=4),
-    marked=st.lists(st.booleans(), min_size=4, max_size=4),
-    seed=st.integers(0, 10**6),
-    slice_mm=st.sampled_from([1.5, 3.0, 5.0]),
-)
-def test_no_voxel_of_a_lesion_is_negative_if_the_report_omits_none(
+def weak_view(
     truths: list[Truth], marked: list[bool], seed: int, slice_mm: float
-) -> None:
-    """Whatever share of the lesions is marked; and what is positive is lesion, but for 5 %."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(z, y, x) per voxel: the true lesions, the states on voxels and those on the network's cells.
+
+    The report omits no lesion; the image is empty, for states do not look at it.
+    """
     shape = (56, 76, 100)
-    place = Volume(
-        np.zeros((int(112 / slice_mm), 152, 200), np.int16), (1.0, 1.0, slice_mm), (0, 0, 0), np.eye(3)
-    )
+    size = (int(112 / slice_mm), 152, 200)
+    place = Volume(np.zeros(size, np.int16), (1.0, 1.0, slice_mm), (0.0, 0.0, 0.0), np.eye(3))
     array = np.zeros((3, *shape), np.int16)
-    array[HU] = 40
     array[ORGANS] = ORGAN_VALUES["liver"][0]
     array[ORGANS, :, :, 50:] = ORGAN_VALUES["spleen"][0]
     array[ORGANS, :, 70:] = ORGAN_VALUES["kidney"][0]
     scan = CachedScan(array, (0, 0, 0), 2.0, place, {}, "")
     draw = Draw(seed)
-    marks = tuple(recist_of(t, place, draw) for t, use in zip(truths, marked, strict=False) if use)
+    marks = tuple(recist_of(t, place, draw) for t, use in zip(truths, marked, strict=True) if use)
     known = Completeness(organ_labels="o.nii", organ_values=ORGAN_VALUES)
     case = Case("a", "p", "s", "train", ImageSource("a.mha"), marks, known, findings_of(truths))
-    state = states_of(case, scan, stride=1).state
     points = np.stack(np.meshgrid(*(np.arange(n) * 2.0 for n in shape), indexing="ij")[::-1], -1)
     lesion = np.zeros(shape, bool)
     for truth in truths:
         lesion |= ellipsoid_of(truth).surely(points)
-    assert not (lesion & (state == NEGATIVE)).any()
     cells = states_of(case, scan).state.repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    assert not (lesion & (cells == NEGATIVE)).any()
-    SHARES.append(((state == POSITIVE) & ~lesion).sum() + 1j * (state == POSITIVE).sum())
+    return lesion, states_of(case, scan, stride=1).state, cells
 
 
-SHARES: list[complex] = []
+@settings(max_examples=25, deadline=None)
+@given(
+    truths=st.lists(st.tuples(lesions(), st.booleans()), max_size=4),
+    seed=st.integers(0, 10**6),
+    slice_mm=st.sampled_from([1.5, 3.0, 5.0]),
+)
+def test_no_voxel_of_a_lesion_is_negative_if_the_report_omits_none(
+    truths: list[tuple[Truth, bool]], seed: int, slice_mm: float
+) -> None:
+    """Whatever share of the lesions is marked."""
+    lesion, *views = weak_view([t for t, _ in truths], [m for _, m in truths], seed, slice_mm)
+    for state in views:
+        assert not (lesion & (state == NEGATIVE)).any()
 
 
-def test_of_the_positive_voxels_at_most_a_twentieth_is_no_lesion(tmp_path: Path) -> None:
-    if not SHARES:
-        pytest.skip("the property test above did not run")
-    total = sum(SHARES)
-    print(
-        f"{total.real:.0f} of {total.imag:.0f} positive voxels are no lesion: {total.real / total.imag:.2%}"
-    )
-    assert total.real <= 0.05 * total.imag
+def test_of_the_positive_voxels_at_most_a_twentieth_is_no_lesion() -> None:
+    """Of sixty lesions that follow the distributions of resources.synthetic."""
+    generator = np.random.default_rng(0)
+    outside = positive = covered = total = 0
+    for seed in range(60):
+        long_mm = float(np.clip(np.exp(generator.normal(np.log(16), 0.5)), 5, 60))
+        short_mm = long_mm * float(np.clip(generator.normal(0.74, 0.13), 0.45, 1))
+        ratio = float(np.clip(np.exp(generator.normal(-0.03, 0.3)), 0.5, 1.6))
+        center = tuple(generator.uniform((35, 35, 35), (70, 100, 75)).tolist())
+        extent_mm = ratio * (long_mm * short_mm) ** 0.5
+        truth = Truth(center, long_mm, short_mm, extent_mm, "liver", generator.uniform(0, 3), "liver")
+        lesion, state, _ = weak_view([truth], [True], seed, float(generator.choice([1.5, 3.0, 5.0])))
+        found = state == POSITIVE
+        outside += int((found & ~lesion).sum())
+        positive += int(found.sum())
+        covered += int((found & lesion).sum())
+        total += int(lesion.sum())
+    print(f"{outside} of {positive} positive voxels are no lesion ({outside / positive:.2%}); ", end="")
+    print(f"{covered / total:.0%} of the lesions is positive")
+    assert positive > 0
+    assert outside <= 0.05 * positive
