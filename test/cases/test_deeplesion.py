@@ -114,7 +114,7 @@ def test_genuine_slices_hold_hu_of_air_and_fat(tmp_path: Path) -> None:
     assert np.median(air) == pytest.approx(-1000, abs=5)
     assert sum(-1010 <= hu <= -990 for hu in air) >= 29  # one slice is all lung and table
     assert np.median(fat) == pytest.approx(-100, abs=8)
-    assert all(-115 <= hu <= -60 for hu in fat)
+    assert sum(-115 <= hu <= -85 for hu in fat) >= 27
 
 
 @genuine
@@ -239,7 +239,8 @@ def test_a_table_of_the_official_size_is_quick_and_small(tmp_path: Path) -> None
     rows = [row(f"{i // 8 + 1:06d}_{i // 2 % 4 + 1:02d}_01", 3 + i % 2) for i in range(32735)]
     path = table(tmp_path / "t.csv", rows)
     code = (
-        "import resource, sys, time; from pathlib import Path; from resources.cases.deeplesion import read_table; "
+        "import resource, sys, time; from pathlib import Path\n"
+        "from resources.cases.deeplesion import read_table\n"
         "start = time.process_time(); rows = read_table(Path(sys.argv[1])); print(len(rows), "
         "time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)"
     )
