@@ -1,4 +1,4 @@
-"""The detector over a list of cases, on the cores of this machine or by Ray on many; the same command goes on.
+"""The detector over a list of cases, on this machine's cores or by Ray on many; the same command goes on.
 
 python -m resources.predict --cases FILE --out DIR: one folder per case, named by its id, with the three
 files that the container writes. What is there already, from the same case and weights, is left alone.

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "resources.synthetic": [MODEL, CASES],
     "resources.training": [MODEL, CASES, "resources.synthetic"],
     "resources.evaluation": ["model.boxes", "model.volume", CASES],
+    "resources.predict": [MODEL, CASES],
     "resources.review": [MODEL, CASES],
     "resources.study": [MODEL, "resources"],
 }

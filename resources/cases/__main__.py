@@ -33,13 +33,32 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m resources.cases", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_converters(commands)
+    sub = _command(commands, "check", _check, "Reads a case list and checks that its files are there and fit")
+    sub.add_argument("cases", type=Path)
+    sub.add_argument("--no-files", action="store_true", help="only the list itself")
+    _workers(sub)
+    sub = _command(commands, "describe", _describe, "Counts by source, split, completeness, type and size")
+    sub.add_argument("cases", type=Path)
+    sub.add_argument("--figure", type=Path, help="also draw them: a PNG")
+    sub = _command(commands, "cache", _cache, "Preprocesses scans into chunks; the same command goes on")
+    sub.add_argument("cases", type=Path)
+    sub.add_argument("--out", type=Path, required=True, help="folder of the cache")
+    sub.add_argument(
+        "--refine", action="store_true", help="outline lesions on the key slices of RECIST marks"
+    )
+    _workers(sub)
+    return parser
 
-    def command(name: str, run: Callable[[Any], Any], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
 
-    sub = command("deeplesion", _deeplesion, "DeepLesion: DL_info.csv and its PNG slices")
+def _command(commands: Any, name: str, run: Callable[[Any], Any], text: str) -> argparse.ArgumentParser:
+    sub: argparse.ArgumentParser = commands.add_parser(name, help=text.split("\n")[0], description=text)
+    sub.set_defaults(run=run)
+    return sub
+
+
+def _add_converters(commands: Any) -> None:
+    sub = _command(commands, "deeplesion", _deeplesion, "DeepLesion: DL_info.csv and its PNG slices")
     sub.add_argument("--table", type=Path, required=True, help="DL_info.csv")
     sub.add_argument(
         "--images", type=Path, required=True, help="Images_png, a zip of it, or a folder of the zips"
@@ -52,15 +71,20 @@ def _parser() -> argparse.ArgumentParser:
         "--lesanet", type=Path, action="append", default=[], help="LesaNet's labels; several allowed"
     )
     _out(sub)
-    sub = command("uls23", _uls23, "ULS23: volumes of interest, in which the central lesion is annotated")
+    sub = _command(
+        commands, "uls23", _uls23, "ULS23: volumes of interest, in which the central lesion is annotated"
+    )
     sub.add_argument("--root", type=Path, required=True, help="folder above the folders images and labels")
     sub.add_argument(
         "--table", type=Path, help="DL_info.csv: DeepLesion's patients keep their official split"
     )
     _shares(sub)
     _out(sub)
-    sub = command(
-        "masks", _masks, "Folders of images and label images (nnU-Net, Medical Segmentation Decathlon)"
+    sub = _command(
+        commands,
+        "masks",
+        _masks,
+        "Folders of images and label images (nnU-Net, Medical Segmentation Decathlon)",
     )
     sub.add_argument("--images", type=Path, required=True, help="folder: imagesTr")
     sub.add_argument("--labels", type=Path, required=True, help="folder: labelsTr")
@@ -77,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     _shares(sub)
     _workers(sub)
     _out(sub)
-    sub = command("inhouse", _inhouse, inhouse.__doc__ or "")
+    sub = _command(commands, "inhouse", _inhouse, inhouse.__doc__ or "")
     sub.add_argument("--table", type=Path, required=True, help="the CSV")
     sub.add_argument("--source", required=True, help="name of the site")
     sub.add_argument("--reports", type=Path, help="folder with the reports as ID.txt")
@@ -86,21 +110,6 @@ def _parser() -> argparse.ArgumentParser:
                      "Paths of scans and texts of reports are not changed")  # fmt: skip
     _shares(sub)
     _out(sub)
-    sub = command("check", _check, "Reads a case list and checks that its files are there and fit")
-    sub.add_argument("cases", type=Path)
-    sub.add_argument("--no-files", action="store_true", help="only the list itself")
-    _workers(sub)
-    sub = command("describe", _describe, "Counts by source, split, completeness, type and size")
-    sub.add_argument("cases", type=Path)
-    sub.add_argument("--figure", type=Path, help="also draw them: a PNG")
-    sub = command("cache", _cache, "Preprocesses scans for training into chunks; the same command goes on")
-    sub.add_argument("cases", type=Path)
-    sub.add_argument("--out", type=Path, required=True, help="folder of the cache")
-    sub.add_argument(
-        "--refine", action="store_true", help="outline lesions on the key slices of RECIST marks"
-    )
-    _workers(sub)
-    return parser
 
 
 def _out(parser: argparse.ArgumentParser) -> None:

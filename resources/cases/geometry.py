@@ -27,8 +27,8 @@ SHORT_RATIO = 0.74
 """Median of S / L."""
 INNER_PLANE, OUTER_PLANE = 0.85, 1.3
 """In the plane: within the first share of the marked radii is lesion, beyond the second none of it. On 24
-sarcoma masks marked by their own axes, 3.9 % of the inner part is no lesion and 1.3 % of the lesion is outside
-the outer part."""
+sarcoma masks marked by their own axes, 3.9 % of the inner part is no lesion and 1.3 % of the lesion is
+outside the outer part."""
 INNER_BOX = 0.75
 """Share of a box's half edges within which an ellipsoid that touches its sides is sure to be."""
 LONG_MM = (8.5, 19.0, 51.5)

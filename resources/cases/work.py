@@ -119,10 +119,12 @@ def run_jobs(
     """
     failures.parent.mkdir(parents=True, exist_ok=True)
     failures.unlink(missing_ok=True)
-    if ray_address is None:
+    if ray_address is not None:
+        source = _by_ray(work, jobs, processes, ray_address)
+    elif processes > 1 and len(jobs) > 1:
         source = _by_processes(work, jobs, processes)
     else:
-        source = _by_ray(work, jobs, processes, ray_address)
+        source = (_guarded(work, name, job) for name, job in jobs.items())
     outcomes: list[Outcome] = []
     columns = (
         rich.progress.TextColumn("{task.description}"),
