@@ -1,6 +1,7 @@
 """Targets by hand: lesions of unknown type and size, and the states of the cells."""
 
 import numpy as np
+import pytest
 import torch
 
 from model.volume import Volume
@@ -19,12 +20,30 @@ def lesions(kind: int, size: float = 8.0) -> Lesions:
 
 def test_a_lesion_of_known_type_is_in_its_map_and_in_the_maximum() -> None:
     target = make_target(lesions(1), SHAPE, 2.0, 3, 10.0)
-    assert (target.heat[1] == 1).nonzero().tolist() == [[4, 4, 4]]
+    beside = [[3, 4, 4], [4, 3, 4], [4, 4, 3], [4, 4, 4], [4, 4, 5], [4, 5, 4], [5, 4, 4]]
+    assert (target.heat[1] == 1).nonzero().tolist() == beside  # 4 mm away the Gaussian is 0.41
     assert torch.equal(target.any_heat, target.heat[1])
     assert target.heat[[0, 2]].max() == 0
     assert target.weight.min() == target.any_weight.min() == 1
     np.testing.assert_allclose(target.geometry[:, 4, 4, 4], [0, 0, 0, *[np.log(0.8)] * 3], rtol=1e-5)
     assert target.geometry_weight[4, 4, 4] == 1
+
+
+def test_a_large_lesion_weighs_as_much_as_seven_cells() -> None:
+    target = make_target(lesions(1, 40.0), SHAPE, 2.0, 3, 10.0)
+    positive = target.heat[1] == 1
+    assert positive.sum() == 27  # all within 1.5 cells: at most 6.9 mm, the Gaussian's sigma being 6.7 mm
+    assert target.weight[1][positive].sum().item() == pytest.approx(7)
+    assert target.any_weight[positive].sum().item() == pytest.approx(7)
+    assert (target.weight[0] == 1).all()
+    assert (target.weight[1][~positive] == 1).all()
+
+
+def test_a_lesion_between_cells_has_the_nearest_ones() -> None:
+    between = Lesions(torch.tensor([[10.5, 8.5, 8.5]]) - 1, torch.full((1, 3), 8.0), torch.tensor([0]))
+    target = make_target(between, SHAPE, 2.0, 1, 10.0)
+    # centre at cell (4.5, 3.5, 3.5): the eight cells around are 3.5 mm away, where the Gaussian is 0.51
+    assert (target.heat[0] == 1).sum() == 8
 
 
 def test_a_lesion_of_unknown_type_is_only_in_the_maximum() -> None:
@@ -53,7 +72,7 @@ def test_states_become_weights_but_a_centre_always_counts() -> None:
     assert (target.any_weight[0] == 0.5).all()
     assert target.weight[1, 4, 4, 4] == target.any_weight[4, 4, 4] == 1
     assert target.weight[0, 4, 4, 4] == 0
-    assert target.weight[1].sum() == 64 * 0.5 + 1
+    assert target.weight[1].sum() == 64 * 0.5 + 7
 
 
 def test_from_a_case_to_its_target() -> None:
