@@ -123,7 +123,7 @@ class Detector:
         return cls(networks, "+".join(path.stem for path in paths), device, memory_gb)
 
     def predict(self, volume: Volume) -> Prediction:
-        """All candidates of one scan."""
+        """All candidates of one scan. Raises RuntimeError where the network's output is not finite."""
         timings: dict[str, float] = {}
         config = self.networks[0].config
         with torch.inference_mode():
@@ -145,8 +145,8 @@ class Detector:
             heads = run_network(network, grid.hu, self.memory_bytes, lambda: tiles.append(1))
             maps = calibrated(heads, network.config)
             total = maps if total.ndim == 0 else total + maps
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        if not bool(total.isfinite().all()):
+            raise RuntimeError(f"{self.weights_version}: expected finite output of the network, found NaN")
         return total / len(self.networks), len(tiles) // len(self.networks)
 
     def _likelihood(self, found: Candidates) -> float:

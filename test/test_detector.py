@@ -58,6 +58,14 @@ def test_networks_that_see_another_grid_make_no_ensemble() -> None:
         Detector([lively(), other], "both", "cpu")
 
 
+def test_output_that_is_not_finite_is_an_error_and_no_empty_result() -> None:
+    network = lively()
+    network.stem.conv.weight.data *= 1e30
+    network.merge[0].conv.weight.data *= 1e30
+    with pytest.raises(RuntimeError, match="finite"):
+        Detector([network], "broken", "cpu").predict(noise(np.eye(3)))
+
+
 def test_the_box_encloses_the_axial_ellipse_at_any_angle() -> None:
     lesion = Detector([lively()], "random", "cpu").predict(noise(np.eye(3))).lesions[0]
     lower, upper = np.array(lesion.box_mm)
