@@ -40,6 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     config = DetectorConfig()
@@ -55,8 +56,8 @@ def main() -> None:
     origin += f"(seeds from {SEEDS['train']})"
     if options.dense:
         origin += f" and {options.dense} full of lesions (seeds from {SEEDS['dense']})"
-    origin = "; then ".join(filter(None, [before, f"{origin}, seed {options.seed}"]))
-    train(network, scans, options.work, options.steps, options.batch, options.seed, origin)
+    origin = "; then ".join(filter(None, [before, f"{origin}, rate {options.rate:g}, seed {options.seed}"]))
+    train(network, scans, options.work, options.steps, options.batch, options.rate, options.seed, origin)
 
 
 def load_average(path: Path, config: DetectorConfig) -> tuple[CenterNet3D, str]:
@@ -69,22 +70,32 @@ def load_average(path: Path, config: DetectorConfig) -> tuple[CenterNet3D, str]:
 
 
 def train(
-    network: CenterNet3D, scans: list[Scan], work: Path, steps: int, batch: int, seed: int, origin: str
+    network: CenterNet3D,
+    scans: list[Scan],
+    work: Path,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    origin: str,
 ) -> None:
-    """Runs to `steps` from the checkpoint in `work` if there is one; the averaged weights end in it."""
+    """Runs to `steps` from the checkpoint in `work` if there is one; the averaged weights end in it.
+
+    batch: patches a step. rate: the highest learning rate. origin: told in the checkpoint.
+    """
     config = network.config
     work.mkdir(parents=True, exist_ok=True)
     network.train()
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
     done = _restore(work / "checkpoint.safetensors", network, average, optimizer)
     saved, running = time.monotonic(), [0.0, 0.0]
     with rich.progress.Progress(*rich.progress.Progress.get_default_columns()) as progress:
         task = progress.add_task("Training", total=steps, completed=done)
         for step in range(done, steps):
             for group in optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * _schedule(step, steps)
+                group["lr"] = rate * _schedule(step, steps)
             patches, target = _batch(scans, config, batch, torch.Generator().manual_seed(seed * 10**9 + step))
             output = network(patches)
             types = len(config.types)
