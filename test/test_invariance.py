@@ -3,8 +3,6 @@
 import itertools
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-ROOT = Path(__file__).parents[1]
+from helpers import ROOT, run_process
+
 SCAN = next((ROOT / "test" / "input" / "images").rglob("*.mha"))
 ORDERS = list(itertools.permutations(range(3)))
 FLIPS = list(itertools.product((False, True), repeat=3))
@@ -21,10 +20,7 @@ Points = list[dict[str, Any]]
 
 
 def detect(scan: Path, out: Path, *options: str) -> None:
-    command = [sys.executable, "process.py", "--input", str(scan), "--output", str(out), *options]
-    result = subprocess.run(
-        [*command, "--device", "cpu"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    result = run_process("--input", scan, "--output", out, *options)
     assert result.returncode == 0, result.stderr
 
 
