@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from model.config import DetectorConfig
+from model.detector import load_network
 from model.network import CenterNet3D
 from resources.training.data import Scan, cut_patch, load_scans
 from resources.training.losses import focal_loss, geometry_loss
@@ -35,9 +36,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of cached scans and the checkpoint")
     parser.add_argument("--scans", type=int, default=170, help="training scans as they are tested")
     parser.add_argument("--dense", type=int, default=0, help="training scans full of lesions, besides")
-    parser.add_argument(
-        "--start", type=Path, help="checkpoint of another run, whose averaged weights to begin with"
-    )
+    parser.add_argument("--start", type=Path, help="checkpoint or weights of another run, to begin with")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="highest learning rate")
@@ -61,9 +60,12 @@ def main() -> None:
 
 
 def load_average(path: Path, config: DetectorConfig) -> tuple[CenterNet3D, str]:
-    """The averaged network of a checkpoint, loaded strictly, and how it was trained."""
+    """The averaged network of a checkpoint, or that of a weights file, and how it was trained; strictly."""
     network = CenterNet3D(config)
     with safe_open(path, framework="pt") as file:
+        if "origin" not in file.metadata():
+            network = load_network(path)
+            return network, network.config.provenance["training"]
         names = [name for name in file.keys() if name.startswith("average.")]  # noqa: SIM118
         network.load_state_dict({name.removeprefix("average."): file.get_tensor(name) for name in names})
         return network, file.metadata()["origin"]
