@@ -1,0 +1,131 @@
+"""Drafts to findings: organ, type and side by the tables, and what the text says twice only once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+from resources.cases.case import Finding
+from resources.reports.anatomy import related
+from resources.reports.linking import Draft
+from resources.reports.text import CleanText
+from resources.reports.vocabulary import Place, Tongue, ancestors, lesion_words, places
+
+ROUNDING_MM = 1.0
+"""Sizes that differ by less are the same: 2.3 cm and 23 mm."""
+
+
+def resolve(draft: Draft) -> Place | None:
+    """The place a draft's lesion lies in, a lymph node's by its station; None: unknown."""
+    table = places()
+    words = [lesion_words()[name] for name in draft.words]
+    default = next((w.place for w in words if w.place), "")
+    name = draft.place
+    nodal = draft.kind == "node" or default == "lymph node"
+    if name is None:
+        return table[default] if default and default != "lymph node" else (table["lymph node"] if nodal else None)
+    place = table[name]
+    if nodal or (place.nodal and draft.words[0] in ("lesion", "target lesion", "focus", "deposit")):
+        node = next((table[wide].node for wide in ancestors(name) if table[wide].node), "")
+        return table[name] if name.endswith("lymph node") else table[node or "lymph node"]
+    if default and place.weak and default not in ancestors(name):
+        return table[default]
+    if default == "bone" and "bone" not in ancestors(name):
+        return table["pelvic bone"] if place.name == "iliac" else table["bone"]
+    if place.name == "head" and "bone" in default:
+        return table["skull"]
+    return place
+
+
+def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Finding]:
+    """One finding a lesion, in the order of the text."""
+    kept: list[tuple[Draft, Place | None]] = []
+    listed = [d for d in drafts if not (d.normal and d.presence != "absent")]
+    for draft in listed:
+        place = resolve(draft)
+        same = next((pair for pair in kept if _same(pair, (draft, place))), None)
+        if same is None:
+            kept.append((draft, place))
+            continue
+        _absorb(same[0], draft)
+        if draft.presence != "absent" and (same[1] is None or (place is not None and same[1].name in ancestors(place.name))):
+            kept[kept.index(same)] = (same[0], place)
+    stated = {(p.organ, d.side) for d, p in kept if d.presence != "absent" and p is not None}
+    return [
+        _finding(draft, place, text, language)
+        for draft, place in kept
+        if not (draft.normal and place is not None and _contradicted(place, draft.side, stated))
+    ]
+
+
+def _contradicted(place: Place, side: str | None, stated: set[tuple[str, str | None]]) -> bool:
+    return any(organ == place.organ and (None in (side, other) or side == other or "both" in (side, other)) for organ, other in stated)
+
+
+def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) -> bool:
+    """Whether two drafts speak of one lesion, or deny the same."""
+    (a, place_a), (b, place_b) = one, other
+    if (a.presence == "absent") != (b.presence == "absent") or a.time != b.time:
+        return False
+    if a.presence == "absent":
+        return place_a == place_b and (a.side or "both") == (b.side or "both") and _nodal(a) == _nodal(b)
+    if a.reference and b.reference and place_a == place_b and place_a is not None:
+        same_image = (a.reference.series, a.reference.images) == (b.reference.series, b.reference.images)
+        if same_image and a.section != b.section:
+            return True
+    if a.section == b.section or "impression" not in (a.section, b.section):
+        return bool(a.sizes) and a.section != b.section and _alike(a, b, place_a, place_b) and _equal(a.sizes, b.sizes)
+    return _alike(a, b, place_a, place_b) and (not b.sizes or not a.sizes or _equal(a.sizes, b.sizes))
+
+
+def _alike(a: Draft, b: Draft, place_a: Place | None, place_b: Place | None) -> bool:
+    if None not in (a.side, b.side) and a.side != b.side and "both" not in (a.side, b.side):
+        return False
+    if place_a is None or place_b is None:
+        return place_b is None and place_a is not None and _nodal(a) == _nodal(b) and bool({*a.words} & {*b.words})
+    if _nodal(a) != _nodal(b) and place_a != place_b:
+        return False
+    return related(place_a.name, place_b.name) or (place_b.name == "lymph node" and _nodal(a))
+
+
+def _nodal(draft: Draft) -> bool:
+    place = resolve(draft)
+    return place is not None and place.name.endswith("lymph node")
+
+
+def _equal(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return abs(max(one) - max(other)) <= ROUNDING_MM if one and other else False
+
+
+def _absorb(kept: Draft, more: Draft) -> None:
+    if not kept.sizes:
+        kept.sizes = more.sizes
+    kept.reference = kept.reference or more.reference
+    kept.side = kept.side or more.side
+    if more.character != "indeterminate":
+        kept.character = more.character
+    if kept.presence == "absent":
+        kept.normal = kept.normal and more.normal
+    elif "present" in (kept.presence, more.presence):
+        kept.presence = "present"
+
+
+def _finding(draft: Draft, place: Place | None, text: CleanText, language: Tongue) -> Finding:
+    absent = draft.presence == "absent"
+    side = (draft.side or place.side or None) if place is not None and place.paired else None
+    reference = None if absent else draft.reference
+    finding = Finding(
+        type=place.type if place else None,
+        organ=place.organ if place else None,
+        side=cast("None", side),
+        count=None if absent else draft.count,
+        sizes_mm=() if absent else draft.sizes,
+        series=reference.series if reference else None,
+        images=reference.images if reference else (),
+        presence=draft.presence,
+        time=draft.time,
+        character=cast("None", draft.character),  # type: ignore[arg-type]
+        span=text.span(draft.start, max(draft.end, draft.start)),
+        language=language,
+    )
+    return dataclasses.replace(finding)
