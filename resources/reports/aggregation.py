@@ -40,8 +40,7 @@ def resolve(draft: Draft) -> Place | None:
 def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Finding]:
     """One finding a lesion, in the order of the text."""
     kept: list[tuple[Draft, Place | None]] = []
-    listed = [d for d in drafts if not (d.normal and d.presence != "absent")]
-    for draft in listed:
+    for draft in (d for d in drafts if not d.listed):
         place = resolve(draft)
         same = next((pair for pair in kept if _same(pair, (draft, place))), None)
         if same is None:
@@ -71,7 +70,7 @@ def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) ->
         return place_a == place_b and (a.side or "both") == (b.side or "both") and _nodal(a) == _nodal(b)
     if a.reference and b.reference and place_a == place_b and place_a is not None:
         same_image = (a.reference.series, a.reference.images) == (b.reference.series, b.reference.images)
-        if same_image and a.section != b.section:
+        if same_image and a.section != b.section and not _apart(a.side, b.side):
             return True
     if a.section == b.section or "impression" not in (a.section, b.section):
         return bool(a.sizes) and a.section != b.section and _alike(a, b, place_a, place_b) and _equal(a.sizes, b.sizes)
@@ -79,7 +78,7 @@ def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) ->
 
 
 def _alike(a: Draft, b: Draft, place_a: Place | None, place_b: Place | None) -> bool:
-    if None not in (a.side, b.side) and a.side != b.side and "both" not in (a.side, b.side):
+    if _apart(a.side, b.side):
         return False
     if place_a is None or place_b is None:
         return place_b is None and place_a is not None and _nodal(a) == _nodal(b) and bool({*a.words} & {*b.words})
@@ -88,13 +87,17 @@ def _alike(a: Draft, b: Draft, place_a: Place | None, place_b: Place | None) -> 
     return related(place_a.name, place_b.name) or (place_b.name == "lymph node" and _nodal(a))
 
 
+def _apart(one: str | None, other: str | None) -> bool:
+    return {one, other} == {"left", "right"}
+
+
 def _nodal(draft: Draft) -> bool:
     place = resolve(draft)
     return place is not None and place.name.endswith("lymph node")
 
 
 def _equal(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return abs(max(one) - max(other)) <= ROUNDING_MM if one and other else False
+    return any(abs(a - b) <= ROUNDING_MM for a in one for b in other)
 
 
 def _absorb(kept: Draft, more: Draft) -> None:
@@ -102,7 +105,7 @@ def _absorb(kept: Draft, more: Draft) -> None:
         kept.sizes = more.sizes
     kept.reference = kept.reference or more.reference
     kept.side = kept.side or more.side
-    if more.character != "indeterminate":
+    if more.character != "indeterminate" and (more.character, more.presence) != ("benign", "uncertain"):
         kept.character = more.character
     if kept.presence == "absent":
         kept.normal = kept.normal and more.normal

@@ -65,7 +65,8 @@ def chains(found: list[Mention], text: str) -> list[list[Mention]]:
                     result[-1][-1] = _narrowest(last, mention)
                 continue
             if len(between) < 40 and _AND.fullmatch(between):
-                if related(last.name, mention.name) and "," not in between and len(between) < 2:
+                weak = places()[last.name].weak or places()[mention.name].weak
+                if not between.strip() and (weak or related(last.name, mention.name)):
                     result[-1][-1] = _narrowest(last, mention)
                 else:
                     result[-1].append(mention)
@@ -116,7 +117,7 @@ def _choose(
     strong: list[list[Mention]], after: list[list[Mention]], before: list[list[Mention]]
 ) -> list[Mention] | None:
     if strong:
-        for chain in after[:1] + before[-1:]:
+        for chain in after[:1] + [c for c in reversed(before) if c is not strong[0]]:
             if any(narrower(m.name, s.name) or places()[s.name].weak for m in chain for s in strong[0]):
                 return [m for m in chain if not places()[m.name].weak] or strong[0]
         return strong[0]

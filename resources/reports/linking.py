@@ -18,7 +18,10 @@ _JOIN = re.compile(r"(?:[ -]?|,? ?(?:of|van)(?: \w+){0,3} ?| ?\(|/)", re.IGNOREC
 
 @dataclasses.dataclass(slots=True)
 class Draft:
-    """A finding in the making. Offsets are of the clean text."""
+    """A finding in the making. Offsets are of the clean text.
+
+    normal: it says only that all is well. listed: the items of the list it opens stand for it.
+    """
 
     words: tuple[str, ...]
     kind: str
@@ -34,6 +37,7 @@ class Draft:
     end: int
     section: str
     normal: bool = False
+    listed: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -75,7 +79,7 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
 def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
     low = last.diagnoses[-1].end if last.diagnoses else last.end
     between = text[low : mention.start]
-    if len(between) > 120 or re.search(r"[.;]", between):
+    if len(between) > 200 or re.search(r"[.;]", between):
         return False
     said = [m for m in cues.named("likely", "perhaps before") if low <= m.start and m.end <= mention.start]
     denials = [m for m in cues.denials if low <= m.start < mention.start]
@@ -96,14 +100,27 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
             continue
         if (block.paragraph, block.section) != (context.paragraph, context.section):
             context = Context(block.paragraph, block.section)
-        found = _Reading(sentence, text, context).drafts()
+        _late_reference(sentence, context)
+        reading = _Reading(sentence, text, context)
+        found = reading.drafts()
         drafts += found
+        if reading.is_item:
+            context.age = 0
+            continue
         own = [d for d in found if not d.normal and d.presence != "absent"]
         context.age = 0 if own else context.age + 1
         context.drafts = own or context.drafts
         named = [m for m in sentence.of("places") if not places()[m.name].weak]
         context.place = named[-1:] or context.place
     return drafts
+
+
+def _late_reference(sentence: Sentence, context: Context) -> None:
+    """ "(series 5, image 456)" behind the full stop of its lesion's sentence."""
+    first = next((m for m in sentence.mentions if m.category in ("reference", "lesions", "size")), None)
+    if first is not None and first.category == "reference" and context.age == 0 and context.drafts:
+        if context.drafts[-1].reference is None and first.first - sentence.first <= 2:
+            context.drafts[-1].reference = first
 
 
 class _Reading:
@@ -115,14 +132,22 @@ class _Reading:
         low, high = sentence.block.heading
         self.above = [m for m in sentence.of("places") if low <= m.start < high] or self._heading()
         self.groups = group_lesions(sentence, self.cues, text)
+        self.is_item = False
 
     def _heading(self) -> list[Mention]:
         return list(self.sentence.heading)
 
     def drafts(self) -> list[Draft]:
         sizing.mark_prior(self.sentence, self.cues, self.text)
-        owned, free = sizing.assign(self.sentence, self.groups, self.text)
+        diagnosis = self._item_diagnosis()
+        owned, free = sizing.assign(self.sentence, [] if diagnosis else self.groups, self.text)
         found: list[Draft] = []
+        if diagnosis:
+            found = self._items(free)
+            said = assertion.character(diagnosis, self.groups, self.cues, doubtful=False)
+            for draft in found:
+                draft.character = said
+            return found
         if self._says_more(owned):
             return found
         for index, group in enumerate(self.groups):
@@ -132,6 +157,17 @@ class _Reading:
         if not any(d.presence == "present" and not d.normal for d in found) or len(self.groups) > 0:
             found += self._normal(found)
         return found
+
+    def _item_diagnosis(self) -> Group | None:
+        """ "Perifissural: 6 mm, most likely a lymph node", as an item of a list of nodules."""
+        found = self.sentence.of("size")
+        if len(self.groups) != 1 or not found or not self.context.drafts:
+            return None
+        group = self.groups[0]
+        said = self.cues.before(group, 2, "likely", "perhaps before")
+        if not said or found[-1].end > said[0].start:
+            return None
+        return Group(group.words, group.kind, group.plural, group.words)
 
     # One group of lesion words
 
@@ -146,13 +182,15 @@ class _Reading:
             high = group.end + tail.rindex(",")
         elif after and (joint := list(re.finditer(r"\b(?:and|en)\b", tail))):
             high = group.end + joint[-1].start() if not re.fullmatch(r"\s*(?:and|en)\s*", tail) else high
-        if before and "," in self.text[low : group.start]:
-            low += self.text[low : group.start].index(",")
+        if before and (joint := list(re.finditer(r",|\b(?:and|en)\b", self.text[low : group.start]))):
+            low += joint[0].start()
         return low, high
 
     def _of_group(self, index: int, group: Group, found: list[Mention]) -> list[Draft]:
         absent = assertion.denied(group, self.groups, self.cues, bool(found))
         gone = assertion.resolved(group, self.cues)
+        normal = group.kind == "abnormality" and absent is not False
+        absent = normal or absent
         if group.kind == "other" or absent is None and not gone:
             return []
         if group.kind == "measured" and (absent or not found):
@@ -167,7 +205,7 @@ class _Reading:
             elif not unusual and not group.diagnoses and not self.sentence.block.section == "targets":
                 return []
         low, high = self._window(index)
-        chosen, named = places_of(group, self.sentence, low, high, self.text, self.above or self._inherited())
+        chosen, named = places_of(group, self.sentence, low, high, self.text, self._standing(bool(absent)))
         if not named and self._is_diagnosis(group, found):
             self._add_diagnosis(group)
             return []
@@ -189,6 +227,7 @@ class _Reading:
             start=group.start,
             end=group.end,
             section=self.sentence.block.section,
+            normal=normal,
         )
         if presence == "absent" or not found:
             return self._spread(base, chosen, group, low, high)
@@ -199,8 +238,14 @@ class _Reading:
         names = {m.name for m in self.sentence.heading_sides}
         return names.pop() if len(names) == 1 and high > low else None
 
-    def _inherited(self) -> list[Mention]:
-        return self.context.place if self.context.age <= 1 and self.context.paragraph >= 0 else []
+    def _standing(self, absent: bool) -> list[Mention]:
+        """The place that stands above a sentence which names none: its heading's, or the last one named."""
+        last = self.context.place if self.context.age <= 1 else []
+        if absent and self.sentence.block.section == "impression":
+            last = []
+        if self.above and last and all(narrower(last[0].name, m.name) for m in self.above):
+            return last
+        return self.above or last
 
     def _spread(self, base: Draft, chosen: list[Mention], group: Group, low: int, high: int) -> list[Draft]:
         """One draft a place: "metastases in liver and lungs"; a single lesion has one place."""
@@ -234,7 +279,7 @@ class _Reading:
             if ranged or any(m.end <= found[0].start and found[0].first - m.last <= 6 for m in largest):
                 base.count = base.count if base.count != 1 or not group.plural else "several"
             return [base, *self._others(base, chosen)]
-        split = [self._item(base, part, parts, index, group) for index, part in enumerate(parts)]
+        split = self._split(base, parts, group, chosen)
         if any(m.end <= found[0].start and 0 <= found[0].first - m.last <= 8 for m in largest):
             if len({d.side for d in split}) == 1 and len({d.place for d in split}) == 1 and not split[1].reference:
                 base.sizes = max((d.sizes for d in split), key=max)
@@ -260,14 +305,25 @@ class _Reading:
         before = [m for m in chosen if m.end <= size.start]
         return (before or chosen)[-1].name if chosen else None
 
-    def _item(self, base: Draft, part: list[Mention], parts: list[list[Mention]], index: int, group: Group) -> Draft:
+    def _split(self, base: Draft, parts: list[list[Mention]], group: Group, chosen: list[Mention]) -> list[Draft]:
+        """A draft for each size; one that has no place of its own shares that of the size before it."""
+        made: list[Draft] = []
+        for index, part in enumerate(parts):
+            here = dataclasses.replace(base, place=made[-1].place) if made and base.place is None else base
+            made.append(self._item(here, part, parts, index, group, chosen))
+        return made
+
+    def _item(
+        self, base: Draft, part: list[Mention], parts: list[list[Mention]], index: int, group: Group, chosen: list[Mention]
+    ) -> Draft:
         """One of several sizes of a group: with its own place, side and image where it has them."""
         low = parts[index - 1][-1].end if index else min(group.start, part[0].start)
         high = parts[index + 1][0].start if index + 1 < len(parts) else self.sentence.end
         before = [m for m in self.sentence.of("places") if low <= m.start < part[0].start]
         if index == 0:
-            before = [m for m in before if m.start >= group.end]
-        last = [m for m in before if not places()[m.name].weak] or before
+            before = [m for m in before if m.start >= group.end and m not in chosen]
+        firm = base.place is not None and not places()[base.place].weak
+        last = [m for m in before if not places()[m.name].weak] or ([] if firm else before)
         after = [m for m in self.sentence.of("places") if part[-1].end <= m.start < high and m.first - part[-1].last <= 4]
         place = last[-1].name if last else (after[0].name if after and not index == len(parts) else base.place)
         if last and base.place and not related(last[-1].name, base.place) and not places()[base.place].weak:
@@ -375,7 +431,7 @@ class _Reading:
             if not named and self.context.age <= 1 and not self._reference(self.sentence.start, self.sentence.end):
                 self._enlarge(parent, free)
                 return []
-            if parent.count == 1 and self.context.age <= 1:
+            if parent.count == 1 and self.context.age <= 1 and not parent.listed:
                 self._enlarge(parent, free)
                 return []
         if not listed and (parent is None or not (named or self._reference(self.sentence.start, self.sentence.end))):
@@ -383,16 +439,16 @@ class _Reading:
         words = parent.words if parent and not listed else ("target lesion",)
         base = Draft(
             words, parent.kind if parent and not listed else "lesion",
-            parent.place if parent and not named else None, None, 1, (), None, "present", "current",
+            parent.place if parent and not named else None, parent.side if parent and not listed else None, 1, (), None, "present", "current",
             parent.character if parent and not listed else "suspicious", free[0].start, free[-1].end, self.sentence.block.section,
         )  # fmt: skip
         at = Mention("lesions", words[0], self.sentence.start, self.sentence.start, self.sentence.first, self.sentence.first)
         group = Group([at], base.kind, True)
         parts = sizing.join_axes(free, self.cues, self.text)
-        made = [self._item(base, part, parts, index, group) for index, part in enumerate(parts)]
-        if parent and not listed and parent.count == "several" and not parent.sizes and made:
-            parent.normal = True  # its items stand for it
-        self.context.age = -1
+        made = self._split(base, parts, group, [])
+        if parent and not listed and not parent.sizes:
+            parent.listed = True
+        self.is_item = True
         return made
 
     # What is said to be normal
@@ -409,7 +465,7 @@ class _Reading:
         for place in named or self.above:
             if place in named and positive and not self._same_clause(place, normals, positive):
                 continue
-            if places()[place.name].type is None or places()[place.name].weak and place in named and len(named) > 1:
+            if places()[place.name].type is None or place.name != places()[place.name].organ or self._of_other(place) or places()[place.name].weak and place in named and len(named) > 1:
                 continue
             side = side_of(place, None, self.sentence, self.sentence.start, self.sentence.end) or _own_side(place.name)
             made.append(Draft(
@@ -418,6 +474,11 @@ class _Reading:
                 max(place.end, normals[0].end) if place in named else normals[0].end, self.sentence.block.section, normal=True,
             ))  # fmt: skip
         return made
+
+    def _of_other(self, place: Mention) -> bool:
+        """Whether the place only says whose duct or vessel it is: "slender intrahepatic bile ducts"."""
+        others = [g for g in self.groups if g.kind == "other"]
+        return any(0 <= g.first - place.last <= 1 or (g.start < place.end and g.end > place.start) for g in others)
 
     def _same_clause(self, place: Mention, normals: list[Mention], positive: list[Group]) -> bool:
         edges = [self.sentence.start]

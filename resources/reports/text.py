@@ -101,7 +101,7 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
     """The blocks of a clean text, in order."""
     lines = [(m.start(), m.end()) for m in re.finditer(r"[^\n]+", text)]
     width = max((end - start for start, end in lines if end - start <= 160), default=0)
-    last_findings = max((s for s, e in lines if _opens(text[s:e], words) == "findings"), default=-1)
+    last_findings = max((s for s, e in lines if _opens(text[s:e], words)[0] == "findings"), default=-1)
     found: list[Block] = []
     section, heading, paragraph, previous, before = "findings", (0, 0), 0, -1, ""
     for start, end in lines:
@@ -112,7 +112,7 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
             heading = (0, 0)
             if section in SKIPPED and start > last_findings and found and found[-1].section == section:
                 section = "findings"
-        for at, stop, name in _pieces(line, words):
+        for at, stop, name, body in _pieces(line, words):
             title = words.place_heading.match(line, at, stop)
             if title and line[title.end() - 1] != ":" and not (blank or at or _breaks(before, line, width)):
                 title = None
@@ -123,7 +123,7 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
                 paragraph += title.end() == stop
             new = blank or at or name or title or _breaks(before, line, width)
             if new or not found:
-                found.append(Block(start + at, start + stop, section, heading, paragraph))
+                found.append(Block(start + body, start + stop, section, heading, paragraph))
             else:
                 found[-1] = dataclasses.replace(found[-1], end=start + stop)
             blank = False
@@ -131,23 +131,27 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
     return found
 
 
-def _opens(line: str, words: Vocabulary) -> str:
+def _opens(line: str, words: Vocabulary) -> tuple[str, int]:
+    """The section that a line's first words open, or "", and where what follows them starts."""
     bare = line.lstrip(" -=#*_•\t")
     match = words.heading.match(bare.rstrip(" -=#*_\t"))
-    return words.headings[match.group(1).lower()] if match else ""
+    if match is None:
+        return "", 0
+    return words.headings[match.group(1).lower()], len(line) - len(bare) + match.end()
 
 
-def _pieces(line: str, words: Vocabulary) -> list[tuple[int, int, str]]:
-    """Where headings cut a line: (start, end, the section that a heading there opens or "")."""
-    cuts = [(0, _opens(line, words))]
+def _pieces(line: str, words: Vocabulary) -> list[tuple[int, int, str, int]]:
+    """Where headings cut a line: (start, end, the section that a heading there opens or "", end of the heading)."""
+    name, body = _opens(line, words)
+    cuts = [(0, name, body)]
     at = 0
     for match in _INLINE_HEADING.finditer(line) if ":" in line else ():
         found = words.heading.match(line, match.start()) if match.start() >= at else None
         if found and found.group(2):
             at = found.end()
-            cuts += [(match.start(), words.headings[found.group(1).lower()])] if match.start() else []
-    ends = [at for at, _ in cuts[1:]] + [len(line)]
-    return [(at, end, name) for (at, name), end in zip(cuts, ends, strict=True)]
+            cuts += [(match.start(), words.headings[found.group(1).lower()], at)] if match.start() else []
+    ends = [cut[0] for cut in cuts[1:]] + [len(line)]
+    return [(at, end, name, body) for (at, name, body), end in zip(cuts, ends, strict=True)]
 
 
 def _breaks(before: str, line: str, width: int) -> bool:
