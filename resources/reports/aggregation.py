@@ -73,7 +73,7 @@ def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) ->
         if same_image and a.section != b.section and not _apart(a.side, b.side):
             return True
     if a.section == b.section or "impression" not in (a.section, b.section):
-        return bool(a.sizes) and a.section != b.section and _alike(a, b, place_a, place_b) and _equal(a.sizes, b.sizes)
+        return bool(a.sizes) and a.section != b.section and a.count == b.count and _alike(a, b, place_a, place_b) and _equal(a.sizes, b.sizes)
     return _alike(a, b, place_a, place_b) and (not b.sizes or not a.sizes or _equal(a.sizes, b.sizes))
 
 

@@ -14,7 +14,7 @@ _AND = re.compile(
     r"left|right|linker|rechter|links|rechts|beiderzijds|bilateral)[\s,/&+()-]*)*$",
     re.IGNORECASE,
 )
-_FAR = re.compile(r"[,;:.()]|\b(?:in|of|van|met|with|at|op|en|and|is|are|zijn|on)\b", re.IGNORECASE)
+_FAR = re.compile(r"[,;:.()]|\b(?:in|of|van|met|with|at|op|en|and|is|are|zijn|on|but|maar|except|behoudens|behalve|apart|uitgezonderd|shows?|toont|contains?|bevat)\b", re.IGNORECASE)
 
 
 @dataclasses.dataclass(slots=True)

@@ -49,6 +49,7 @@ class Context:
     drafts: list[Draft] = dataclasses.field(default_factory=list)
     place: list[Mention] = dataclasses.field(default_factory=list)
     age: int = 0
+    including: bool = False
 
 
 def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
@@ -79,7 +80,7 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
 def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
     low = last.diagnoses[-1].end if last.diagnoses else last.end
     between = text[low : mention.start]
-    if len(between) > 200 or re.search(r"[.;]", between):
+    if len(between) > 200 or re.search(r"\.(?!\d)", between):
         return False
     said = [m for m in cues.named("likely", "perhaps before") if low <= m.start and m.end <= mention.start]
     denials = [m for m in cues.denials if low <= m.start < mention.start]
@@ -109,6 +110,7 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
             continue
         own = [d for d in found if not d.normal and d.presence != "absent"]
         context.age = 0 if own else context.age + 1
+        context.including = bool(reading.cues.named("including")) if own else context.including
         context.drafts = own or context.drafts
         named = [m for m in sentence.of("places") if not places()[m.name].weak]
         context.place = named[-1:] or context.place
@@ -214,7 +216,7 @@ class _Reading:
         if presence == "present" and doubtful and not found and not group.diagnoses:
             presence = "uncertain"
         base = Draft(
-            words=tuple(m.name for m in group.words + group.diagnoses),
+            words=tuple(m.name for m in group.words + [d for d in group.diagnoses if not _is_node(d)]),
             kind=group.kind,
             place=chosen[0].name if chosen else None,
             side=side_of(chosen[0] if named and chosen else None, group, self.sentence, low, high) or self._above_side(),
@@ -287,7 +289,19 @@ class _Reading:
                 return [base]
             for draft in split:
                 draft.count = "several"
-        return split
+        return split + self._rest(base, group, split, chosen)
+
+    def _rest(self, base: Draft, group: Group, split: list[Draft], chosen: list[Mention]) -> list[Draft]:
+        """What a group still stands for besides its measured members: the whole of "..., including", other places."""
+        rest = []
+        if any(group.end <= m.start < split[0].end for m in self.cues.named("including")):
+            weak = [m for m in self.sentence.of("places") if group.start - 40 < m.start < split[0].start and m not in chosen]
+            rest.append(dataclasses.replace(base, place=weak[0].name if weak else base.place, end=group.end, reference=None))
+        organs = {places()[d.place].organ for d in split if d.place}
+        for place in chosen:
+            if places()[place.name].organ not in organs and group.plural:
+                rest.append(dataclasses.replace(base, place=place.name, side=None, end=group.end, reference=None))
+        return rest
 
     def _others(self, base: Draft, chosen: list[Mention]) -> list[Draft]:
         """The places of several lesions other than the one whose largest is measured."""
@@ -325,6 +339,7 @@ class _Reading:
         firm = base.place is not None and not places()[base.place].weak
         last = [m for m in before if not places()[m.name].weak] or ([] if firm else before)
         after = [m for m in self.sentence.of("places") if part[-1].end <= m.start < high and m.first - part[-1].last <= 4]
+        after = [m for m in after if not re.search(r"[,;]|\b(?:and|en)\b", self.text[part[-1].end : m.start])]
         place = last[-1].name if last else (after[0].name if after and not index == len(parts) else base.place)
         if last and base.place and not related(last[-1].name, base.place) and not places()[base.place].weak:
             place = last[-1].name if group.kind == "node" or group.plural else base.place
@@ -388,7 +403,7 @@ class _Reading:
         whole = Group(group.words, group.kind, group.plural, [*group.words, *group.diagnoses])
         said = assertion.character(whole, self.groups, self.cues, doubtful)
         for draft in self.context.drafts if group.plural else self.context.drafts[-1:]:
-            draft.words += tuple(m.name for m in group.words)
+            draft.words += tuple(m.name for m in group.words if not _is_node(m))
             if said != "indeterminate":
                 draft.character = said
 
@@ -446,7 +461,7 @@ class _Reading:
         group = Group([at], base.kind, True)
         parts = sizing.join_axes(free, self.cues, self.text)
         made = self._split(base, parts, group, [])
-        if parent and not listed and not parent.sizes:
+        if parent and not listed and not parent.sizes and not self.context.including:
             parent.listed = True
         self.is_item = True
         return made
@@ -491,6 +506,11 @@ class _Reading:
 
 
 NEAR_DIAGNOSIS = 8
+
+
+def _is_node(mention: Mention) -> bool:
+    word = lesion_words()[mention.name]
+    return word.kind == "node" or word.place == "lymph node"
 
 
 def _own_side(place: str | None) -> str | None:
