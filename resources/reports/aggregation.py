@@ -42,7 +42,8 @@ def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Fi
     kept: list[tuple[Draft, Place | None]] = []
     for draft in (d for d in drafts if not d.listed):
         place = resolve(draft)
-        same = next((pair for pair in kept if _same(pair, (draft, place))), None)
+        alike = [pair for pair in kept if _same(pair, (draft, place))]
+        same = max(alike, key=lambda pair: _closeness(pair[0], draft), default=None)
         if same is None:
             kept.append((draft, place))
             continue
@@ -74,7 +75,14 @@ def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) ->
             return True
     if a.section == b.section or "impression" not in (a.section, b.section):
         return bool(a.sizes) and a.section != b.section and a.count == b.count and _alike(a, b, place_a, place_b) and _equal(a.sizes, b.sizes)
+    if {a.character, b.character} == {"benign", "suspicious"} and not _equal(a.sizes, b.sizes):
+        return False
     return _alike(a, b, place_a, place_b) and (not b.sizes or not a.sizes or _equal(a.sizes, b.sizes))
+
+
+def _closeness(one: Draft, other: Draft) -> tuple[bool, bool, bool]:
+    """How much one of several candidates is the same lesion: by size, by word, by side."""
+    return _equal(one.sizes, other.sizes), bool({*one.words} & {*other.words}), one.side == other.side
 
 
 def _alike(a: Draft, b: Draft, place_a: Place | None, place_b: Place | None) -> bool:

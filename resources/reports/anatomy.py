@@ -8,7 +8,8 @@ import re
 from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import ancestors, places
 
-_NESTED = re.compile(r"[\s(]*(?:of|van|in|from|uit|binnen|within)(?: (?:the|de|het|both|beide))?\s*$", re.IGNORECASE)
+_NESTED = re.compile(r"[\s(]*(?:of|van|in|from|uit|binnen|within)(?: (?:the|de|het|both|beide))?(?: (?:left|right|linker|rechter))?\s*$", re.IGNORECASE)
+_OR = re.compile(r"[\s(]*of\b", re.IGNORECASE)
 _AND = re.compile(
     r"[\s,/&+()-]*(?:(?:and|en|or|of|as well as|evenals|alsook|the|de|het|both|beide|in|"
     r"left|right|linker|rechter|links|rechts|beiderzijds|bilateral)[\s,/&+()-]*)*$",
@@ -53,14 +54,15 @@ def related(one: str, other: str) -> bool:
     return one in ancestors(other) or other in ancestors(one) or table[one].organ == table[other].organ
 
 
-def chains(found: list[Mention], text: str) -> list[list[Mention]]:
+def chains(found: list[Mention], text: str, language: str) -> list[list[Mention]]:
     """Places that the text joins: "liver and spleen" is one chain of two, "head of the pancreas" of one."""
     result: list[list[Mention]] = []
     for mention in found:
         if result:
             last = result[-1][-1]
             between = text[last.end : mention.start]
-            if mention.start < last.end or _NESTED.fullmatch(between):
+            nested = _NESTED.fullmatch(between) and not (language == "nl" and _OR.match(between))
+            if mention.start < last.end or nested:
                 if not narrower(last.name, mention.name) or places()[last.name].weak:
                     result[-1][-1] = _narrowest(last, mention)
                 continue
@@ -94,12 +96,12 @@ def places_of(
     and last what the lesion only touches ("abutting the pleura").
     """
     found = [m for m in sentence.of("places") if low <= m.start < high]
-    near = sentence.of("assertion", "near")
+    near = sentence.of("assertion", "near") if group.kind != "node" else []
     touching = [m for m in found if any(0 <= m.first - n.last <= 3 and n.start >= group.start for n in near)]
     inside = [m for m in found if m.start < group.end and m.end > group.start]
     rest = [m for m in found if m not in touching and m not in inside]
-    before = chains([m for m in rest if m.end <= group.start], text)
-    after = chains([m for m in rest if m.start >= group.end], text)
+    before = chains([m for m in rest if m.end <= group.start], text, sentence.language)
+    after = chains([m for m in rest if m.start >= group.end], text, sentence.language)
     close = before and not _FAR.search(text[before[-1][-1].end : group.start])
     strong = [inside] if inside else (before[-1:] if close else [])
     chosen = _choose(strong, after, before)

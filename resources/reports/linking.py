@@ -50,6 +50,7 @@ class Context:
     place: list[Mention] = dataclasses.field(default_factory=list)
     age: int = 0
     including: bool = False
+    header: list[Draft] = dataclasses.field(default_factory=list)
 
 
 def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
@@ -67,7 +68,8 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
             loose = len(between) > 2 and last.words[-1].name not in ("conglomerate", "lesion", "mass", "deposit", "nodule")
             if same and not loose and len(between) < 40 and _JOIN.fullmatch(between):
                 last.words.append(mention)
-                last.plural = last.plural or mention.plural
+                if last.words[0].name != "conglomerate":
+                    last.plural = last.plural or mention.plural
                 last.kind = "node" if "node" in (kind, last.kind) else "lesion"
                 continue
             if same and _diagnosis(last, mention, cues, text):
@@ -112,6 +114,8 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
         context.age = 0 if own else context.age + 1
         context.including = bool(reading.cues.named("including")) if own else context.including
         context.drafts = own or context.drafts
+        if own and text[sentence.start : sentence.end].rstrip().endswith(":"):
+            context.header = [d for d in own if d.count != 1 and not d.sizes]
         named = [m for m in sentence.of("places") if not places()[m.name].weak]
         context.place = named[-1:] or context.place
     return drafts
@@ -177,7 +181,7 @@ class _Reading:
         """Where a group's places and sides may stand: from the lesion before it to the one after it."""
         group = self.groups[index]
         before = [g.end for g in self.groups[:index] if g.kind in ("lesion", "node", "measured")]
-        after = [g.start for g in self.groups[index + 1 :]]
+        after = [g.start for g in self.groups[index + 1 :] if not sizing.is_attribute(g, self.text)]
         low, high = (before[-1] if before else self.sentence.start), (after[0] if after else self.sentence.end)
         tail = self.text[group.end : high]
         if after and "," in tail:
@@ -233,7 +237,18 @@ class _Reading:
         )
         if presence == "absent" or not found:
             return self._spread(base, chosen, group, low, high)
+        if self.text[group.end : group.end + 2].strip() != ":":
+            self._under_header(base)
         return self._sized(base, group, found, chosen)
+
+    def _under_header(self, draft: Draft) -> None:
+        """An item of a list ("Pulmonary lesions, mostly right, likely nodes:") takes what its header says."""
+        for header in self.context.header:
+            if draft.place and header.place and related(draft.place, header.place) and draft.kind == header.kind:
+                header.listed = not self.context.including
+                draft.side = draft.side or header.side
+                if draft.character == "indeterminate":
+                    draft.character = header.character
 
     def _above_side(self) -> str | None:
         low, high = self.sentence.block.heading

@@ -32,7 +32,8 @@ _REFERENCE = re.compile(
     rf"|\b{_SERIES_WORD}/{_IMAGE_WORD}[.:]? ?(\d{{1,3}}) ?[/:-] ?{_IMAGES}"
     rf"|\b{_IMAGE_WORD}[.:]? ?#?(\d{{1,3}}) ?[-/:] ?(\d{{1,4}})\b"
     rf"|\b{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
-    rf"|\((\d{{1,3}}) ?[-:/] ?(\d{{1,4}})\)",
+    rf"|\((\d{{1,3}}) ?[-:/] ?(\d{{1,4}})\)"
+    rf"|(?<=[mM], )(\d{{1,3}})[-:/](\d{{1,4}})(?=\))",
     re.IGNORECASE,
 )
 _CHANGE = re.compile(r"(?:from|van) (?:[^\d\n]{0,12})$", re.IGNORECASE)
@@ -72,6 +73,7 @@ class Sentence:
     mentions: list[Mention]
     heading: list[Mention]
     heading_sides: list[Mention]
+    language: str
 
     def of(self, category: str, name: str | None = None) -> list[Mention]:
         return [m for m in self.mentions if m.category == category and (name is None or m.name == name)]
@@ -199,8 +201,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _references(text: str) -> list[Mention]:
     found: list[Mention] = []
     for match in _REFERENCE.finditer(text):
-        s1, i1, s2, i2, s3, i3, i4, s5, i5 = match.groups()
-        series, images = (s1 or s2 or s3 or s5), (i1 or i2 or i3 or i4 or i5)
+        s1, i1, s2, i2, s3, i3, i4, s5, i5, s6, i6 = match.groups()
+        series, images = (s1 or s2 or s3 or s5 or s6), (i1 or i2 or i3 or i4 or i5 or i6)
         if s5 and not _after_size(text, match.start()) and (int(i5) <= 12 or i5.startswith("0")):
             continue
         number = int(series) if series else None
@@ -216,6 +218,7 @@ def _in_sentences(
     doc: Doc, starts: list[int], found_blocks: list[Block], found: list[Mention], words: Vocabulary
 ) -> list[Sentence]:
     ends = {sent.start for sent in doc.sents}
+    ends |= {t.i + 1 for t in doc[:-1] if t.text == ")" and doc[t.i + 1].text[:1].isupper()}
     sentences: list[Sentence] = []
     at = 0
     offsets = [m.start for m in found]
@@ -237,7 +240,7 @@ def _in_sentences(
             stop = at
             while stop < len(found) and found[stop].start < high:
                 stop += 1
-            sentences.append(Sentence(low, high, begin, index, block, found[at:stop], above, sides))
+            sentences.append(Sentence(low, high, begin, index, block, found[at:stop], above, sides, words.language))
             at, begin = stop, index
     return sentences
 
@@ -246,6 +249,6 @@ def _full_stop(doc: Doc, index: int, words: Vocabulary) -> bool:
     """Whether the sentence that ends before token `index` is none that an abbreviation cut short."""
     before = doc[index - 1]
     if before.text != "." or index < 2:
-        return True
+        return before.text != ")" or doc[index - 2].text[-1:].isdigit() or doc[index - 2].lower_ in ("mm", "cm")
     word = doc[index - 2].lower_
     return word not in words.abbreviations and word.rstrip(".") not in words.abbreviations

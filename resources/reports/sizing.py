@@ -15,7 +15,8 @@ _AFTER_LINK = re.compile(
 )
 _BREAK = re.compile(r"[,;:.()]|\b(?:and|en|in|with|met|and|is|are)\b", re.IGNORECASE)
 _WAS = re.compile(r"\b(?:was|were|waren)[ :]*(?:ca\.?|circa|about|approximately|nog)? *$", re.IGNORECASE)
-_AGAINST = re.compile(r"(?:->|→|=>)", re.IGNORECASE)
+_WITH = re.compile(r"\b(?:with|without|met|zonder)\b[^,;.]*$", re.IGNORECASE)
+ATTRIBUTES = ("calcification", "hemorrhage", "scar")
 _FROM = re.compile(r"\b(?:from|van) $", re.IGNORECASE)
 _TO = re.compile(r" ?(?:to|naar|tot|->|→)\b", re.IGNORECASE)
 
@@ -63,8 +64,15 @@ def assign(sentence: Sentence, groups: list[Group], text: str) -> tuple[dict[int
     return owned, free
 
 
+def is_attribute(group: Group, text: str) -> bool:
+    """Whether a word only describes the lesion before it: "with central calcification"."""
+    return group.words[0].name in ATTRIBUTES and _WITH.search(text[max(0, group.start - 30) : group.start]) is not None
+
+
 def _owner(size: Mention, groups: list[Group], text: str) -> int | None:
     before = [i for i, g in enumerate(groups) if g.end <= size.start]
+    if len(before) > 1 and is_attribute(groups[before[-1]], text) and groups[before[-2]].kind != "other":
+        before.pop()
     after = [i for i, g in enumerate(groups) if g.start >= size.end]
     if after:
         group = groups[after[0]]

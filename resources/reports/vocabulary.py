@@ -188,7 +188,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
     one = f"(?:(?:{side}) )?(?:{_alternatives(list(names))})"
     return Vocabulary(
         language, nlp, matcher, entries, compounds, stems, heads, headings,
-        re.compile(rf"({_alternatives(list(headings))})(?: ?(:)| ?\.?$)", re.IGNORECASE),
+        re.compile(rf"(?:[^\W\d_]{{3,20}} (?=[^:\n]{{1,40}}:))??({_alternatives(list(headings))})(?: ?(:)| ?\.?$)", re.IGNORECASE),
         re.compile(rf"(?:ct[ -]?(?:van )?(?:de |het |the )?)?({one}(?:(?:,? en |,? and |, ?| ?/ ?| ?& ?| ?\+ ?| |-){one})*) ?(?::|\.?$)", re.IGNORECASE),
         names, common, abbreviations,
     )  # fmt: skip
