@@ -23,7 +23,11 @@ def resolve(draft: Draft) -> Place | None:
     name = draft.place
     nodal = draft.kind == "node" or default == "lymph node"
     if name is None:
-        return table[default] if default and default != "lymph node" else (table["lymph node"] if nodal else None)
+        return (
+            table[default]
+            if default and default != "lymph node"
+            else (table["lymph node"] if nodal else None)
+        )
     place = table[name]
     if nodal or (place.nodal and draft.words[0] in ("lesion", "target lesion", "focus", "deposit")):
         node = next((table[wide].node for wide in ancestors(name) if table[wide].node), "")
@@ -48,7 +52,9 @@ def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Fi
             kept.append((draft, place))
             continue
         _absorb(same[0], draft)
-        if draft.presence != "absent" and (same[1] is None or (place is not None and same[1].name in ancestors(place.name))):
+        if draft.presence != "absent" and (
+            same[1] is None or (place is not None and same[1].name in ancestors(place.name))
+        ):
             kept[kept.index(same)] = (same[0], place)
     stated = {(p.organ, d.side) for d, p in kept if d.presence != "absent" and p is not None}
     return [
@@ -59,7 +65,10 @@ def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Fi
 
 
 def _contradicted(place: Place, side: str | None, stated: set[tuple[str, str | None]]) -> bool:
-    return any(organ == place.organ and (None in (side, other) or side == other or "both" in (side, other)) for organ, other in stated)
+    return any(
+        organ == place.organ and (None in (side, other) or side == other or "both" in (side, other))
+        for organ, other in stated
+    )
 
 
 def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) -> bool:
@@ -74,7 +83,13 @@ def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) ->
         if same_image and a.section != b.section and not _apart(a.side, b.side):
             return True
     if a.section == b.section or "impression" not in (a.section, b.section):
-        return bool(a.sizes) and a.section != b.section and a.count == b.count and _alike(a, b, place_a, place_b) and _equal(a.sizes, b.sizes)
+        return (
+            bool(a.sizes)
+            and a.section != b.section
+            and a.count == b.count
+            and _alike(a, b, place_a, place_b)
+            and _equal(a.sizes, b.sizes)
+        )
     if {a.character, b.character} == {"benign", "suspicious"} and not _equal(a.sizes, b.sizes):
         return False
     return _alike(a, b, place_a, place_b) and (not b.sizes or not a.sizes or _equal(a.sizes, b.sizes))
@@ -89,7 +104,12 @@ def _alike(a: Draft, b: Draft, place_a: Place | None, place_b: Place | None) -> 
     if _apart(a.side, b.side):
         return False
     if place_a is None or place_b is None:
-        return place_b is None and place_a is not None and _nodal(a) == _nodal(b) and bool({*a.words} & {*b.words})
+        return (
+            place_b is None
+            and place_a is not None
+            and _nodal(a) == _nodal(b)
+            and bool({*a.words} & {*b.words})
+        )
     if _nodal(a) != _nodal(b) and place_a != place_b:
         return False
     return related(place_a.name, place_b.name) or (place_b.name == "lymph node" and _nodal(a))

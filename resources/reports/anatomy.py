@@ -8,14 +8,20 @@ import re
 from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import ancestors, places
 
-_NESTED = re.compile(r"[\s(]*(?:of|van|in|from|uit|binnen|within)(?: (?:the|de|het|both|beide))?(?: (?:left|right|linker|rechter))?\s*$", re.IGNORECASE)
+_NESTED = re.compile(
+    r"[\s(]*(?:of|van|in|from|uit|binnen|within)(?: (?:the|de|het|both|beide))?(?: (?:left|right|linker|rechter))?\s*$",
+    re.IGNORECASE,
+)
 _OR = re.compile(r"[\s(]*of\b", re.IGNORECASE)
 _AND = re.compile(
     r"[\s,/&+()-]*(?:(?:and|en|or|of|as well as|evenals|alsook|the|de|het|both|beide|in|"
     r"left|right|linker|rechter|links|rechts|beiderzijds|bilateral)[\s,/&+()-]*)*$",
     re.IGNORECASE,
 )
-_FAR = re.compile(r"[,;:.()]|\b(?:in|of|van|met|with|at|op|en|and|is|are|zijn|on|but|maar|except|behoudens|behalve|apart|uitgezonderd|shows?|toont|contains?|bevat)\b", re.IGNORECASE)
+_FAR = re.compile(
+    r"[,;:.()]|\b(?:in|of|van|met|with|at|op|en|and|is|are|zijn|on|but|maar|except|behoudens|behalve|apart|uitgezonderd|shows?|toont|contains?|bevat)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclasses.dataclass(slots=True)
@@ -132,7 +138,9 @@ def _choose(
     return after[0] if after else (before[-1] if before else None)
 
 
-def side_of(place: Mention | None, group: Group | None, sentence: Sentence, low: int, high: int) -> str | None:
+def side_of(
+    place: Mention | None, group: Group | None, sentence: Sentence, low: int, high: int
+) -> str | None:
     """The side next to the place, else next to the lesion, else the nearest in [low, high)."""
     sides = [m for m in sentence.of("side") if low <= m.start < high]
     anchors = [a for a in (place, group) if a is not None]
@@ -143,7 +151,9 @@ def side_of(place: Mention | None, group: Group | None, sentence: Sentence, low:
             if names >= {"left", "right"} and anchor is place:
                 gap = min(close, key=lambda m: (abs(anchor.first - m.last), m.start))
                 return gap.name if abs(anchor.first - gap.last) == 0 and len(sides) > 2 else "both"
-            return min(close, key=lambda m: (min(abs(m.first - anchor.last), abs(anchor.first - m.last)), m.start)).name
+            return min(
+                close, key=lambda m: (min(abs(m.first - anchor.last), abs(anchor.first - m.last)), m.start)
+            ).name
     names = {m.name for m in sides}
     if names >= {"left", "right"} or "both" in names:
         return "both"

@@ -54,7 +54,9 @@ class Cues:
 
 def _covered(mention: Mention, others: list[Mention], proper: bool = False) -> bool:
     return any(
-        o.start <= mention.start and mention.end <= o.end and (not proper or o.end - o.start > mention.end - mention.start)
+        o.start <= mention.start
+        and mention.end <= o.end
+        and (not proper or o.end - o.start > mention.end - mention.start)
         for o in others
     )
 
@@ -72,19 +74,31 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
         if _only_new(cue, group, cues):
             return None
         return True
-    if any(m.first <= group.first and 0 <= group.first - m.last <= 2 and m.name == "new" and _starts_no(m, cues) for m in cues.all):
+    if any(
+        m.first <= group.first and 0 <= group.first - m.last <= 2 and m.name == "new" and _starts_no(m, cues)
+        for m in cues.all
+    ):
         return None
     for cue in cues.late_denials:
         gap = cue.first - group.last
         between = cues.text[group.end : cue.start]
-        crossed = any(group.end <= g.start < cue.start and g.kind != "other" for g in groups) and "," in between
-        if 0 <= gap <= AFTER and not crossed and ";" not in between and not cues.stopped(group.last, cue.first):
+        crossed = (
+            any(group.end <= g.start < cue.start and g.kind != "other" for g in groups) and "," in between
+        )
+        if (
+            0 <= gap <= AFTER
+            and not crossed
+            and ";" not in between
+            and not cues.stopped(group.last, cue.first)
+        ):
             return True
     return False
 
 
 def _only_new(cue: Mention, group: Group, cues: Cues) -> bool:
-    return any(cue.last <= m.first and m.last <= group.first and group.first - m.last <= 3 for m in cues.named("new"))
+    return any(
+        cue.last <= m.first and m.last <= group.first and group.first - m.last <= 3 for m in cues.named("new")
+    )
 
 
 def _starts_no(mention: Mention, cues: Cues) -> bool:
@@ -101,7 +115,9 @@ def prior(group: Group, cues: Cues) -> bool:
 
 def doubted(group: Group, groups: list[Group], cues: Cues, sentence_end: int) -> bool:
     """Whether its presence is in doubt: "possible", "not excluded", or a question mark behind it."""
-    close = [m for m in cues.before(group, NEAR, "perhaps before") if "," not in cues.text[m.end : group.start]]
+    close = [
+        m for m in cues.before(group, NEAR, "perhaps before") if "," not in cues.text[m.end : group.start]
+    ]
     if close or cues.after(group, NEAR, "perhaps after"):
         return True
     later = [g.start for g in groups if g.start >= group.end]

@@ -65,7 +65,13 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
             last = groups[-1]
             between = text[last.end : mention.start]
             same = kind != "other" and last.kind not in ("other", "abnormality")
-            loose = len(between) > 2 and last.words[-1].name not in ("conglomerate", "lesion", "mass", "deposit", "nodule")
+            loose = len(between) > 2 and last.words[-1].name not in (
+                "conglomerate",
+                "lesion",
+                "mass",
+                "deposit",
+                "nodule",
+            )
             if same and not loose and len(between) < 40 and _JOIN.fullmatch(between):
                 last.words.append(mention)
                 if last.words[0].name != "conglomerate":
@@ -182,7 +188,10 @@ class _Reading:
         group = self.groups[index]
         before = [g.end for g in self.groups[:index] if g.kind in ("lesion", "node", "measured")]
         after = [g.start for g in self.groups[index + 1 :] if not sizing.is_attribute(g, self.text)]
-        low, high = (before[-1] if before else self.sentence.start), (after[0] if after else self.sentence.end)
+        low, high = (
+            (before[-1] if before else self.sentence.start),
+            (after[0] if after else self.sentence.end),
+        )
         tail = self.text[group.end : high]
         if after and "," in tail:
             high = group.end + tail.rindex(",")
@@ -223,7 +232,8 @@ class _Reading:
             words=tuple(m.name for m in group.words + [d for d in group.diagnoses if not _is_node(d)]),
             kind=group.kind,
             place=chosen[0].name if chosen else None,
-            side=side_of(chosen[0] if named and chosen else None, group, self.sentence, low, high) or self._above_side(),
+            side=side_of(chosen[0] if named and chosen else None, group, self.sentence, low, high)
+            or self._above_side(),
             count=self._count(group, found),
             sizes=(),
             reference=self._reference(group.start, high),
@@ -237,14 +247,19 @@ class _Reading:
         )
         if presence == "absent" or not found:
             return self._spread(base, chosen, group, low, high)
-        if self.text[group.end : group.end + 2].strip() != ":":
+        if named and self.text[group.end : group.end + 2].strip() != ":":
             self._under_header(base)
         return self._sized(base, group, found, chosen)
 
     def _under_header(self, draft: Draft) -> None:
         """An item of a list ("Pulmonary lesions, mostly right, likely nodes:") takes what its header says."""
         for header in self.context.header:
-            if draft.place and header.place and related(draft.place, header.place) and draft.kind == header.kind:
+            if (
+                draft.place
+                and header.place
+                and related(draft.place, header.place)
+                and draft.kind == header.kind
+            ):
                 header.listed = not self.context.including
                 draft.side = draft.side or header.side
                 if draft.character == "indeterminate":
@@ -272,12 +287,18 @@ class _Reading:
         for place in chosen or [None]:
             name = place.name if place else None
             organ = places()[name].organ if name else None
-            side = side_of(place, None if len(chosen) > 1 else group, self.sentence, low, high) if place else base.side
+            side = (
+                side_of(place, None if len(chosen) > 1 else group, self.sentence, low, high)
+                if place
+                else base.side
+            )
             if organ in result:
                 same = result[organ]
                 same.side = same.side if same.side == (side or _own_side(name)) else "both"
                 continue
-            made = dataclasses.replace(base, place=name, side=side or (base.side if len(chosen) < 2 else None))
+            made = dataclasses.replace(
+                base, place=name, side=side or (base.side if len(chosen) < 2 else None)
+            )
             made.side = made.side or _own_side(name)
             result[organ] = made
         return list(result.values())
@@ -298,7 +319,11 @@ class _Reading:
             return [base, *self._others(base, chosen)]
         split = self._split(base, parts, group, chosen)
         if any(m.end <= found[0].start and 0 <= found[0].first - m.last <= 8 for m in largest):
-            if len({d.side for d in split}) == 1 and len({d.place for d in split}) == 1 and not split[1].reference:
+            if (
+                len({d.side for d in split}) == 1
+                and len({d.place for d in split}) == 1
+                and not split[1].reference
+            ):
                 base.sizes = max((d.sizes for d in split), key=max)
                 base.count = base.count if base.count != 1 else "several"
                 return [base]
@@ -310,12 +335,22 @@ class _Reading:
         """What a group still stands for besides its measured members: the whole of "..., including", other places."""
         rest = []
         if any(group.end <= m.start < split[0].end for m in self.cues.named("including")):
-            weak = [m for m in self.sentence.of("places") if group.start - 40 < m.start < split[0].start and m not in chosen]
-            rest.append(dataclasses.replace(base, place=weak[0].name if weak else base.place, end=group.end, reference=None))
+            weak = [
+                m
+                for m in self.sentence.of("places")
+                if group.start - 40 < m.start < split[0].start and m not in chosen
+            ]
+            rest.append(
+                dataclasses.replace(
+                    base, place=weak[0].name if weak else base.place, end=group.end, reference=None
+                )
+            )
         organs = {places()[d.place].organ for d in split if d.place}
         for place in chosen:
             if places()[place.name].organ not in organs and group.plural:
-                rest.append(dataclasses.replace(base, place=place.name, side=None, end=group.end, reference=None))
+                rest.append(
+                    dataclasses.replace(base, place=place.name, side=None, end=group.end, reference=None)
+                )
         return rest
 
     def _others(self, base: Draft, chosen: list[Mention]) -> list[Draft]:
@@ -334,7 +369,9 @@ class _Reading:
         before = [m for m in chosen if m.end <= size.start]
         return (before or chosen)[-1].name if chosen else None
 
-    def _split(self, base: Draft, parts: list[list[Mention]], group: Group, chosen: list[Mention]) -> list[Draft]:
+    def _split(
+        self, base: Draft, parts: list[list[Mention]], group: Group, chosen: list[Mention]
+    ) -> list[Draft]:
         """A draft for each size; one that has no place of its own shares that of the size before it."""
         made: list[Draft] = []
         for index, part in enumerate(parts):
@@ -343,7 +380,13 @@ class _Reading:
         return made
 
     def _item(
-        self, base: Draft, part: list[Mention], parts: list[list[Mention]], index: int, group: Group, chosen: list[Mention]
+        self,
+        base: Draft,
+        part: list[Mention],
+        parts: list[list[Mention]],
+        index: int,
+        group: Group,
+        chosen: list[Mention],
     ) -> Draft:
         """One of several sizes of a group: with its own place, side and image where it has them."""
         low = parts[index - 1][-1].end if index else min(group.start, part[0].start)
@@ -353,13 +396,23 @@ class _Reading:
             before = [m for m in before if m.start >= group.end and m not in chosen]
         firm = base.place is not None and not places()[base.place].weak
         last = [m for m in before if not places()[m.name].weak] or ([] if firm else before)
-        after = [m for m in self.sentence.of("places") if part[-1].end <= m.start < high and m.first - part[-1].last <= 4]
+        after = [
+            m
+            for m in self.sentence.of("places")
+            if part[-1].end <= m.start < high and m.first - part[-1].last <= 4
+        ]
         after = [m for m in after if not re.search(r"[,;]|\b(?:and|en)\b", self.text[part[-1].end : m.start])]
-        place = last[-1].name if last else (after[0].name if after and not index == len(parts) else base.place)
+        place = (
+            last[-1].name if last else (after[0].name if after and not index == len(parts) else base.place)
+        )
         if last and base.place and not related(last[-1].name, base.place) and not places()[base.place].weak:
             place = last[-1].name if group.kind == "node" or group.plural else base.place
         side = self._side_by(part, low, high, index, len(parts))
-        counts = [m for m in self.sentence.of("count") if low <= m.start < part[0].start and m.number and part[0].first - m.last <= 3]
+        counts = [
+            m
+            for m in self.sentence.of("count")
+            if low <= m.start < part[0].start and m.number and part[0].first - m.last <= 3
+        ]
         return dataclasses.replace(
             base,
             place=place,
@@ -389,13 +442,26 @@ class _Reading:
             if m.start < group.start and group.first - m.last <= 5 and "," not in between:
                 if not any(g is not group and m.end <= g.start < group.start for g in self.groups):
                     return m.number or ("several" if group.plural else 1)
-        match = re.search(r"(?<![\w.,/-])(\d{1,2}) (?:[^\W\d]+ ){0,3}$", self.text[max(self.sentence.start, group.start - 50) : group.start])
+        match = re.search(
+            r"(?<![\w.,/-])(\d{1,2}) (?:[^\W\d]+ ){0,3}$",
+            self.text[max(self.sentence.start, group.start - 50) : group.start],
+        )
         if match and group.plural and 2 <= int(match.group(1)) <= 30:
             start = max(self.sentence.start, group.start - 50) + match.start(1)
-            if not re.search(r"(?:segment\w*|level|station|im\w*|serie\w*|s|level|van|of|level|in) $", self.text[max(0, start - 12) : start], re.I):
+            if not re.search(
+                r"(?:segment\w*|level|station|im\w*|serie\w*|s|level|van|of|level|in) $",
+                self.text[max(0, start - 12) : start],
+                re.I,
+            ):
                 return int(match.group(1))
         for m in self.sentence.of("count"):
-            if m.number and found and m.start >= group.end and m.end <= found[0].start and found[0].first - m.last <= 3:
+            if (
+                m.number
+                and found
+                and m.start >= group.end
+                and m.end <= found[0].start
+                and found[0].first - m.last <= 3
+            ):
                 return m.number
         return "several" if group.plural else 1
 
@@ -424,13 +490,24 @@ class _Reading:
 
     def _says_more(self, owned: dict[int, list[Mention]]) -> bool:
         """ "The largest lesion measures 23 mm." after "several lesions": nothing new, a size for what was said."""
-        if not self.groups or not self.context.drafts or self.context.age > 1 or 0 not in owned or len(owned) > 1:
+        if (
+            not self.groups
+            or not self.context.drafts
+            or self.context.age > 1
+            or 0 not in owned
+            or len(owned) > 1
+        ):
             return False
         group, draft = self.groups[0], self.context.drafts[-1]
         if any(g.kind in ("lesion", "node") for g in self.groups[1:]) or group.words[0].name not in GENERIC:
             return False
-        largest = any(0 <= group.first - m.last <= 2 or m.start < group.end <= m.end for m in self.cues.named("largest"))
-        it = any(m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1 for m in self.cues.named("it"))
+        largest = any(
+            0 <= group.first - m.last <= 2 or m.start < group.end <= m.end for m in self.cues.named("largest")
+        )
+        it = any(
+            m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
+            for m in self.cues.named("it")
+        )
         if not (largest and draft.count != 1) and not (it and not draft.sizes):
             return False
         named = [m for m in self.sentence.of("places") if not places()[m.name].weak]
@@ -453,18 +530,29 @@ class _Reading:
         named = [m for m in named if not places()[m.name].weak] or named
         parent = parents[-1] if parents else None
         if parent is not None and not listed:
-            fits = not named or parent.place is None or all(
-                related(m.name, parent.place) or places()[parent.place].weak or _nodal(parent) for m in named
+            fits = (
+                not named
+                or parent.place is None
+                or all(
+                    related(m.name, parent.place) or places()[parent.place].weak or _nodal(parent)
+                    for m in named
+                )
             )
             if not fits:
                 return []
-            if not named and self.context.age <= 1 and not self._reference(self.sentence.start, self.sentence.end):
+            if (
+                not named
+                and self.context.age <= 1
+                and not self._reference(self.sentence.start, self.sentence.end)
+            ):
                 self._enlarge(parent, free)
                 return []
             if parent.count == 1 and self.context.age <= 1 and not parent.listed:
                 self._enlarge(parent, free)
                 return []
-        if not listed and (parent is None or not (named or self._reference(self.sentence.start, self.sentence.end))):
+        if not listed and (
+            parent is None or not (named or self._reference(self.sentence.start, self.sentence.end))
+        ):
             return []
         words = parent.words if parent and not listed else ("target lesion",)
         base = Draft(
@@ -472,7 +560,14 @@ class _Reading:
             parent.place if parent and not named else None, parent.side if parent and not listed else None, 1, (), None, "present", "current",
             parent.character if parent and not listed else "suspicious", free[0].start, free[-1].end, self.sentence.block.section,
         )  # fmt: skip
-        at = Mention("lesions", words[0], self.sentence.start, self.sentence.start, self.sentence.first, self.sentence.first)
+        at = Mention(
+            "lesions",
+            words[0],
+            self.sentence.start,
+            self.sentence.start,
+            self.sentence.first,
+            self.sentence.first,
+        )
         group = Group([at], base.kind, True)
         parts = sizing.join_axes(free, self.cues, self.text)
         made = self._split(base, parts, group, [])
@@ -485,7 +580,17 @@ class _Reading:
 
     def _normal(self, found: list[Draft]) -> list[Draft]:
         undone = self.cues.named("normal pseudo")
-        normals = [m for m in self.cues.named("normal") if not any(u.start <= m.start and m.end <= u.end and u.end - u.start > m.end - m.start or (u.start == m.start and u.end == m.end) for u in undone)]
+        normals = [
+            m
+            for m in self.cues.named("normal")
+            if not any(
+                u.start <= m.start
+                and m.end <= u.end
+                and u.end - u.start > m.end - m.start
+                or (u.start == m.start and u.end == m.end)
+                for u in undone
+            )
+        ]
         normals = [m for m in normals if not any(u.start < m.end and u.end > m.start for u in undone)]
         if not normals:
             return []
@@ -495,9 +600,18 @@ class _Reading:
         for place in named or self.above:
             if place in named and positive and not self._same_clause(place, normals, positive):
                 continue
-            if places()[place.name].type is None or place.name != places()[place.name].organ or self._of_other(place) or places()[place.name].weak and place in named and len(named) > 1:
+            if (
+                places()[place.name].type is None
+                or place.name != places()[place.name].organ
+                or self._of_other(place)
+                or places()[place.name].weak
+                and place in named
+                and len(named) > 1
+            ):
                 continue
-            side = side_of(place, None, self.sentence, self.sentence.start, self.sentence.end) or _own_side(place.name)
+            side = side_of(place, None, self.sentence, self.sentence.start, self.sentence.end) or _own_side(
+                place.name
+            )
             made.append(Draft(
                 ("abnormality",), "abnormality", place.name, side if place in named else self._above_side(), 1, (), None,
                 "absent", "current", "indeterminate", min(place.start, normals[0].start) if place in named else normals[0].start,
@@ -508,15 +622,25 @@ class _Reading:
     def _of_other(self, place: Mention) -> bool:
         """Whether the place only says whose duct or vessel it is: "slender intrahepatic bile ducts"."""
         others = [g for g in self.groups if g.kind == "other"]
-        return any(0 <= g.first - place.last <= 1 or (g.start < place.end and g.end > place.start) for g in others)
+        return any(
+            0 <= g.first - place.last <= 1 or (g.start < place.end and g.end > place.start) for g in others
+        )
 
     def _same_clause(self, place: Mention, normals: list[Mention], positive: list[Group]) -> bool:
         edges = [self.sentence.start]
-        edges += [m.start() + self.sentence.start for m in re.finditer(r"[,;]|\b(?:with|met|but|maar|behoudens|except)\b", self.text[self.sentence.start : self.sentence.end])]
+        edges += [
+            m.start() + self.sentence.start
+            for m in re.finditer(
+                r"[,;]|\b(?:with|met|but|maar|behoudens|except)\b",
+                self.text[self.sentence.start : self.sentence.end],
+            )
+        ]
         edges.append(self.sentence.end)
         for low, high in zip(edges, edges[1:], strict=False):
             if low <= place.start < high:
-                return any(low <= n.start < high for n in normals) and not any(low <= g.start < high for g in positive)
+                return any(low <= n.start < high for n in normals) and not any(
+                    low <= g.start < high for g in positive
+                )
         return False
 
 

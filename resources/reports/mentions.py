@@ -9,7 +9,7 @@ import re
 from spacy.tokens import Doc
 
 from resources.reports.text import Block
-from resources.reports.vocabulary import Entry, Vocabulary
+from resources.reports.vocabulary import Entry, Tongue, Vocabulary
 
 LONGEST_SENTENCE = 120
 """Tokens after which a text without full stops is cut, so that reading stays linear."""
@@ -18,7 +18,7 @@ _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 _UNIT = r"(?:mm|cm|milli-?met(?:er|re)s?|centi-?met(?:er|re)s?)"
 _BY = r" ?(?:x|×|\*|by|bij|maal) ?"
 _SIZE = re.compile(
-    rf"(?<![\w.,/])(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?))+)?"
+    rf"(?<![\w.,/])(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?))+(?={_NUMBER} ?-?{_UNIT}))?"
     rf"(?P<dims>{_NUMBER} ?-?(?:{_UNIT})?(?:{_BY}{_NUMBER} ?-?(?:{_UNIT})?){{0,2}}"
     rf"(?P<range>(?: ?[-–] ?| to | tot | à | a ){_NUMBER} ?-?{_UNIT})?)(?![\w²³^])(?!/\d)(?! ?(?:ml|mg|cc|hu)\b)",
     re.IGNORECASE,
@@ -73,7 +73,7 @@ class Sentence:
     mentions: list[Mention]
     heading: list[Mention]
     heading_sides: list[Mention]
-    language: str
+    language: Tongue
 
     def of(self, category: str, name: str | None = None) -> list[Mention]:
         return [m for m in self.mentions if m.category == category and (name is None or m.name == name)]
@@ -82,22 +82,27 @@ class Sentence:
 def read_sentences(doc: Doc, found_blocks: list[Block], words: Vocabulary) -> list[Sentence]:
     """The sentences of all blocks. doc: the clean text, its line ends made blanks."""
     text = doc.text
-    starts = [token.idx for token in doc]
+    tokens = [(token.text, token.idx) for token in doc]
+    starts = [start for _, start in tokens]
     found = _references(text) + sizes(text)
     found = _without_overlap(found)
     taken = [(m.start, m.end) for m in found]
     for mention in found:
         mention.first = bisect.bisect_right(starts, mention.start) - 1
         mention.last = bisect.bisect_left(starts, mention.end)
-    found += [m for m in _words(doc, words) if not _inside(m, taken)]
+    found += [m for m in _words(doc, tokens, words) if not _inside(m, taken)]
     found.sort(key=lambda m: (m.start, -m.end))
-    return _in_sentences(doc, starts, found_blocks, found, words)
+    ends = {sent.start for sent in doc.sents}
+    ends = {end for end in ends if _full_stop(tokens, end, words)} | _after_brackets(tokens)
+    return _in_sentences(starts, ends, found_blocks, found, words.language)
 
 
-def _words(doc: Doc, words: Vocabulary) -> list[Mention]:
+def _words(doc: Doc, tokens: list[tuple[str, int]], words: Vocabulary) -> list[Mention]:
     """Vocabulary found in the text; within a category and between lesions and places the longest wins."""
     matches = sorted(words.matcher(doc), key=lambda m: (m[1] - m[2], m[1]))
-    taken: dict[str, bytearray] = {name: bytearray(len(doc)) for name in ("lesions", "places", "words", "assertion")}
+    taken: dict[str, bytearray] = {
+        name: bytearray(len(tokens)) for name in ("lesions", "places", "words", "assertion")
+    }
     found: list[Mention] = []
     for key, first, last in matches:
         for entry in words.entries[key]:
@@ -106,12 +111,12 @@ def _words(doc: Doc, words: Vocabulary) -> list[Mention]:
                 covered = True
             if not covered or (entry.category == "assertion" and _same(found, first, last)):
                 taken[entry.category][first:last] = b"\1" * (last - first)
-                found.append(_mention(doc, entry, first, last))
+                found.append(_mention(tokens, entry, first, last))
     known = taken["lesions"]
     if words.compounds is not None:
-        for token in doc:
-            if not known[token.i] and len(token) > 6:
-                found += _compound(token.lower_, token.i, token.idx, words)
+        for index, (word, start) in enumerate(tokens):
+            if len(word) > 6 and not known[index]:
+                found += _compound(word.lower(), index, start, words)
     return found
 
 
@@ -120,14 +125,16 @@ def _same(found: list[Mention], first: int, last: int) -> bool:
     return any(m.first == first and m.last == last and m.category == "assertion" for m in found[-6:])
 
 
-def _mention(doc: Doc, entry: Entry, first: int, last: int) -> Mention:
-    start, end = doc[first].idx, doc[last - 1].idx + len(doc[last - 1])
+def _mention(tokens: list[tuple[str, int]], entry: Entry, first: int, last: int) -> Mention:
+    start, end = tokens[first][1], tokens[last - 1][1] + len(tokens[last - 1][0])
     if entry.category != "words":
         return Mention(entry.category, entry.name, start, end, first, last, entry.plural)
     if entry.name in ("left", "right", "both"):
         return Mention("side", entry.name, start, end, first, last)
     number = int(entry.name) if entry.name.isdigit() else 0
-    return Mention("count", entry.name, start, end, first, last, entry.name == "several" or number > 1, number)
+    return Mention(
+        "count", entry.name, start, end, first, last, entry.name == "several" or number > 1, number
+    )
 
 
 def _compound(word: str, index: int, start: int, words: Vocabulary) -> list[Mention]:
@@ -168,7 +175,9 @@ def sizes(text: str) -> list[Mention]:
         units = [unit for _, unit in dims if unit]
         if not units and len(dims) < 2:
             continue
-        fallback = "cm" if all(float(n.replace(",", ".")) < 20 for n, _ in dims) and "." in match["dims"] else "mm"
+        fallback = (
+            "cm" if all(float(n.replace(",", ".")) < 20 for n, _ in dims) and "." in match["dims"] else "mm"
+        )
         values: list[float] = []
         for position, (number, unit) in enumerate(dims):
             later = next((u for _, u in dims[position:] if u), units[-1] if units else fallback)
@@ -179,10 +188,18 @@ def sizes(text: str) -> list[Mention]:
             for part in _PART.finditer(match["many"]):
                 value = _mm(part.group(1), part.group(2) or units[-1])
                 at = match.start("many") + part.start()
-                found += [Mention("size", "", at, at + len(part.group(1)), mm=(value,))] if 0 < value <= 500 else []
+                found += (
+                    [Mention("size", "", at, at + len(part.group(1)), mm=(value,))]
+                    if 0 < value <= 500
+                    else []
+                )
         ranged = bool(match["range"])
         start = match.start("dims")
-        changed = ranged and not re.match(r" ?[-–]", match["range"]) and _CHANGE.search(text[max(0, start - 20) : start])
+        changed = (
+            ranged
+            and not re.match(r" ?[-–]", match["range"])
+            and _CHANGE.search(text[max(0, start - 20) : start])
+        )
         taken = (values[-1],) if ranged else tuple(values)
         found.append(Mention("size", "", start, match.end("dims"), mm=taken, ranged=ranged and not changed))
     return found
@@ -190,7 +207,14 @@ def sizes(text: str) -> list[Mention]:
 
 def _numbered(text: str, start: int) -> bool:
     """Whether the number that starts here is a segment's, a level's or an image's."""
-    return re.search(r"(?:segm\w*|level|station|im\w*|se\w*|stage|phase|fase|grade|graad)[. ]*$", text[max(0, start - 14) : start], re.I) is not None
+    return (
+        re.search(
+            r"(?:segm\w*|level|station|im\w*|se\w*|stage|phase|fase|grade|graad)[. ]*$",
+            text[max(0, start - 14) : start],
+            re.I,
+        )
+        is not None
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -206,7 +230,9 @@ def _references(text: str) -> list[Mention]:
         if s5 and not _after_size(text, match.start()) and (int(i5) <= 12 or i5.startswith("0")):
             continue
         number = int(series) if series else None
-        found.append(Mention("reference", "", match.start(), match.end(), series=number, images=_numbers(images)))
+        found.append(
+            Mention("reference", "", match.start(), match.end(), series=number, images=_numbers(images))
+        )
     return found
 
 
@@ -215,10 +241,8 @@ def _after_size(text: str, start: int) -> bool:
 
 
 def _in_sentences(
-    doc: Doc, starts: list[int], found_blocks: list[Block], found: list[Mention], words: Vocabulary
+    starts: list[int], ends: set[int], found_blocks: list[Block], found: list[Mention], language: Tongue
 ) -> list[Sentence]:
-    ends = {sent.start for sent in doc.sents}
-    ends |= {t.i + 1 for t in doc[:-1] if t.text == ")" and doc[t.i + 1].text[:1].isupper()}
     sentences: list[Sentence] = []
     at = 0
     offsets = [m.start for m in found]
@@ -231,7 +255,7 @@ def _in_sentences(
         begin = first
         for index in range(first + 1, last + 1):
             long = index - begin >= LONGEST_SENTENCE
-            if index < last and not long and not (index in ends and _full_stop(doc, index, words)):
+            if index < last and not long and index not in ends:
                 continue
             low = starts[begin]
             high = starts[index] if index < last else block.end
@@ -240,15 +264,24 @@ def _in_sentences(
             stop = at
             while stop < len(found) and found[stop].start < high:
                 stop += 1
-            sentences.append(Sentence(low, high, begin, index, block, found[at:stop], above, sides, words.language))
+            sentences.append(Sentence(low, high, begin, index, block, found[at:stop], above, sides, language))
             at, begin = stop, index
     return sentences
 
 
-def _full_stop(doc: Doc, index: int, words: Vocabulary) -> bool:
+def _full_stop(tokens: list[tuple[str, int]], index: int, words: Vocabulary) -> bool:
     """Whether the sentence that ends before token `index` is none that an abbreviation cut short."""
-    before = doc[index - 1]
-    if before.text != "." or index < 2:
-        return before.text != ")" or doc[index - 2].text[-1:].isdigit() or doc[index - 2].lower_ in ("mm", "cm")
-    word = doc[index - 2].lower_
-    return word not in words.abbreviations and word.rstrip(".") not in words.abbreviations
+    if index < 2 or tokens[index - 1][0] != ".":
+        return True
+    return tokens[index - 2][0].lower().rstrip(".") not in words.abbreviations
+
+
+def _after_brackets(tokens: list[tuple[str, int]]) -> set[int]:
+    """Where a sentence starts without a full stop before it: "... (32 mm) Normal liver"."""
+    return {
+        index
+        for index in range(2, len(tokens))
+        if tokens[index - 1][0] == ")"
+        and tokens[index][0][0].isupper()
+        and (tokens[index - 2][0][-1].isdigit() or tokens[index - 2][0].lower() in ("mm", "cm"))
+    }

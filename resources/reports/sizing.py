@@ -33,8 +33,12 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
             continue
         for cue in cues.named("prior size"):
             word = text[cue.start : cue.end].lower()
-            near = low <= cue.start and 0 <= size.first - cue.last <= (2 if word in ("was", "were", "waren") else 5)
-            near = near and not re.search(r"[;]|\bnu\b|\bnow\b|\bcurrently\b|\bthans\b", text[cue.end : size.start])
+            near = low <= cue.start and 0 <= size.first - cue.last <= (
+                2 if word in ("was", "were", "waren") else 5
+            )
+            near = near and not re.search(
+                r"[;]|\bnu\b|\bnow\b|\bcurrently\b|\bthans\b", text[cue.end : size.start]
+            )
             strict = word not in ("was", "were", "waren") or _WAS.search(before)
             if near and strict and (index or "(" in before or _prior_alone(before, size, found)):
                 size.prior = True
@@ -46,10 +50,15 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
 
 def _prior_alone(before: str, size: Mention, found: list[Mention]) -> bool:
     """A first size is an earlier one only if a later size follows: "previously 9 mm, now 12 mm"."""
-    return len(found) > 1 or re.search(r"\b(?:previously|voorheen|eerder|was)\b", before, re.IGNORECASE) is not None
+    return (
+        len(found) > 1
+        or re.search(r"\b(?:previously|voorheen|eerder|was)\b", before, re.IGNORECASE) is not None
+    )
 
 
-def assign(sentence: Sentence, groups: list[Group], text: str) -> tuple[dict[int, list[Mention]], list[Mention]]:
+def assign(
+    sentence: Sentence, groups: list[Group], text: str
+) -> tuple[dict[int, list[Mention]], list[Mention]]:
     """Sizes by index of the group they belong to, and those of no group. Earlier sizes are left out."""
     owned: dict[int, list[Mention]] = {}
     free: list[Mention] = []
@@ -66,7 +75,10 @@ def assign(sentence: Sentence, groups: list[Group], text: str) -> tuple[dict[int
 
 def is_attribute(group: Group, text: str) -> bool:
     """Whether a word only describes the lesion before it: "with central calcification"."""
-    return group.words[0].name in ATTRIBUTES and _WITH.search(text[max(0, group.start - 30) : group.start]) is not None
+    return (
+        group.words[0].name in ATTRIBUTES
+        and _WITH.search(text[max(0, group.start - 30) : group.start]) is not None
+    )
 
 
 def _owner(size: Mention, groups: list[Group], text: str) -> int | None:
@@ -92,7 +104,11 @@ def join_axes(found: list[Mention], cues: Cues, text: str) -> list[list[Mention]
     for index, size in enumerate(found):
         high = found[index + 1].start if index + 1 < len(found) else size.end + 30
         low = found[index - 1].end if index else size.start
-        own = [m for m in axes if low <= m.start < size.start or (size.end <= m.start < high and m.start - size.end < 12)]
+        own = [
+            m
+            for m in axes
+            if low <= m.start < size.start or (size.end <= m.start < high and m.start - size.end < 12)
+        ]
         own = [m for m in own if "," not in text[size.end : m.start] and "." not in text[size.end : m.start]]
         between = text[low : size.start]
         if index and own and len(joined[-1]) < 3 and sum(len(s.mm) for s in joined[-1]) + len(size.mm) <= 3:

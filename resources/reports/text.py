@@ -13,11 +13,14 @@ LONGEST_WORD = 200
 SKIPPED = ("indication", "technique", "comparison", "end")
 """Sections whose words are no findings of this scan."""
 
-_TAG = re.compile(r"</?(?:p|br|div|html|body|table|tr|td|th|span|b|i|u|h[1-6]|li|ul|ol|pre|font|a)\b[^<>]{0,300}>", re.I)
+_TAG = re.compile(
+    r"</?(?:p|br|div|html|body|table|tr|td|th|span|b|i|u|h[1-6]|li|ul|ol|pre|font|a)\b[^<>]{0,300}>", re.I
+)
 _PLAIN = re.compile(rf"\r\n?|[^\S\n\r]+|\S{{{LONGEST_WORD},}}")
 _HTML = re.compile(rf"(?P<tag><[!/?a-zA-Z][^<>]{{0,300}}>)|(?P<entity>&#?\w{{1,8}};)|{_PLAIN.pattern}")
 _INLINE_TAG = re.compile(r"</?(?:span|b|i|u|font|a|strong|em|sub|sup)\b", re.I)
 _INLINE_HEADING = re.compile(r"(?<= )[A-Z](?=[\w ./-]{2,40}:)")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _FENCE = re.compile(r"^```.*$", re.MULTILINE)
 _BULLET = re.compile(r"(?:[-*•·–>]|\d{1,2}[.)])\s+\S|[-•*]\w")
 
@@ -41,6 +44,7 @@ class CleanText:
 
 def clean(text: str) -> CleanText:
     """Markup, repeated blanks and runs without a blank that no person writes become one blank each."""
+    text = _SURROGATE.sub(" ", text)
     pattern = _HTML if _TAG.search(text) else _PLAIN
     begin, finish = _fenced(text)
     pieces: list[str] = []

@@ -35,7 +35,7 @@ class Place:
     name: str
     organ: str
     side: str
-    parent: str
+    parents: tuple[str, ...]
     type: str | None
     node: str
     nodal: bool
@@ -95,7 +95,7 @@ def places() -> dict[str, Place]:
             row["name"],
             row["organ"] or row["name"],
             row["side"],
-            row["parent"],
+            tuple(filter(None, row["parent"].split("+"))),
             None if row["type"] == "-" else row["type"],
             row["node"],
             row["nodal"] == "yes",
@@ -120,8 +120,8 @@ def lesion_words() -> dict[str, LesionWord]:
 def ancestors(name: str) -> tuple[str, ...]:
     """A place and all wider ones, narrowest first."""
     found = [name]
-    while (parent := places()[found[-1]].parent) and parent not in found:
-        found.append(parent)
+    for wide in found:
+        found += [parent for parent in places()[wide].parents if parent not in found]
     return tuple(found)
 
 
@@ -134,7 +134,9 @@ def read_terms(path: Path) -> list[tuple[str, str, bool]]:
         name, colon, words = line.partition(":")
         if not colon or not words.strip():
             raise VocabularyError(f"{path}, line {number}: expected `name: word, word`, found {line[:60]!r}")
-        one, slash, many = words.partition(" / ") if not words.lstrip().startswith("/") else ("", "/", words.strip()[1:])
+        one, slash, many = (
+            words.partition(" / ") if not words.lstrip().startswith("/") else ("", "/", words.strip()[1:])
+        )
         for group, plural in ((one, False), (many, True)):
             found += [(name.strip(), word.strip(), plural) for word in group.split(",") if word.strip()]
     return found
@@ -180,8 +182,12 @@ def vocabulary(language: Tongue) -> Vocabulary:
         entries[nlp.vocab.strings[key]] = found
 
     stems = {word: name for name, word, _ in _checked(folder / "compounds.txt", places())}
-    heads = {word: Entry("lesions", name, plural) for name, word, plural in terms["lesions"] if " " not in word}
-    compounds = re.compile(f"({_alternatives(list(stems))})s?-?({_alternatives(list(heads))})") if stems else None
+    heads = {
+        word: Entry("lesions", name, plural) for name, word, plural in terms["lesions"] if " " not in word
+    }
+    compounds = (
+        re.compile(f"({_alternatives(list(stems))})s?-?({_alternatives(list(heads))})") if stems else None
+    )
     headings = {word: name for name, word, _ in read_terms(folder / "headings.txt")}
     names = {word: name for name, word, _ in terms["places"]}
     side = "|".join(word for name, word, _ in terms["words"] if name in ("left", "right", "both"))

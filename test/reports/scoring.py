@@ -43,7 +43,9 @@ class Score:
     def __init__(self) -> None:
         self.right = self.read = self.annotated = 0
 
-    def add(self, found: Iterable[dict[str, Any]], gold: Iterable[dict[str, Any]], key: Key) -> tuple[list, list]:
+    def add(
+        self, found: Iterable[dict[str, Any]], gold: Iterable[dict[str, Any]], key: Key
+    ) -> tuple[list, list]:
         """Adds one report; returns what was read wrongly and what was missed."""
         read = Counter(k for f in found if (k := key(f)) is not None)
         true = Counter(k for f in gold if (k := key(f)) is not None)

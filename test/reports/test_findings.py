@@ -78,7 +78,11 @@ ASSERTION = [
     (NL, "Geen leverlaesies.", ["-liver"]),
     (NL, "Geen focale laesies in lever, milt of pancreas.", ["-liver", "-spleen", "-pancreas"]),
     (NL, "Lever, milt en bijnieren zonder afwijkingen.", ["-liver", "-spleen", "-adrenal gland"]),
-    (NL, "Geen pathologisch vergrote lymfeklieren mediastinaal of hilair.", ["-mediastinal node", "-hilar node"]),
+    (
+        NL,
+        "Geen pathologisch vergrote lymfeklieren mediastinaal of hilair.",
+        ["-mediastinal node", "-hilar node"],
+    ),
     (NL, "Botmetastasen zijn niet uit te sluiten.", ["?bone several"]),
     (NL, "Mogelijk levermetastase in segment 6.", ["?liver"]),
     (NL, "Longnodus in de linker onderkwab niet meer zichtbaar.", ["-lung left resolved"]),
