@@ -76,7 +76,7 @@ def read_text(path: Path | None) -> str:
 
 
 def record(name: str, reading: Reading, text: str, masked: bool) -> str:
-    """One line of the output: the report's name, its language and its findings; if masked, its masked text."""
+    """One line of the output: the report's name, its language and findings; if masked, its masked text."""
     findings = [dataclasses.asdict(f) for f in reading.findings]
     line: dict[str, object] = {"report": name, "language": reading.language, "findings": findings}
     if masked:

@@ -7,7 +7,7 @@ from typing import cast
 
 from resources.cases.case import Finding
 from resources.reports.anatomy import related
-from resources.reports.linking import Draft
+from resources.reports.drafts import Draft
 from resources.reports.text import CleanText
 from resources.reports.vocabulary import Place, Tongue, ancestors, lesion_words, places
 

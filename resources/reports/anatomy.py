@@ -9,7 +9,8 @@ from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import ancestors, places
 
 _NESTED = re.compile(
-    r"[\s(]*(?:of|van|in|from|uit|binnen|within)(?: (?:the|de|het|both|beide))?(?: (?:left|right|linker|rechter))?\s*$",
+    r"[\s(]*(?:of|van|in|from|uit|binnen|within)(?: (?:the|de|het|both|beide))?"
+    r"(?: (?:left|right|linker|rechter))?\s*$",
     re.IGNORECASE,
 )
 _OR = re.compile(r"[\s(]*of\b", re.IGNORECASE)
@@ -115,9 +116,9 @@ def places_of(
         return touching[:1], True
     if chosen is None:
         return above, False
-    if above and all(places()[m.name].weak for m in chosen) and not all(places()[m.name].weak for m in above):
-        if not any(narrower(m.name, above[0].name) for m in chosen):
-            return above, False
+    vague = all(places()[m.name].weak for m in chosen) and not all(places()[m.name].weak for m in above)
+    if vague and not any(narrower(m.name, above[0].name) for m in chosen):
+        return above, False
     return chosen, True
 
 

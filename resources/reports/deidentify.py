@@ -19,8 +19,9 @@ _ADDRESS = re.compile(r"\S+@\S+|https?://\S+|\bwww\.\S+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NUMBER = re.compile(r"\w*\d\w*")
 _SIGNATURE = re.compile(
-    r"\b(?:name|naam|patient|patiënt|dr|drs|prof|mr|mrs|ms|mevr|mevrouw|dhr|de heer|mw|radiologist|radioloog|"
-    r"physician|arts|aanvrager|signed by|dictated by|authorized by|geautoriseerd door)\b[.:]* *([^\n,;()]{0,60})",
+    r"\b(?:name|naam|patient|patiënt|dr|drs|prof|mr|mrs|ms|mevr|mevrouw|dhr|de heer|mw|radiologist|"
+    r"radioloog|physician|arts|aanvrager|signed by|dictated by|authorized by|geautoriseerd door)\b"
+    r"[.:]* *([^\n,;()]{0,60})",
     re.IGNORECASE,
 )
 
@@ -44,9 +45,9 @@ def mask(reading: Reading, text: str) -> str:
         if word != word.lower() and word.lower() not in known:
             hide(*match.span())
     for match in _SIGNATURE.finditer(text):
-        for word in _WORD.finditer(text, *match.span(1)):
-            if word.group().lower() not in known:
-                hide(*word.span())
+        for part in _WORD.finditer(text, *match.span(1)):
+            if part.group().lower() not in known:
+                hide(*part.span())
     for pattern in (_NUMBER, _DATE, _ADDRESS):
         for match in pattern.finditer(text):
             if not all(keep[match.start() : match.end()]):

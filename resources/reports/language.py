@@ -16,7 +16,7 @@ def detect(text: str) -> Tongue:
     counts = {"en": 0, "nl": 0}
     words = _WORD.findall(text[:SAMPLE].lower())
     for name in ("en", "nl"):
-        known = vocabulary(name).common  # type: ignore[arg-type]
-        heads = vocabulary(name).headings  # type: ignore[arg-type]
+        known = vocabulary(name).common
+        heads = vocabulary(name).headings
         counts[name] = sum(word in known for word in words) + sum(word in heads for word in words)
     return "nl" if counts["nl"] > counts["en"] else "en"

@@ -20,7 +20,8 @@ _BY = r" ?(?:x|×|\*|by|bij|maal) ?"
 _SIZE = re.compile(
     rf"(?<![\w.,/])(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?))+(?={_NUMBER} ?-?{_UNIT}))?"
     rf"(?P<dims>{_NUMBER} ?-?(?:{_UNIT})?(?:{_BY}{_NUMBER} ?-?(?:{_UNIT})?){{0,2}}"
-    rf"(?P<range>(?: ?[-–] ?| to | tot | à | a ){_NUMBER} ?-?{_UNIT})?)(?![\w²³^])(?!/\d)(?! ?(?:ml|mg|cc|hu)\b)",
+    rf"(?P<range>(?: ?[-–] ?| to | tot | à | a ){_NUMBER} ?-?{_UNIT})?)"
+    rf"(?![\w²³^])(?!/\d)(?! ?(?:ml|mg|cc|hu)\b)",
     re.IGNORECASE,
 )
 _PART = re.compile(rf"({_NUMBER}) ?-?({_UNIT})?", re.IGNORECASE)

@@ -111,11 +111,11 @@ def join_axes(found: list[Mention], cues: Cues, text: str) -> list[list[Mention]
         ]
         own = [m for m in own if "," not in text[size.end : m.start] and "." not in text[size.end : m.start]]
         between = text[low : size.start]
-        if index and own and len(joined[-1]) < 3 and sum(len(s.mm) for s in joined[-1]) + len(size.mm) <= 3:
-            if "(" not in between and ";" not in between and len(between) < 45:
-                joined[-1].append(size)
-                continue
-        joined.append([size])
+        near = not re.search("[(;]", between) and len(between) < 45
+        if index and own and near and sum(len(s.mm) for s in joined[-1]) + len(size.mm) <= 3:
+            joined[-1].append(size)
+        else:
+            joined.append([size])
     return joined
 
 

@@ -91,7 +91,8 @@ class Block:
     """A stretch of clean text under one heading: a paragraph, or an item of a list.
 
     section: findings, impression, addendum, targets, nontargets, indication, technique, comparison, end.
-    heading: the text of the organ heading it stands under, "" if none. paragraph: counts what belongs together.
+    heading: (start, end) of the organ heading it stands under, (0, 0) if none. paragraph: counts what belongs
+    together.
     """
 
     start: int
@@ -145,7 +146,7 @@ def _opens(line: str, words: Vocabulary) -> tuple[str, int]:
 
 
 def _pieces(line: str, words: Vocabulary) -> list[tuple[int, int, str, int]]:
-    """Where headings cut a line: (start, end, the section that a heading there opens or "", end of the heading)."""
+    """Where headings cut a line: (start, end, section that a heading there opens or "", its end)."""
     name, body = _opens(line, words)
     cuts = [(0, name, body)]
     at = 0

@@ -77,7 +77,6 @@ class Vocabulary:
     headings: dict[str, str]
     heading: re.Pattern[str]
     place_heading: re.Pattern[str]
-    place_names: dict[str, str]
     common: frozenset[str]
     abbreviations: frozenset[str]
 
@@ -178,7 +177,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
     entries: dict[int, list[Entry]] = {}
     for word, found in by_word.items():
         key = f"term:{word}"
-        matcher.add(key, [doc for doc in _spellings(nlp, word)])
+        matcher.add(key, _spellings(nlp, word))
         entries[nlp.vocab.strings[key]] = found
 
     stems = {word: name for name, word, _ in _checked(folder / "compounds.txt", places())}
@@ -189,15 +188,25 @@ def vocabulary(language: Tongue) -> Vocabulary:
         re.compile(f"({_alternatives(list(stems))})s?-?({_alternatives(list(heads))})") if stems else None
     )
     headings = {word: name for name, word, _ in read_terms(folder / "headings.txt")}
-    names = {word: name for name, word, _ in terms["places"]}
     side = "|".join(word for name, word, _ in terms["words"] if name in ("left", "right", "both"))
-    one = f"(?:(?:{side}) )?(?:{_alternatives(list(names))})"
+    one = f"(?:(?:{side}) )?(?:{_alternatives([word for _, word, _ in terms['places']])})"
     return Vocabulary(
         language, nlp, matcher, entries, compounds, stems, heads, headings,
-        re.compile(rf"(?:[^\W\d_]{{3,20}} (?=[^:\n]{{1,40}}:))??({_alternatives(list(headings))})(?: ?(:)| ?\.?$)", re.IGNORECASE),
-        re.compile(rf"(?:ct[ -]?(?:van )?(?:de |het |the )?)?({one}(?:(?:,? en |,? and |, ?| ?/ ?| ?& ?| ?\+ ?| |-){one})*) ?(?::|\.?$)", re.IGNORECASE),
-        names, common, abbreviations,
+        _heading(_alternatives(list(headings))), _place_heading(one), common, abbreviations,
     )  # fmt: skip
+
+
+def _heading(terms: str) -> re.Pattern[str]:
+    """A section's heading at the start of a line, perhaps after one more word ("Clinical question:")."""
+    return re.compile(rf"(?:[^\W\d_]{{3,20}} (?=[^:\n]{{1,40}}:))??({terms})(?: ?(:)| ?\.?$)", re.IGNORECASE)
+
+
+def _place_heading(one: str) -> re.Pattern[str]:
+    """An organ heading: "Thorax.", "Lever:", "Skeleton and soft tissues"."""
+    joint = r"(?:,? en |,? and |, ?| ?/ ?| ?& ?| ?\+ ?| |-)"
+    return re.compile(
+        rf"(?:ct[ -]?(?:van )?(?:de |het |the )?)?({one}(?:{joint}{one})*) ?(?::|\.?$)", re.IGNORECASE
+    )
 
 
 def _spellings(nlp: Language, word: str) -> list[Doc]:

@@ -37,7 +37,9 @@ def text(draw: random.Random) -> str:
         return "".join(chr(draw.randrange(0x110000)) for _ in range(draw.randrange(300)))
     if kind == 2:
         return draw.choice(PARTS) * draw.randrange(1, 3000)
-    joined = draw.choice([" ", "\n", "\r\n", "", "\n\n"]).join(draw.choices(SENTENCES, k=draw.randrange(1, 12)))
+    joined = draw.choice([" ", "\n", "\r\n", "", "\n\n"]).join(
+        draw.choices(SENTENCES, k=draw.randrange(1, 12))
+    )
     letters = list(joined)
     for _ in range(draw.randrange(12)):
         at = draw.randrange(len(letters) + 1)
@@ -70,7 +72,9 @@ def main() -> int:
             print(f"{wrong}: {sample[:3000]!r}", flush=True)
         texts, characters, findings = texts + 1, characters + len(sample), findings + len(found)
     minutes = (time.monotonic() - start) / 60
-    print(f"{minutes:.1f} minutes, {texts} texts, {characters} characters, {findings} findings, {bad} failures")
+    print(
+        f"{minutes:.1f} minutes, {texts} texts, {characters} characters, {findings} findings, {bad} failures"
+    )
     return bad > 0
 
 
