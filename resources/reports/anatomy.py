@@ -16,11 +16,13 @@ _NESTED = re.compile(
 _OR = re.compile(r"[\s(]*of\b", re.IGNORECASE)
 _AND = re.compile(
     r"[\s,/&+()-]*(?:(?:and|en|or|of|as well as|evenals|alsook|the|de|het|both|beide|in|"
+    r"along|langs|nor|noch|vaten|vessels|regio|region|regions|alsmede|"
     r"left|right|linker|rechter|links|rechts|beiderzijds|bilateral)[\s,/&+()-]*)*$",
     re.IGNORECASE,
 )
 _FAR = re.compile(
-    r"[,;:.()]|\b(?:in|of|van|met|with|at|op|en|and|is|are|zijn|on|but|maar|except|behoudens|behalve|apart|uitgezonderd|shows?|toont|contains?|bevat)\b",
+    r"[,;:.()]|\b(?:in|of|van|met|with|at|op|en|and|is|are|zijn|on|but|maar|except|behoudens|behalve|apart|"
+    r"uitgezonderd|shows?|toont|contains?|bevat)\b",
     re.IGNORECASE,
 )
 

@@ -78,6 +78,8 @@ def says_more(scene: Scene, owned: dict[int, list[Mention]]) -> bool:
     if not (largest and draft.count != 1) and not (it and not draft.sizes):
         return False
     named = [m for m in scene.sentence.of("places") if not places()[m.name].weak]
+    if len(owned[0]) > 1 and len({m.name for m in named}) > 1:
+        return False
     if draft.place and any(not related(m.name, draft.place) for m in named):
         return False
     enlarge(scene, draft, owned[0])

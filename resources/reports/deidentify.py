@@ -42,7 +42,7 @@ def mask(reading: Reading, text: str) -> str:
     known = _known_words(reading)
     for match in _WORD.finditer(text):
         word = match.group()
-        if word != word.lower() and word.lower() not in known:
+        if word != word.lower() and word.lower() not in known and not all(keep[match.start() : match.end()]):
             hide(*match.span())
     for match in _SIGNATURE.finditer(text):
         for part in _WORD.finditer(text, *match.span(1)):
@@ -58,12 +58,12 @@ def mask(reading: Reading, text: str) -> str:
 
 
 def _kept(reading: Reading) -> bytearray:
-    """1 for each character of the report that a size, count or place holds."""
+    """1 for each character of the report that a size, place or lesion word holds."""
     end = max((reading.text.span(s.start, s.end)[1] for s in reading.sentences), default=0)
     keep = bytearray(max(end, 0) + 1)
     for sentence in reading.sentences:
         for mention in sentence.mentions:
-            if mention.category in ("size", "places"):
+            if mention.category in ("size", "places", "lesions"):
                 start, stop = reading.text.span(mention.start, mention.end)
                 keep[start:stop] = b"\1" * (stop - start)
     return keep

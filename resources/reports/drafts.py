@@ -45,6 +45,7 @@ class Context:
     drafts: list[Draft] = dataclasses.field(default_factory=list)
     place: list[Mention] = dataclasses.field(default_factory=list)
     age: int = 0
+    place_age: int = 0
     including: bool = False
     header: list[Draft] = dataclasses.field(default_factory=list)
 

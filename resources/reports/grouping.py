@@ -51,6 +51,8 @@ def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
         return False
     said = [m for m in cues.named("likely", "perhaps before") if low <= m.start and m.end <= mention.start]
     denials = [m for m in cues.denials if low <= m.start < mention.start]
+    if said and re.search(r"\b(?:and|en)\s*$", text[low : said[0].start]):
+        return False
     if said and not denials:
         return mention.first - said[-1].last <= 6
     question = "?" in text[mention.end : mention.end + 3]

@@ -63,9 +63,7 @@ def normal(scene: Scene, found: list[Draft]) -> list[Draft]:
 def _of_other(scene: Scene, place: Mention) -> bool:
     """Whether the place only says whose duct or vessel it is: "slender intrahepatic bile ducts"."""
     others = [g for g in scene.groups if g.kind == "other"]
-    return any(
-        0 <= g.first - place.last <= 1 or (g.start < place.end and g.end > place.start) for g in others
-    )
+    return any(g.first == place.last or (g.start < place.end and g.end > place.start) for g in others)
 
 
 def _same_clause(scene: Scene, place: Mention, normals: list[Mention], positive: list[Group]) -> bool:

@@ -53,6 +53,7 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
             context.header = [d for d in own if d.count != 1 and not d.sizes]
         named = [m for m in sentence.of("places") if not places()[m.name].weak]
         context.place = named[-1:] or context.place
+        context.place_age = 0 if named else context.place_age + 1
     return drafts
 
 
@@ -92,7 +93,12 @@ def _window(scene: Scene, index: int) -> tuple[int, int]:
         high = group.end + tail.rindex(",")
     elif after and (joint := list(re.finditer(r"\b(?:and|en)\b", tail))):
         high = group.end + joint[-1].start() if not re.fullmatch(r"\s*(?:and|en)\s*", tail) else high
-    if before and (joint := list(re.finditer(r",|\b(?:and|en)\b", scene.text[low : group.start]))):
+    after_colon = before and scene.text[before[-1] : before[-1] + 2].lstrip().startswith(":")
+    if (
+        before
+        and not after_colon
+        and (joint := list(re.finditer(r",|\b(?:and|en)\b", scene.text[low : group.start])))
+    ):
         low += joint[0].start()
     return low, high
 
@@ -116,7 +122,9 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         elif not unusual and not group.diagnoses and scene.sentence.block.section != "targets":
             return []
     low, high = _window(scene, index)
-    chosen, named = places_of(group, scene.sentence, low, high, scene.text, _standing(scene, bool(absent)))
+    chosen, named = places_of(
+        group, scene.sentence, low, high, scene.text, _standing(scene, group, bool(absent))
+    )
     if not named and is_diagnosis(scene, group, found):
         add_diagnosis(scene, group)
         return []
@@ -148,11 +156,14 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     return sized(scene, base, group, found, chosen)
 
 
-def _standing(scene: Scene, absent: bool) -> list[Mention]:
+def _standing(scene: Scene, group: Group, absent: bool) -> list[Mention]:
     """The place that stands above a sentence which names none: its heading's, or the last one named."""
     last = scene.context.place if scene.context.age <= 1 else []
-    if absent and scene.sentence.block.section == "impression":
+    wide = any(m.name in ("metastasis", "malignancy", "lymphoma", "recurrence") for m in group.words)
+    if absent and (scene.sentence.block.section == "impression" or wide or scene.context.place_age > 0):
         last = []
+    if any(is_node(m) for m in group.words):
+        last = [m for m in last if places()[m.name].weak or places()[m.name].nodal]
     if scene.above and last and all(narrower(last[0].name, m.name) for m in scene.above):
         return last
     return scene.above or last

@@ -39,8 +39,9 @@ def sized(
             base.sizes = max((d.sizes for d in several), key=max)
             base.count = base.count if base.count != 1 else "several"
             return [base]
-        for draft in several:
-            draft.count = "several"
+        if len({d.place for d in several}) == 1:
+            for draft in several:
+                draft.count = "several"
     return several + _rest(scene, base, group, several, chosen)
 
 
@@ -131,7 +132,10 @@ def _item(
     return dataclasses.replace(
         base,
         place=place,
-        side=side or (base.side if base.side != "both" else None) or own_side(place),
+        side=side
+        or (own_side(place) if last else None)
+        or (base.side if base.side != "both" else None)
+        or own_side(place),
         count=counts[-1].number if counts else 1,
         sizes=sizing.diameters(part),
         reference=reference(scene, part[-1].end, high),

@@ -109,8 +109,11 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
     last_findings = max((s for s, e in lines if _opens(text[s:e], words)[0] == "findings"), default=-1)
     found: list[Block] = []
     section, heading, paragraph, previous, before = "findings", (0, 0), 0, -1, ""
+    inline = False
     for start, end in lines:
         line = text[start:end]
+        if inline and _breaks(before, line, width):
+            heading, inline = (0, 0), False
         blank = previous < 0 or text.count("\n", previous, start) > 1 or not line.strip()
         if blank:
             paragraph += 1
@@ -126,6 +129,7 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
             elif title:
                 heading = (start + title.start(1), start + title.end(1))
                 paragraph += title.end() == stop
+                inline = title.end() < stop
             new = blank or at or name or title or _breaks(before, line, width)
             if new or not found:
                 found.append(Block(start + body, start + stop, section, heading, paragraph))

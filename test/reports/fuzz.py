@@ -1,7 +1,8 @@
 """Long fuzzing of the reader, apart from the tests: python test/reports/fuzz.py --minutes 60 --seed 1
 
-Texts are random mixtures of vocabulary, numbers, punctuation, markup, Unicode and mutated own sentences. Any
-exception, any span outside the text and any reading slower than 1 s per 10,000 characters of CPU time is printed.
+Texts are random mixtures of vocabulary, numbers, punctuation, markup, Unicode and mutated own sentences.
+Printed is any exception, any span outside the text, and any reading slower than 1 s of CPU time per 10,000
+characters.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-from test_findings import ASSERTION, LINKING, SIZES
+from test_findings import ASSERTION, LINKING, SIZES  # noqa: E402
 
-from resources.reports.reader import read_report
-from resources.reports.vocabulary import FOLDER, read_terms
+from resources.reports.reader import read_report  # noqa: E402
+from resources.reports.vocabulary import FOLDER, read_terms  # noqa: E402
 
-PARTS = [
-    *(word for path in sorted((FOLDER / "terms").rglob("*.txt")) for _, word, _ in read_terms(path)),
-    *"0 1 12 3,5 2.3 999 4-6 12x9 x mm cm MM -mm (3-86) (se 4 im 57) IMA 8-34 2020-03-05 ' \" ( ) [ ] { } < > & / \\".split(),
-    *". , ; : ? ! - – * • _ # ``` \n \n\n \r\n \r \t \f \v \x00 \x1b \ufeff \u200b \u00a0 \u2028 \U0001f600 \ud800 İ ß Ǆ ﬁ é".split(" "),
-    *"<p> </p> <br> <td> &nbsp; &lt; &#x41; &#xD800; &#99999999; <div class='x'> <!-- -->".split(" "),
-]  # fmt: skip
+NUMBERS = "0 1 12 3,5 2.3 999 4-6 12x9 x mm cm MM -mm (3-86) (se 4 im 57) IMA 8-34 2020-03-05"
+MARKS = "' \" ( ) [ ] { } < > & / \\ . , ; : ? ! - – * • _ # ```"
+MARKUP = "<p> </p> <br> <td> &nbsp; &lt; &#x41; &#xD800; &#99999999; <div class='x'> <!-- -->"
+ODD = [*"\n\r\t\f\v\x00\x1b\ufeff\u200b\u00a0\u2028\U0001f600\ud800İßǄﬁé", "\n\n", "\r\n", " "]
+WORDS = [word for path in sorted((FOLDER / "terms").rglob("*.txt")) for _, word, _ in read_terms(path)]
+PARTS = [*WORDS, *NUMBERS.split(), *MARKS.split(), *MARKUP.split(), *ODD]
 SENTENCES = [row[1] for row in SIZES + ASSERTION + LINKING]
 
 

@@ -97,27 +97,51 @@ LINKING = [
     (EN, "Metastases in the liver and both lungs.", ["liver several", "lung both several"]),
     (EN, "Two lesions in the liver. The largest measures 23 mm in segment 7.", ["liver 2 23"]),
     (EN, "There is a nodule in the left lung. It measures 8 mm.", ["lung left 8"]),
-    (EN, "Enlarged axillary lymph nodes, 35 mm on the right and 37 mm on the left.",
-     ["axillary node right 35", "axillary node left 37"]),
-    (EN, "Target lesions:\n1. Liver segment 6: 23 mm (was 31 mm)\n2. Right lower lobe: 14 mm",
-     ["liver 23", "lung right 14"]),
+    (
+        EN,
+        "Enlarged axillary lymph nodes, 35 mm on the right and 37 mm on the left.",
+        ["axillary node right 35", "axillary node left 37"],
+    ),
+    (
+        EN,
+        "Target lesions:\n1. Liver segment 6: 23 mm (was 31 mm)\n2. Right lower lobe: 14 mm",
+        ["liver 23", "lung right 14"],
+    ),
     (EN, "Right kidney: 12 mm cyst. Left kidney: normal.", ["kidney right 12", "-kidney left"]),
-    (EN, "Findings: 12 mm nodule in the right upper lobe.\n\nImpression: Nodule in the right upper lobe.",
-     ["lung right 12"]),
+    (
+        EN,
+        "Findings: 12 mm nodule in the right upper lobe.\n\nImpression: Nodule in the right upper lobe.",
+        ["lung right 12"],
+    ),
     (EN, "Indication: lung metastases?\n\nFindings: Lungs are clear.", ["-lung"]),
     (EN, "Lytic lesion in the left iliac bone.", ["pelvic bone left"]),
     (EN, "Sclerotic lesion in L3.", ["spine"]),
-    (EN, "Peripherally enhancing mass in the head of the pancreas abutting the duodenum, 3.1 cm.", ["pancreas 31"]),
+    (
+        EN,
+        "Peripherally enhancing mass in the head of the pancreas abutting the duodenum, 3.1 cm.",
+        ["pancreas 31"],
+    ),
     (NL, "Metastasen in lever en beide longen.", ["liver several", "lung both several"]),
     (NL, "Twee laesies in de lever. De grootste meet 23 mm.", ["liver 2 23"]),
-    (NL, "Doellaesies:\n- Lever segment 6: 23 mm (was 31 mm)\n- Rechter onderkwab: 14 mm", ["liver 23", "lung right 14"]),
-    (NL, "Thorax:\nNodus van 8 mm in de middenkwab.\nLever:\nCyste van 2 cm.\nSkelet:\nGeen afwijkingen.",
-     ["lung right 8", "liver 20", "-bone"]),
-    (NL, "Bevindingen: niercyste links van 3 cm.\n\nConclusie: geen metastasen.", ["kidney left 30", "-None"]),
+    (
+        NL,
+        "Doellaesies:\n- Lever segment 6: 23 mm (was 31 mm)\n- Rechter onderkwab: 14 mm",
+        ["liver 23", "lung right 14"],
+    ),
+    (
+        NL,
+        "Thorax:\nNodus van 8 mm in de middenkwab.\nLever:\nCyste van 2 cm.\nSkelet:\nGeen afwijkingen.",
+        ["lung right 8", "liver 20", "-bone"],
+    ),
+    (
+        NL,
+        "Bevindingen: niercyste links van 3 cm.\n\nConclusie: geen metastasen.",
+        ["kidney left 30", "-None"],
+    ),
     (NL, "Vraagstelling: levermetastasen?\n\nVerslag: Lever zonder focale afwijkingen.", ["-liver"]),
     (NL, "Lytische laesie in corpus L3.", ["spine"]),
     (NL, "Conglomeraat van vergrote lymfeklieren para-aortaal van 4,5 x 3,2 cm.", ["para-aortic node 45x32"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("language", "text", "expected"), SIZES + ASSERTION + LINKING)
