@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from typing import cast
 
 from resources.cases.case import Finding
@@ -13,6 +14,34 @@ from resources.reports.vocabulary import Place, Tongue, ancestors, lesion_words,
 
 ROUNDING_MM = 1.0
 """Sizes that differ by less are the same: 2.3 cm and 23 mm."""
+
+
+CANDIDATES = 300
+"""Earlier findings of a section that a later one is compared with; keeps reading linear."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Kept:
+    """A draft that becomes a finding, and the place it resolves to."""
+
+    draft: Draft
+    place: Place | None
+
+    def absorb(self, other: _Kept) -> None:
+        """Takes over what `other` says more of the same lesion."""
+        kept, more = self.draft, other.draft
+        kept.sizes = kept.sizes or more.sizes
+        kept.reference = kept.reference or more.reference
+        kept.side = kept.side or more.side
+        if more.character != "indeterminate" and (more.character, more.presence) != ("benign", "uncertain"):
+            kept.character = more.character
+        if kept.presence == "absent":
+            kept.normal = kept.normal and more.normal
+            return
+        if "present" in (kept.presence, more.presence):
+            kept.presence = "present"
+        if other.place is not None and (self.place is None or self.place.name in ancestors(other.place.name)):
+            self.place = other.place
 
 
 def resolve(draft: Draft) -> Place | None:
@@ -43,24 +72,30 @@ def resolve(draft: Draft) -> Place | None:
 
 def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Finding]:
     """One finding a lesion, in the order of the text."""
-    kept: list[tuple[Draft, Place | None]] = []
+    kept: list[_Kept] = []
+    denied: dict[Hashable, _Kept] = {}
+    by_section: dict[str, list[_Kept]] = {}
     for draft in (d for d in drafts if not d.listed):
-        place = resolve(draft)
-        alike = [pair for pair in kept if _same(pair, (draft, place))]
-        same = max(alike, key=lambda pair: _closeness(pair[0], draft), default=None)
-        if same is None:
-            kept.append((draft, place))
+        new = _Kept(draft, resolve(draft))
+        if draft.presence == "absent":
+            same = denied.setdefault((new.place, draft.side or "both", _nodal(draft), draft.time), new)
+        else:
+            others = [
+                k for name in by_section if name != draft.section for k in by_section[name][:CANDIDATES]
+            ]
+            alike = [k for k in others if _same(k, new)]
+            same = max(alike, key=lambda k: _closeness(k.draft, draft), default=new)
+        if same is not new:
+            same.absorb(new)
             continue
-        _absorb(same[0], draft)
-        if draft.presence != "absent" and (
-            same[1] is None or (place is not None and same[1].name in ancestors(place.name))
-        ):
-            kept[kept.index(same)] = (same[0], place)
-    stated = {(p.organ, d.side) for d, p in kept if d.presence != "absent" and p is not None}
+        kept.append(new)
+        if draft.presence != "absent":
+            by_section.setdefault(draft.section, []).append(new)
+    stated = {(k.place.organ, k.draft.side) for k in kept if k.draft.presence != "absent" and k.place}
     return [
-        _finding(draft, place, text, language)
-        for draft, place in kept
-        if not (draft.normal and place is not None and _contradicted(place, draft.side, stated))
+        _finding(k.draft, k.place, text, language)
+        for k in kept
+        if not (k.draft.normal and k.place is not None and _contradicted(k.place, k.draft.side, stated))
     ]
 
 
@@ -71,25 +106,17 @@ def _contradicted(place: Place, side: str | None, stated: set[tuple[str, str | N
     )
 
 
-def _same(one: tuple[Draft, Place | None], other: tuple[Draft, Place | None]) -> bool:
-    """Whether two drafts speak of one lesion, or deny the same."""
-    (a, place_a), (b, place_b) = one, other
-    if (a.presence == "absent") != (b.presence == "absent") or a.time != b.time:
+def _same(one: _Kept, other: _Kept) -> bool:
+    """Whether two drafts of different sections speak of one lesion."""
+    a, b, place_a, place_b = one.draft, other.draft, one.place, other.place
+    if a.time != b.time:
         return False
-    if a.presence == "absent":
-        return place_a == place_b and (a.side or "both") == (b.side or "both") and _nodal(a) == _nodal(b)
     if a.reference and b.reference and place_a == place_b and place_a is not None:
         same_image = (a.reference.series, a.reference.images) == (b.reference.series, b.reference.images)
-        if same_image and a.section != b.section and not _apart(a.side, b.side):
+        if same_image and not _apart(a.side, b.side):
             return True
-    if a.section == b.section or "impression" not in (a.section, b.section):
-        return (
-            bool(a.sizes)
-            and a.section != b.section
-            and a.count == b.count
-            and _alike(a, b, place_a, place_b)
-            and _equal(a.sizes, b.sizes)
-        )
+    if "impression" not in (a.section, b.section):
+        return a.count == b.count and _alike(a, b, place_a, place_b) and _equal(a.sizes, b.sizes)
     if {a.character, b.character} == {"benign", "suspicious"} and not _equal(a.sizes, b.sizes):
         return False
     return _alike(a, b, place_a, place_b) and (not b.sizes or not a.sizes or _equal(a.sizes, b.sizes))
@@ -126,19 +153,6 @@ def _nodal(draft: Draft) -> bool:
 
 def _equal(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return any(abs(a - b) <= ROUNDING_MM for a in one for b in other)
-
-
-def _absorb(kept: Draft, more: Draft) -> None:
-    if not kept.sizes:
-        kept.sizes = more.sizes
-    kept.reference = kept.reference or more.reference
-    kept.side = kept.side or more.side
-    if more.character != "indeterminate" and (more.character, more.presence) != ("benign", "uncertain"):
-        kept.character = more.character
-    if kept.presence == "absent":
-        kept.normal = kept.normal and more.normal
-    elif "present" in (kept.presence, more.presence):
-        kept.presence = "present"
 
 
 def _finding(draft: Draft, place: Place | None, text: CleanText, language: Tongue) -> Finding:

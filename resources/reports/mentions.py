@@ -18,7 +18,7 @@ _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 _UNIT = r"(?:mm|cm|milli-?met(?:er|re)s?|centi-?met(?:er|re)s?)"
 _BY = r" ?(?:x|×|\*|by|bij|maal) ?"
 _SIZE = re.compile(
-    rf"(?<![\w.,/])(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?))+(?={_NUMBER} ?-?{_UNIT}))?"
+    rf"(?<![\w.,/])(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?)){{1,6}}(?={_NUMBER} ?-?{_UNIT}))?"
     rf"(?P<dims>{_NUMBER} ?-?(?:{_UNIT})?(?:{_BY}{_NUMBER} ?-?(?:{_UNIT})?){{0,2}}"
     rf"(?P<range>(?: ?[-–] ?| to | tot | à | a ){_NUMBER} ?-?{_UNIT})?)"
     rf"(?![\w²³^])(?!/\d)(?! ?(?:ml|mg|cc|hu)\b)",
@@ -27,7 +27,7 @@ _SIZE = re.compile(
 _PART = re.compile(rf"({_NUMBER}) ?-?({_UNIT})?", re.IGNORECASE)
 _IMAGE_WORD = r"(?:images?|ima?g?|ima's?|beeld(?:en)?|snede|slices?|coupe)"
 _SERIES_WORD = r"(?:series?|ser?|serie)"
-_IMAGES = r"(\d{1,4}(?:(?: ?[-,&/] ?| en | and | tot | to )\d{1,4})*)"
+_IMAGES = r"(\d{1,4}(?:(?: ?[-,&/] ?| en | and | tot | to )\d{1,4}){0,8})"
 _REFERENCE = re.compile(
     rf"\b{_SERIES_WORD}[.:]? ?#?(\d{{1,3}})[,;:/ ]{{0,3}}{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
     rf"|\b{_SERIES_WORD}/{_IMAGE_WORD}[.:]? ?(\d{{1,3}}) ?[/:-] ?{_IMAGES}"
