@@ -87,37 +87,38 @@ def says_more(scene: Scene, owned: dict[int, list[Mention]]) -> bool:
 
 
 def items(scene: Scene, free: list[Mention]) -> list[Draft]:
-    """Sizes of a sentence without lesion words: an item of a list of targets or lesions, or "it measures"."""
-    listed = scene.sentence.block.section == "targets"
-    parents = [d for d in scene.context.drafts if scene.context.age <= 8]
-    named = [m for m in scene.sentence.of("places") if m.end <= free[-1].start]
+    """Sizes of a sentence without lesion words: items of a list of targets or lesions, or "it measures"."""
+    sentence, context = scene.sentence, scene.context
+    named = [m for m in sentence.of("places") if m.end <= free[-1].start]
     named = [m for m in named if not places()[m.name].weak] or named
-    parent = parents[-1] if parents else None
-    if parent is not None and not listed:
-        fits = (
-            not named
-            or parent.place is None
-            or all(
-                related(m.name, parent.place) or places()[parent.place].weak or nodal(parent) for m in named
-            )
-        )
-        if not fits:
-            return []
-        if (
-            not named
-            and scene.context.age <= 1
-            and not reference(scene, scene.sentence.start, scene.sentence.end)
-        ):
-            enlarge(scene, parent, free)
-            return []
-        if parent.count == 1 and scene.context.age <= 1 and not parent.listed:
-            enlarge(scene, parent, free)
-            return []
-    if not listed and (
-        parent is None or not (named or reference(scene, scene.sentence.start, scene.sentence.end))
-    ):
+    parent = context.drafts[-1] if context.drafts and context.age <= 8 else None
+    if sentence.block.section == "targets":
+        return _split_items(scene, free, named, parent, None)
+    marked = reference(scene, sentence.start, sentence.end) is not None
+    if parent is None or not _fits(parent, named):
         return []
-    heir = parent if not listed else None
+    if context.age <= 1 and ((not named and not marked) or (parent.count == 1 and not parent.listed)):
+        enlarge(scene, parent, free)
+        return []
+    if not named and not marked:
+        return []
+    if not parent.sizes and not context.including:
+        parent.listed = True
+    return _split_items(scene, free, named, parent, parent)
+
+
+def _fits(parent: Draft, named: list[Mention]) -> bool:
+    """Whether a size at the named places can be of the lesions that the list is about."""
+    if parent.place is None or places()[parent.place].weak or nodal(parent):
+        return True
+    return all(related(m.name, parent.place) for m in named)
+
+
+def _split_items(
+    scene: Scene, free: list[Mention], named: list[Mention], parent: Draft | None, heir: Draft | None
+) -> list[Draft]:
+    """A draft for each size. heir: the list's opening, whose words the items inherit; None: targets."""
+    sentence = scene.sentence
     words = heir.words if heir else ("target lesion",)
     base = Draft(
         words=words,
@@ -132,23 +133,12 @@ def items(scene: Scene, free: list[Mention]) -> list[Draft]:
         character=heir.character if heir else "suspicious",
         start=free[0].start,
         end=free[-1].end,
-        section=scene.sentence.block.section,
+        section=sentence.block.section,
     )
-    at = Mention(
-        "lesions",
-        words[0],
-        scene.sentence.start,
-        scene.sentence.start,
-        scene.sentence.first,
-        scene.sentence.first,
-    )
-    group = Group([at], base.kind, True)
+    at = Mention("lesions", words[0], sentence.start, sentence.start, sentence.first, sentence.first)
     parts = sizing.join_axes(free, scene.cues, scene.text)
-    made = split(scene, base, parts, group, [])
-    if parent and not listed and not parent.sizes and not scene.context.including:
-        parent.listed = True
     scene.is_item = True
-    return made
+    return split(scene, base, parts, Group([at], base.kind, True), [])
 
 
 def under_header(scene: Scene, draft: Draft) -> None:

@@ -18,7 +18,8 @@ _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 _UNIT = r"(?:mm|cm|milli-?met(?:er|re)s?|centi-?met(?:er|re)s?)"
 _BY = r" ?(?:x|×|\*|by|bij|maal) ?"
 _SIZE = re.compile(
-    rf"(?<![\w.,/])(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?)){{1,6}}(?={_NUMBER} ?-?{_UNIT}))?"
+    rf"(?<![\w.,/])"
+    rf"(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?)){{1,6}}(?={_NUMBER} ?-?{_UNIT}))?"
     rf"(?P<dims>{_NUMBER} ?-?(?:{_UNIT})?(?:{_BY}{_NUMBER} ?-?(?:{_UNIT})?){{0,2}}"
     rf"(?P<range>(?: ?[-–] ?| to | tot | à | a ){_NUMBER} ?-?{_UNIT})?)"
     rf"(?![\w²³^])(?!/\d)(?! ?(?:ml|mg|cc|hu)\b)",

@@ -11,9 +11,9 @@ ATTRIBUTES = frozenset(
     word
     for line in (
         "hypoattenuation enhancing enlargement heterogeneous large calcified spiculated hyperattenuation",
-        "indistinct solid sclerotic oval noncalcified cavitary exophytic necrosis hypervascular lobular lytic",
-        "circumscribed round tiny wedge-shaped fat punctate thin nonenhancing prominent thick +cavitary expansile",
-        "conglomerate benign cortex capsule ligament intraperitoneal",
+        "indistinct solid sclerotic oval noncalcified cavitary exophytic necrosis hypervascular lobular",
+        "lytic circumscribed round tiny wedge-shaped fat punctate thin nonenhancing prominent thick",
+        "+cavitary expansile conglomerate benign cortex capsule ligament intraperitoneal",
     )
     for word in line.split()
 ) | {"soft tissue attenuation", "lobular mass", "spiculated mass"}

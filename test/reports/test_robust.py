@@ -55,6 +55,7 @@ def test_clean_offsets(text: str) -> None:
         "no " * 5_000,
         "12 mm " * 5_000,
         "liver " * 5_000,
+        "5, 6, " * 20_000,
     ],
 )
 def test_strange_texts(text: str) -> None:
