@@ -12,6 +12,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from model.config import WeightsError
+from model.grand_challenge import VERSION, FileNames, check_writable, find_inputs, reason_of
+from model.run import run_all
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -20,7 +22,9 @@ JSON_NAME = re.compile(r"[^./\\][^/\\]*\.json")
 WEIGHTS = (Path("/opt/ml/model"), Path(__file__).resolve().parent / "model" / "weights")
 
 
-def checked(kind: Callable[[str], Any], valid: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
+def checked(
+    kind: Callable[[str], Any], valid: Callable[[Any], object], expected: str
+) -> Callable[[str], Any]:
     """A type for argparse, which checks the `choices` of an option but not of its default."""
 
     def convert(text: str) -> Any:
@@ -35,36 +39,28 @@ def checked(kind: Callable[[str], Any], valid: Callable[[Any], bool], expected: 
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog="Each option but the last two has a variable."
-    )
-
-    json_name = checked(str, JSON_NAME.fullmatch, "a file name that ends in .json")
-    devices, ports = ("auto", "cpu", "cuda"), range(65536)
+    parser = argparse.ArgumentParser(description=__doc__, epilog="All but the last two have a variable.")
 
     def add(name: str, kind: Callable[[str], object], default: str | None, text: str) -> None:
         variable = "LESION_" + name.upper().replace("-", "_")
         value = os.environ.get(variable) or default
         parser.add_argument(f"--{name}", type=kind, default=value, help=f"{text} [{variable}; {default}]")
 
+    json_name = checked(str, JSON_NAME.fullmatch, "a file name that ends in .json")
+    device = checked(str, ("auto", "cpu", "cuda").__contains__, "auto, cpu or cuda")
+    size = checked(float, lambda gb: 0 < gb < math.inf, "a positive number")
+    port = checked(int, range(65536).__contains__, "0 (any that is free) to 65535")
     add("input", Path, "/input", "a scan, a folder of scans, or the platform's input folder")
     add("output", Path, "/output", "folder for the results")
     add("weights", Path, None, f"folder with .safetensors files; by default {' or '.join(map(str, WEIGHTS))}")
-    add("device", checked(str, devices.__contains__, "auto, cpu or cuda"), "auto", "auto, cpu or cuda")
-    add(
-        "memory-gb",
-        checked(float, lambda gb: 0 < gb < math.inf, "a positive number"),
-        None,
-        "memory for the network; larger scans go through it in tiles",
-    )
+    add("device", device, "auto", "auto, cpu or cuda")
+    add("memory-gb", size, None, "memory for the network; larger scans go through it in tiles")
     add("points-name", json_name, "lesion-points.json", "file of the points")
     add("details-name", json_name, "lesion-details.json", "file of sizes, boxes, timings, warnings")
     add("likelihood-name", json_name, "metastasis-likelihood.json", "file of the scan's likelihood")
-    add("port", checked(int, ports.__contains__, "0 (any that is free) to 65535"), "4743", "port of --serve")
-    parser.add_argument(
-        "--serve", action="store_true", help="keep the model loaded and wait for POST /invoke"
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and end")
+    add("port", port, "4743", "port of --serve")
+    parser.add_argument("--serve", action="store_true", help="keep the model loaded, wait for POST /invoke")
+    parser.add_argument("--version", action="version", version=VERSION)
     options = parser.parse_args(arguments)
     if len({options.points_name, options.details_name, options.likelihood_name}) < 3:
         parser.error("expected three different file names for points, details and likelihood")
@@ -82,9 +78,6 @@ def load_detector(options: argparse.Namespace) -> "Detector":
 
 def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> str:
     """All there is to do, and the outcome in a line; a server brings its detector. Raises InputError."""
-    from model.grand_challenge import FileNames, check_writable, find_inputs
-    from model.run import run_all
-
     inputs = find_inputs(options.input)
     check_writable(options.output)
     names = FileNames(options.points_name, options.details_name, options.likelihood_name)
@@ -95,12 +88,6 @@ def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> s
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code; whatever ended the run is told in the last line of stderr."""
     options = parse_arguments(arguments)
-    from model.grand_challenge import VERSION, one_line
-    from model.volume import InputError
-
-    if options.version:
-        print(VERSION)
-        return 0
     try:
         if options.serve:
             from model.serve import serve
@@ -112,12 +99,12 @@ def main(arguments: list[str] | None = None) -> int:
             serve(load, options.port)
         else:
             print(detect(options))
-    except (InputError, WeightsError, OSError, MemoryError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
     except SystemExit as end:
-        print("error: ended by a signal", file=sys.stderr)
+        print(f"error: ended by {signal.Signals(int(end.code or 0) - 128).name}", file=sys.stderr)
         return int(end.code or 0)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        print(f"error: {reason_of(error)}", file=sys.stderr)
+        return 1
     return 0
 
 

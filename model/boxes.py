@@ -19,13 +19,13 @@ def check_corner_boxes(boxes: npt.ArrayLike) -> Array:
 
 def volume_of_corner_boxes(boxes: Array) -> Array:
     """(n, 6) -> (n,)."""
-    return np.prod(boxes[:, 3:] - boxes[:, :3], axis=1)
+    return np.asarray(np.prod(boxes[:, 3:] - boxes[:, :3], axis=1), np.float64)
 
 
 def _intersection(first: Array, second: Array) -> Array:
     lower = np.maximum(first[:, None, :3], second[None, :, :3])
     upper = np.minimum(first[:, None, 3:], second[None, :, 3:])
-    return np.prod(np.clip(upper - lower, 0, None), axis=2)
+    return np.asarray(np.prod(np.clip(upper - lower, 0, None), axis=2), np.float64)
 
 
 def iou_of_corner_boxes(first: npt.ArrayLike, second: npt.ArrayLike) -> Array:
@@ -47,7 +47,7 @@ def iobb_of_corner_boxes(predicted: npt.ArrayLike, true: npt.ArrayLike) -> Array
 def distances(first: npt.ArrayLike, second: npt.ArrayLike) -> Array:
     """(n, 3), (m, 3) -> (n, m) Euclidean distances."""
     a, b = np.asarray(first, np.float64).reshape(-1, 3), np.asarray(second, np.float64).reshape(-1, 3)
-    return np.linalg.norm(a[:, None] - b[None], axis=2)
+    return np.asarray(np.linalg.norm(a[:, None] - b[None], axis=2), np.float64)
 
 
 def suppress(points_mm: npt.ArrayLike, reach_mm: npt.ArrayLike) -> npt.NDArray[np.intp]:

@@ -43,7 +43,7 @@ class DetectorConfig:
     spacing_mm: float = 2.0
     windows_hu: tuple[tuple[float, float], ...] = (
         (-1350.0, 150.0),
-        (-160.0, 240.0),
+        (-100.0, 180.0),
         (-500.0, 1300.0),
     )
     widths: tuple[int, ...] = (32, 64, 96)
@@ -69,7 +69,7 @@ class DetectorConfig:
     @property
     def stride(self) -> int:
         """Voxels of the input per voxel of the coarsest level; inputs are padded to its multiple."""
-        return 2 ** len(self.widths)
+        return 1 << len(self.widths)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -53,8 +53,9 @@ def decode(maps: torch.Tensor, types: int, spacing_mm: float) -> Candidates:
     Where neighbours are exactly equal the first in memory is the peak.
     """
     best = maps[:types].amax(0)
-    highest = F.max_pool3d(best[None, None], 3, stride=1, padding=1)[0, 0]
-    score = torch.where((best == highest) & (best >= MIN_PROBABILITY), best, torch.zeros_like(best)).flatten()
+    _, highest = F.max_pool3d(best[None, None], 3, stride=1, padding=1, return_indices=True)
+    peak = highest.flatten() == torch.arange(best.numel(), device=best.device)
+    score = torch.where(peak & (best.flatten() >= MIN_PROBABILITY), best.flatten(), 0.0)
     values, order = torch.topk(score, min(PEAKS, score.numel()))
     order = order[values > 0]
     chosen = maps.flatten(1)[:, order].double().cpu().numpy()

@@ -46,13 +46,17 @@ class Lesion:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Lesions from 0.01 up, at most 100, highest probability first; `likelihood` is the scan's."""
+    """Lesions from 0.01 up, at most 100, highest probability first; `likelihood` is the scan's.
+
+    tiles: in how many pieces the scan went through each network.
+    """
 
     lesions: tuple[Lesion, ...]
     likelihood: float
     timings_s: dict[str, float]
     warnings: tuple[str, ...]
     spacing_mm: float
+    tiles: int
 
 
 def save_weights(path: Path, network: CenterNet3D, config: DetectorConfig) -> None:
@@ -66,20 +70,23 @@ def load_network(path: Path) -> CenterNet3D:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise WeightsError(
-                    f"{path}: expected weights of format {FORMAT}, found {metadata.get('format', 'no format')}"
-                )
+            found = metadata.get("format", "no format")
+            if found != FORMAT:
+                raise WeightsError(f"{path}: expected weights of format {FORMAT}, found {found}")
             config = DetectorConfig.from_json(metadata.get("config", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: expected a safetensors file, found: {str(error).splitlines()[0]}") from None
+        raise WeightsError(
+            f"{path}: expected a safetensors file, found: {str(error).splitlines()[0]}"
+        ) from None
     network = CenterNet3D(config)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{path}: the tensors do not fit the configuration in the file: {detail}") from None
+        raise WeightsError(
+            f"{path}: the tensors do not fit the configuration in the file: {detail}"
+        ) from None
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise WeightsError(f"{path}: expected finite weights, found NaN or infinity")
     return network.eval()
@@ -123,21 +130,24 @@ class Detector:
             with _timed(timings, "preprocess"):
                 grid = preprocess(volume, config.spacing_mm, self.stride)
             with _timed(timings, "network"):
-                maps = self._maps(grid)
+                maps, tiles = self._maps(grid)
             with _timed(timings, "decode"):
-                found = decode(maps, len(config.types), config.spacing_mm)
+                found = _inside(decode(maps, len(config.types), config.spacing_mm), grid, volume)
                 likelihood = self._likelihood(found)
                 lesions = _to_lesions(found, grid, config.types)
-        return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm)
+        return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
 
-    def _maps(self, grid: Grid) -> torch.Tensor:
+    def _maps(self, grid: Grid) -> tuple[torch.Tensor, int]:
+        """Calibrated maps, averaged over the networks, and the tiles per network."""
         total = torch.zeros(())
+        tiles: list[int] = []
         for network in self.networks:
-            maps = calibrated(run_network(network, grid.hu, self.memory_bytes), network.config)
+            heads = run_network(network, grid.hu, self.memory_bytes, lambda: tiles.append(1))
+            maps = calibrated(heads, network.config)
             total = maps if total.ndim == 0 else total + maps
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return total / len(self.networks)
+        return total / len(self.networks), len(tiles) // len(self.networks)
 
     def _likelihood(self, found: Candidates) -> float:
         """Platt's logistic on the logit of the surest candidate; an empty scan counts as 0.001."""
@@ -145,6 +155,13 @@ class Detector:
         logit = math.log(top / (1 - top))
         slopes = [network.config.scan_calibration for network in self.networks]
         return float(np.mean([1 / (1 + math.exp(-(slope * logit + shift))) for slope, shift in slopes]))
+
+
+def _inside(found: Candidates, grid: Grid, volume: Volume) -> Candidates:
+    """The candidates within the scan's outermost voxels: the grid is padded, and encloses a tilted scan."""
+    index = volume.world_to_index(grid.to_world(found.voxel))
+    kept = ((index >= -0.5) & (index <= np.array(volume.hu.shape[::-1]) - 0.5)).all(1)
+    return Candidates(found.voxel[kept], found.probability[kept], found.types[kept], found.size_mm[kept])
 
 
 def _choose_device(device: str) -> str:

@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -18,7 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from model.volume import InputError
+from model.config import WeightsError
+from model.integrity import read_header
+from model.volume import InputError, check_name, is_dicom
 
 if TYPE_CHECKING:
     from model.detector import Detector, Lesion, Prediction
@@ -68,6 +71,14 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(text.split()) or type(error).__name__
+
+
+def reason_of(error: Exception) -> str:
+    """`one_line`; the traceback of an error that no input accounts for goes to stderr."""
+    if isinstance(error, InputError | WeightsError | OSError | MemoryError):
+        return one_line(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def find_inputs(root: Path) -> Inputs:
@@ -157,7 +168,7 @@ def _scans_below(folder: Path, root: Path) -> list[Scan]:
                 scans.append(Scan(_relative(place / _without_suffix(name), root), place / name))
             else:
                 others.append(place / name)
-        if any(_is_dicom(path) for path in others):
+        if any(is_dicom(path) for path in others):
             scans += _dicom_scans(place, root)
     names_taken = Counter(scan.case_id for scan in scans)
     scans = [
@@ -190,20 +201,14 @@ def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
         seen.add(real)
 
 
-def _is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do; one named .dcm may do without."""
-    if path.name.upper() == "DICOMDIR" or not path.is_file():
-        return False
-    if path.suffix.lower() == ".dcm":
-        return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
 def _dicom_scans(folder: Path, root: Path) -> list[Scan]:
     """One scan per series; a folder without a readable series is one scan, so that its error is told."""
     import SimpleITK as sitk
 
+    try:
+        check_name(folder)
+    except InputError:
+        return [Scan(_relative(folder, root), folder)]
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) < 2:
         return [Scan(_relative(folder, root), folder)]
@@ -268,6 +273,7 @@ def details_json(
             **{stage: float(seconds) for stage, seconds in prediction.timings_s.items()},
         },
         "spacing_mm": float(prediction.spacing_mm),
+        "tiles": prediction.tiles,
         "software_version": VERSION,
         "weights_version": detector.weights_version,
         "input": read_from,
@@ -300,7 +306,11 @@ def probability(value: float) -> float:
 
 def fingerprint(scan: Scan) -> dict[str, Any]:
     """Number, bytes and latest change (seconds since 1970) of a scan's files: is it still the same?"""
-    files = [scan.path] if scan.path.is_file() else [path for path in scan.path.iterdir() if path.is_file()]
+    if scan.path.is_file():
+        header = read_header(scan.path)
+        files = {scan.path, header.data} if header else {scan.path}
+    else:
+        files = {path for path in scan.path.iterdir() if path.is_file()}
     stats = [path.stat() for path in files]
     return {
         "files": len(stats),
@@ -310,8 +320,8 @@ def fingerprint(scan: Scan) -> dict[str, Any]:
 
 
 def check_writable(folder: Path) -> None:
-    """Makes the folder where it is missing. Raises OutputError if no file can be made in it."""
-    probe = folder / f".probe.{os.getpid()}.tmp"
+    """Raises OutputError if no file can be made in the folder, which need not be there. Leaves nothing."""
+    probe, made = folder / f".probe.{os.getpid()}.tmp", _missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -319,6 +329,19 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         found = f"expected a folder that can be written to, found: {error.strerror}"
         raise OutputError(error.errno, found, str(folder)) from error
+    finally:
+        _remove(made)
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folder and its parents as far as they are not there, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove(folders: list[Path]) -> None:
+    for path in folders:
+        with suppress(OSError):
+            path.rmdir()
 
 
 def write_files(folder: Path, texts: dict[str, str]) -> None:
@@ -326,7 +349,7 @@ def write_files(folder: Path, texts: dict[str, str]) -> None:
 
     The names are those of the files in the folder, which is made where it is missing. Raises OutputError.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = _missing(folder)
     temporaries = {folder / f".{name}.{os.getpid()}.tmp": folder / name for name in texts}
     target = folder
     try:
@@ -340,11 +363,10 @@ def write_files(folder: Path, texts: dict[str, str]) -> None:
                 os.fsync(file.fileno())
         _replace_all(temporaries)
     except BaseException as error:
-        with suppress(OSError):
-            for temporary in temporaries:
-                temporary.unlink(missing_ok=True)
-            for path in made:
-                path.rmdir()
+        for temporary in temporaries:
+            with suppress(OSError):
+                temporary.unlink()
+        _remove(made)
         if isinstance(error, OSError):
             raise OutputError(error.errno, f"cannot be written: {error.strerror}", str(target)) from error
         raise

@@ -22,21 +22,25 @@ Counts = npt.NDArray[np.float64]
 def why_not_hu(voxels: npt.NDArray[Any]) -> str | None:
     """None if the voxels (z, y, x), signed or float, can be HU; else what was found instead.
 
-    A CT has voxels as light as air, lung or fat (at least 3 %), and most voxels are one of these or
-    soft tissue (at least 60 %: bone and metal are few).
+    A CT has voxels as light as air, lung or fat (at least 3 %), and a body, denser than lung. The body
+    is mostly fat and soft tissue (at least 55 %: bone and metal are few), whose peak noise widens, but
+    not as much as tissues differ in an MR.
     """
     values = _sample(voxels)
     counts = _histogram(values)
     if not counts.any():
         return f"padding only, all values below {_LOW}"
-    light = _share(counts, _LOW, -400) + _share(counts, -150, -50)
-    known = _share(counts, _LOW, -400) + _share(counts, -160, 300)
-    if light >= 0.03 and known >= 0.6:
-        return None
-    return (
-        f"values from {values.min():g} to {values.max():g}, {light:.1%} of them like air, lung or fat, "
-        f"{known:.1%} like these or soft tissue"
-    )
+    light, body = _share(counts, _LOW, -400) + _share(counts, -150, -50), _share(counts, -400, _HIGH)
+    found = f"values from {values.min():g} to {values.max():g}"
+    if light < 0.03:
+        return f"{found}, {light:.1%} of them like air, lung or fat"
+    if body < 0.01:
+        return f"{found}, {body:.1%} of them denser than lung"
+    smooth = _smoothed(counts)
+    usual, width = _share(counts, -200, 300) / body, _half_width(smooth, _peak(smooth, -20, 200))
+    if usual < 0.55 or width > 150:
+        return f"{found}, {usual:.1%} of the body like fat or soft tissue, their peak {width} HU wide"
+    return None
 
 
 def why_no_offset(voxels: npt.NDArray[np.uint16]) -> str | None:
@@ -47,9 +51,11 @@ def why_no_offset(voxels: npt.NDArray[np.uint16]) -> str | None:
     lung and fat or just above soft tissue. In an MR one tissue may well lie at 1024 + 50, but it is
     broader, and a second one does not fall into the place of fat with all others out of the way.
     """
+    found = f"unsigned values from {voxels.min()} to {voxels.max()}"
+    if voxels.max() > 0x7FFF:
+        return f"{found}, too high for HU"
     values = _sample(voxels).astype(np.int32) - OFFSET
     counts = _histogram(values)
-    found = f"unsigned values from {values.min() + OFFSET} to {values.max() + OFFSET}"
     smooth = _smoothed(counts)
     air = _peak(smooth, -1023, -900)
     if _share(counts, -1023, -900) < 0.05 or not -1020 <= air <= -940:

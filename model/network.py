@@ -29,7 +29,8 @@ class ConvNorm(nn.Module):
         self.norm: nn.Module = nn.BatchNorm3d(outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.conv(x))
+        y: torch.Tensor = self.norm(self.conv(x))
+        return y
 
     def fuse(self) -> None:
         """Folds the batch norm into the convolution; for inference only."""
@@ -109,7 +110,8 @@ class CenterNet3D(nn.Module):
         for level in reversed(range(len(features) - 1)):
             above = F.interpolate(self.lateral[level](x), scale_factor=2.0, mode="nearest")
             x = F.relu_(self.merge[level](above.add_(features[level])))
-        return self.out(x.movedim(1, -1)).movedim(-1, 1).float()
+        heads: torch.Tensor = self.out(x.movedim(1, -1)).movedim(-1, 1).float()
+        return heads
 
     @staticmethod
     def fold(x: torch.Tensor) -> torch.Tensor:
@@ -124,4 +126,5 @@ class CenterNet3D(nn.Module):
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fuse()
-        return self.to(memory_format=torch.channels_last_3d)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return self

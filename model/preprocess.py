@@ -40,12 +40,12 @@ class Grid:
     def to_world(self, voxels_zyx: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """(n, 3) voxel positions (z, y, x) -> (n, 3) LPS mm (x, y, z)."""
         zyx = (np.asarray(voxels_zyx, np.float64) + np.asarray(self.lower)) * self.spacing_mm
-        return zyx[:, ::-1]
+        return np.ascontiguousarray(zyx[:, ::-1])
 
     def from_world(self, points_mm: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """(n, 3) LPS mm (x, y, z) -> (n, 3) voxel positions (z, y, x)."""
         zyx = np.asarray(points_mm, np.float64)[:, ::-1]
-        return zyx / self.spacing_mm - np.asarray(self.lower)
+        return np.asarray(zyx / self.spacing_mm - np.asarray(self.lower), np.float64)
 
 
 def preprocess(volume: Volume, spacing_mm: float, stride: int) -> Grid:
@@ -144,7 +144,7 @@ def _resample(
     out = torch.zeros(len(along_z), len(along_y), len(along_x))
     slices = max(1, 2**23 // (array.shape[1] * array.shape[2]))
     for low in range(0, array.shape[0], slices):
-        part = np.ascontiguousarray(array[low : low + slices])
+        part = array[low : low + slices].copy()
         chunk = torch.from_numpy(part).to(torch.float32).clamp_(AIR_HU, TOP_HU)
         chunk = along_y @ (chunk @ along_x.T)
         share = along_z[:, low : low + slices]
@@ -157,13 +157,13 @@ def _resample(
 
 def _crop(hu: torch.Tensor, lower: list[int], spacing_mm: float, stride: int) -> Grid:
     """Cuts the grid to the body (8 mm blocks denser than -900 HU) and pads it to the stride with air."""
-    block = max(1, round(8 / spacing_mm))
-    blocks = F.avg_pool3d(hu[None, None], block, ceil_mode=True, count_include_pad=False)[0, 0] > -900
+    edges = [min(count, max(1, round(8 / spacing_mm))) for count in hu.shape]
+    blocks = F.avg_pool3d(hu[None, None], edges, ceil_mode=True, count_include_pad=False)[0, 0] > -900
     bounds = []
-    for axis, count in enumerate(hu.shape):
+    for axis, (count, edge) in enumerate(zip(hu.shape, edges, strict=True)):
         found = torch.nonzero(blocks.any(tuple({0, 1, 2} - {axis})))[:, 0]
         low, high = (int(found[0]) - 1, int(found[-1]) + 2) if len(found) else (0, count)
-        low, high = max(0, low * block) + lower[axis], min(count, high * block) + lower[axis]
+        low, high = max(0, low * edge) + lower[axis], min(count, high * edge) + lower[axis]
         bounds.append((low // stride * stride, -(-high // stride) * stride))
     out = torch.full([high - low for low, high in bounds], AIR_HU, dtype=torch.int16)
     source, target = [], []

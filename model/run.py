@@ -22,10 +22,10 @@ from model.grand_challenge import (
     details_json,
     fingerprint,
     likelihood_json,
-    one_line,
     points_file,
     points_json,
     probability,
+    reason_of,
     write_files,
 )
 from model.volume import InputError, read_volume
@@ -137,8 +137,8 @@ def _run_one_of_many(detector: Detector, scan: Scan, folder: Path, names: FileNa
         return earlier or run_scan(detector, scan, folder, names)
     except OutputError:
         raise
-    except (InputError, OSError, MemoryError) as error:
-        return Outcome(scan.case_id, "failed", error=one_line(error))
+    except Exception as error:  # noqa: BLE001 - the other scans are to be finished
+        return Outcome(scan.case_id, "failed", error=reason_of(error))
 
 
 @contextmanager
@@ -160,5 +160,6 @@ def _reporting(total: int) -> Iterator[Callable[[str], None]]:
 
 
 def _printable(text: str) -> str:
-    """File names need not be valid text."""
-    return text.encode(errors="backslashreplace").decode()
+    """File names need not be valid text, and not all text can be printed everywhere."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
-from model.grand_challenge import one_line
+from model.grand_challenge import reason_of
 from model.volume import InputError
 
 PORT = 4743
@@ -48,6 +48,7 @@ class InvokeServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: InvokeServer
     timeout = 30
+    path = ""  # of a request that cannot be read
 
     def do_GET(self) -> None:
         if self._path() != "/health":
@@ -128,8 +129,9 @@ def serve(load: Callable[[], Callable[[], str]], port: int = PORT) -> None:
 def _run(run: Callable[[], str]) -> Answer:
     try:
         text = run()
-    except (InputError, OSError, MemoryError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
-        return (422 if isinstance(error, InputError) else 500), f"error: {one_line(error)}"
+    except Exception as error:  # noqa: BLE001 - the next case may be a better one
+        text = f"error: {reason_of(error)}"
+        print(text, file=sys.stderr, flush=True)
+        return (422 if isinstance(error, InputError) else 500), text
     print(text, flush=True)
     return 201, text

@@ -22,18 +22,21 @@ Tile = tuple[tuple[Span, Span], tuple[Span, Span], tuple[Span, Span]]
 
 
 def plan_tiles(shape: tuple[int, int, int], halo: int, stride: int, max_voxels: int) -> list[Tile]:
-    """Splits (z, y, x) into tiles of at most `max_voxels` read voxels, or the smallest possible.
+    """Splits (z, y, x) into tiles of at most `max_voxels` read voxels.
 
-    The axis whose split saves most is split first.
+    The axis whose split saves most is split first. No tile answers for less than the halo on a split axis,
+    where the overlap would cost 27 times the work: a budget below that is exceeded.
     """
     counts = [1, 1, 1]
+    most = [max(1, size // max(halo, stride)) for size in shape]
 
     def spans(axis: int, parts: int) -> list[tuple[Span, Span]]:
         size = shape[axis]
         core = math.ceil(size / parts / stride) * stride
         starts = range(0, size, core)
         return [
-            ((low, min(low + core, size)), (max(0, low - halo), min(low + core + halo, size))) for low in starts
+            ((low, min(low + core, size)), (max(0, low - halo), min(low + core + halo, size)))
+            for low in starts
         ]
 
     def largest(parts: list[int]) -> int:
@@ -41,7 +44,7 @@ def plan_tiles(shape: tuple[int, int, int], halo: int, stride: int, max_voxels: 
 
     while largest(counts) > max_voxels:
         options = [counts[:a] + [counts[a] + 1] + counts[a + 1 :] for a in range(3)]
-        options = [o for o in options if all(n <= math.ceil(s / stride) for n, s in zip(o, shape, strict=True))]
+        options = [option for option in options if all(n <= m for n, m in zip(option, most, strict=True))]
         if not options:
             break
         counts = min(options, key=lambda o: (largest(o), math.prod(o)))

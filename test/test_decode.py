@@ -56,7 +56,7 @@ def test_sorted_from_one_percent_up_and_at_most_a_hundred() -> None:
 
 def test_nothing_found() -> None:
     found = decode(empty_maps(), 2, 2.0)
-    assert found.voxel.shape == (0, 3) and found.types.shape == (0, 2) and found.size_mm.shape == (0, 3)
+    assert (found.voxel.shape, found.types.shape, found.size_mm.shape) == ((0, 3), (0, 2), (0, 3))
 
 
 def test_short_diameter_is_never_the_longer() -> None:

@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "resources.cases": [MODEL],
     "resources.reports": [CASES],
     "resources.synthetic": [MODEL, CASES],
-    "resources.training": [MODEL, CASES],
+    "resources.training": [MODEL, CASES, "resources.synthetic"],
     "resources.evaluation": ["model.boxes", "model.volume", CASES],
+    "resources.predict": [MODEL, CASES],
     "resources.review": [MODEL, CASES],
     "resources.study": [MODEL, "resources"],
 }

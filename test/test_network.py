@@ -6,24 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers import SMALL, lively
 from model.config import DetectorConfig, WeightsError
 from model.detector import Detector, load_network, save_weights
 from model.network import CenterNet3D
 from model.tiles import plan_tiles, run_network
-
-SMALL = DetectorConfig(widths=(4, 6, 8), blocks=(1, 1, 1))
-
-
-def lively(config: DetectorConfig = SMALL, seed: int = 0) -> CenterNet3D:
-    """Random weights and random batch statistics whose outputs depend on everything they can reach."""
-    torch.manual_seed(seed)
-    network = CenterNet3D(config)
-    for name, value in network.state_dict().items():
-        if name.endswith("running_var"):
-            value.uniform_(0.5, 2)
-        elif name.endswith("running_mean") or name == "out.weight":
-            value.normal_(0, 0.3)
-    return network.eval()
 
 
 def test_shape_stride_and_channels() -> None:
@@ -35,7 +22,7 @@ def test_shape_stride_and_channels() -> None:
 def test_a_new_network_starts_at_the_prior_of_one_percent() -> None:
     torch.manual_seed(0)
     heads = CenterNet3D(SMALL).eval()(torch.randn(1, 1, 16, 16, 16) * 100)
-    assert torch.sigmoid(heads[:, :8]).mean() == pytest.approx(0.01, rel=0.3)
+    assert torch.sigmoid(heads[:, :8]).mean().item() == pytest.approx(0.01, rel=0.3)
 
 
 def test_fold_puts_the_eight_voxels_of_a_cell_into_channels() -> None:
@@ -44,11 +31,11 @@ def test_fold_puts_the_eight_voxels_of_a_cell_into_channels() -> None:
 
 
 def test_windows_map_their_bounds_to_minus_one_and_one() -> None:
-    hu = torch.tensor([-3000.0, -1350, -160, 40, 240, 1300, 3000]).reshape(1, 1, 1, 1, 7)
-    lung, soft, bone = lively().windows(hu)[0, :, 0, 0]
+    hu = torch.tensor([-3000.0, -1350, -100, 40, 180, 1300, 3000]).reshape(1, 1, 1, 1, 7)
+    lung, soft, bone = lively().windows(hu.expand(1, 8, 1, 1, 7))[0, ::8, 0, 0]
     assert lung[[0, 1, 6]].tolist() == [-1, -1, 1]
-    assert soft.tolist() == [-1, -1, -1, 0, 1, 1, 1]
-    assert bone[5] == pytest.approx(1.0) and bone[0] == -1
+    assert soft.tolist() == pytest.approx([-1, -1, -1, 0, 1, 1, 1], abs=1e-6)
+    assert bone[[0, 5]].tolist() == pytest.approx([-1, 1])
 
 
 def test_fusing_batch_norm_changes_nothing() -> None:
@@ -79,20 +66,21 @@ def test_tiles_give_the_same_heads_as_the_whole() -> None:
     calls = []
     with torch.inference_mode():
         whole = run_network(network, hu, memory_bytes=10**12)
-        tiled = run_network(network, hu, memory_bytes=1, on_tile=lambda: calls.append(1))
-    assert len(calls) > 8
+        tiled = run_network(network, hu, memory_bytes=30_000_000, on_tile=lambda: calls.append(1))
+    assert len(calls) > 3
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-5)
 
 
 def test_tiles_cover_every_voxel_once_and_keep_to_the_budget() -> None:
-    shape, halo, budget = (96, 64, 40), 16, 90_000
+    shape, halo, budget = (96, 64, 40), 16, 95_000
     tiles = plan_tiles(shape, halo, 8, budget)
     seen = torch.zeros(shape, dtype=torch.int)
     for tile in tiles:
         seen[tuple(slice(*core) for core, _ in tile)] += 1
         assert math.prod(high - low for _, (low, high) in tile) <= budget
         assert all(low % 8 == 0 for _, (low, _) in tile)
-    assert (seen == 1).all() and len(tiles) > 1
+    assert (seen == 1).all()
+    assert len(tiles) > 1
     assert len(plan_tiles(shape, halo, 8, 96 * 64 * 40)) == 1
 
 

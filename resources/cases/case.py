@@ -261,15 +261,18 @@ def _check_inside(case: Case, size: tuple[int, int, int]) -> None:
 
 
 def check_cases(cases: Iterable[Case]) -> None:
-    """Raises CaseError on an id there twice, a patient in two splits, or one scan under two ids."""
+    """Raises CaseError on an id there twice, a patient in two splits, or one scan under two ids.
+
+    A patient's name is the same in all sources; converters make it so by putting the source before it.
+    """
     ids: set[str] = set()
-    splits: dict[tuple[str, str], str | None] = {}
+    splits: dict[str, str | None] = {}
     images: dict[ImageSource, str] = {}
     for case in cases:
         if case.id in ids:
             refuse(f"case {case.id}: id", "a unique id", "it twice")
         ids.add(case.id)
-        split = splits.setdefault((case.source, case.patient), case.split)
+        split = splits.setdefault(case.patient, case.split)
         if split != case.split:
             refuse(
                 f"case {case.id}: split", f"patient {case.patient} in one split", f"{split} and {case.split}"

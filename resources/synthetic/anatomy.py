@@ -87,7 +87,13 @@ def _chest(canvas: Canvas, draw: Draw, half: tuple[float, float], contrast: floa
     for side in (-1, 1):
         canvas.tube([(0, -5, 500), (side * 35, 5, 470)], 5.5, -980, LABEL["airway"])
     canvas.tube([(8, 22, 620), (10, 25, 385)], 7.0, draw.normal(35, 8), LABEL["bowel"])
-    arch = [(20, half[1] * 0.30, 170), (22, half[1] * 0.32, 500), (10, 0, 530), (-15, -25, 500), (0, -20, 460)]
+    arch = [
+        (20, half[1] * 0.30, 170),
+        (22, half[1] * 0.32, 500),
+        (10, 0, 530),
+        (-15, -25, 500),
+        (0, -20, 460),
+    ]
     canvas.tube(arch, draw.uniform(9, 13), blood + 15, LABEL["vessel"])
     canvas.tube([(-25, -5, 170), (-28, 0, 420)], draw.uniform(9, 12), blood, LABEL["vessel"])
     canvas.tube([(-28, -15, 450), (-25, -20, 600)], draw.uniform(6, 9), blood + 30, LABEL["vessel"])
@@ -132,9 +138,13 @@ def _abdomen(canvas: Canvas, draw: Draw, half: tuple[float, float], contrast: fl
         canvas.paint(canvas.ellipsoid(sinus, (11, 9, 24)), draw.normal(-60, 20), None)
         canvas.tube([(side * 42, b * 0.45, 330), (side * 62, b * 0.25, 90)], 20, 58, LABEL["muscle"])
     head = (-a * 0.10, -b * 0.05, 300)
-    canvas.tube([head, (a * 0.15, 0, 318), (a * 0.42, b * 0.10, 345)], 11, 42 + 45 * contrast, LABEL["pancreas"])
+    canvas.tube(
+        [head, (a * 0.15, 0, 318), (a * 0.42, b * 0.10, 345)], 11, 42 + 45 * contrast, LABEL["pancreas"]
+    )
     stomach = (a * 0.35, -b * 0.30, 355)
-    canvas.paint(canvas.ellipsoid(stomach, (42, 30, 42), angle=-0.4), draw.normal(20, 10), LABEL["bowel"], room)
+    canvas.paint(
+        canvas.ellipsoid(stomach, (42, 30, 42), angle=-0.4), draw.normal(20, 10), LABEL["bowel"], room
+    )
     gas = (stomach[0], stomach[1] - 12, stomach[2])
     canvas.paint(canvas.ellipsoid(gas, (26, 13, 26)), -950, LABEL["bowel"], inside=(LABEL["bowel"],))
     bladder = canvas.ellipsoid((0, -b * 0.2, 48), (38, 30, 30))
@@ -181,7 +191,9 @@ def _skeleton(canvas: Canvas, draw: Draw, half: tuple[float, float]) -> None:
         process = [(0, back + 38, z), (0, back + 55, z - 10)]
         canvas.tube(process, 4, cortical * 0.6, LABEL["bone"])
         for side in (-1, 1):
-            canvas.tube([(side * 14, back + 22, z), (side * 38, back + 26, z)], 5, cortical * 0.6, LABEL["bone"])
+            canvas.tube(
+                [(side * 14, back + 22, z), (side * 38, back + 26, z)], 5, cortical * 0.6, LABEL["bone"]
+            )
         if z > 330:
             _ribs(canvas, half, back, z, cortical, trabecular)
     canvas.tube([(0, -half[1] * 0.80, 430), (0, -half[1] * 0.74, 580)], 8, trabecular + 40, LABEL["bone"])
@@ -189,10 +201,9 @@ def _skeleton(canvas: Canvas, draw: Draw, half: tuple[float, float]) -> None:
         wing = [(side * 40, back, 150), (side * 95, back * 0.5, 170), (side * 115, -back * 0.5, 130)]
         canvas.tube(wing, 11, cortical * 0.8, LABEL["bone"])
         canvas.tube(wing, 8.5, trabecular, LABEL["bone"])
-        canvas.tube([(side * 95, back * 0.4, 165), (side * 90, 0, 60), (side * 30, -40, 20)], 13, cortical * 0.8,
-                    LABEL["bone"])  # fmt: skip
-        canvas.tube([(side * 95, back * 0.4, 165), (side * 90, 0, 60), (side * 30, -40, 20)], 10, trabecular,
-                    LABEL["bone"])  # fmt: skip
+        arch = [(side * 95, back * 0.4, 165), (side * 90, 0, 60), (side * 30, -40, 20)]
+        canvas.tube(arch, 13, cortical * 0.8, LABEL["bone"])
+        canvas.tube(arch, 10, trabecular, LABEL["bone"])
 
 
 def _ribs(
@@ -203,7 +214,11 @@ def _ribs(
         for step in range(9):
             angle = math.pi / 2 - step * math.pi / 9.5
             path.append(
-                (side * half[0] * 0.88 * math.cos(angle) + side * 10, half[1] * 0.80 * math.sin(angle), z - step * 7)
+                (
+                    side * half[0] * 0.88 * math.cos(angle) + side * 10,
+                    half[1] * 0.80 * math.sin(angle),
+                    z - step * 7,
+                )
             )
         path[0] = (side * 30, back + 18, z)
         canvas.tube(path, 5.5, cortical * 0.8, LABEL["bone"])

@@ -111,7 +111,9 @@ class Canvas:
             member = member * torch.isin(self.label[box], torch.tensor(inside, dtype=torch.uint8))
         self.hu[box] += member * (hu - self.hu[box])
         if label is not None:
-            self.label[box] = torch.where(member > 0.5, torch.tensor(label, dtype=torch.uint8), self.label[box])
+            self.label[box] = torch.where(
+                member > 0.5, torch.tensor(label, dtype=torch.uint8), self.label[box]
+            )
 
     def tube(self, points_mm: Sequence[Point], radius_mm: float, hu: float, label: int | None = None,
              inside: Sequence[int] | None = None) -> None:  # fmt: skip

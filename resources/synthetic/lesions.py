@@ -27,13 +27,18 @@ HOME = {
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """One lesion: centre (x, y, z) in LPS mm, axial long and short diameter and z extent in mm."""
+    """One lesion: centre (x, y, z) in LPS mm, axial long and short diameter and z extent in mm.
+
+    angle: of the long axis from x towards y, in radians. organ: label of the anatomy at the centre.
+    """
 
     center_mm: tuple[float, float, float]
     long_mm: float
     short_mm: float
     z_extent_mm: float
     type: str
+    angle: float = 0.0
+    organ: str = ""
 
 
 def paint_lesions(canvas: Canvas, draw: Draw, count: int) -> list[Truth]:
@@ -43,8 +48,8 @@ def paint_lesions(canvas: Canvas, draw: Draw, count: int) -> list[Truth]:
         lesion_type = LESION_TYPES[draw.integer(0, len(LESION_TYPES) - 1)]
         lesion = _place(canvas, draw, lesion_type, found)
         if lesion is not None:
-            _paint_lesion(canvas, draw, *lesion)
-            found.append(lesion[0])
+            _paint_lesion(canvas, draw, lesion)
+            found.append(lesion)
     return found
 
 
@@ -83,10 +88,8 @@ def _voxel_of(
     return None
 
 
-def _place(
-    canvas: Canvas, draw: Draw, lesion_type: str, others: list[Truth]
-) -> tuple[Truth, float] | None:
-    """A lesion whose axes follow the measured distributions, with its angle in the axial plane."""
+def _place(canvas: Canvas, draw: Draw, lesion_type: str, others: list[Truth]) -> Truth | None:
+    """A lesion whose axes follow the measured distributions."""
     long_mm = min(60.0, max(5.0, math.exp(draw.normal(math.log(16.0), 0.5))))
     if lesion_type in ("bone", "mediastinum", "pelvis"):
         long_mm = min(long_mm, 28.0)
@@ -103,13 +106,12 @@ def _place(
     for mm, value in zip(canvas.axes_mm, reversed(center), strict=True):
         if value - float(mm[0]) < inner_mm or float(mm[-1]) - value < inner_mm:
             return None
-    truth = Truth(center, long_mm, short_mm, extent_mm, lesion_type)
-    return truth, draw.uniform(0.01, math.pi)
+    return Truth(center, long_mm, short_mm, extent_mm, lesion_type, draw.uniform(0.01, math.pi), home)
 
 
-def _paint_lesion(canvas: Canvas, draw: Draw, truth: Truth, angle: float) -> None:
+def _paint_lesion(canvas: Canvas, draw: Draw, truth: Truth) -> None:
     radii = (truth.long_mm / 2, truth.short_mm / 2, truth.z_extent_mm / 2)
-    box, member = canvas.ellipsoid(truth.center_mm, radii, angle=angle, warped=False)
+    box, member = canvas.ellipsoid(truth.center_mm, radii, angle=truth.angle, warped=False)
     core = float(canvas.hu[_nearest(canvas, truth.center_mm)])
     if truth.type == "bone":
         hu = draw.normal(40, 12) if draw.chance(0.6) else draw.normal(750, 90)
@@ -124,11 +126,14 @@ def _paint_lesion(canvas: Canvas, draw: Draw, truth: Truth, angle: float) -> Non
     texture = F.interpolate(texture, size=member.shape, mode="trilinear")[0, 0] * draw.uniform(2, 9)
     canvas.paint((box, member), hu + texture)
     if truth.long_mm > 22 and truth.type != "bone" and draw.chance(0.35):
-        inner = canvas.ellipsoid(truth.center_mm, tuple(0.55 * r for r in radii), angle=angle, warped=False)
+        inner = canvas.ellipsoid(
+            truth.center_mm, tuple(0.55 * r for r in radii), angle=truth.angle, warped=False
+        )
         canvas.paint(inner, hu - draw.uniform(20, 45))
 
 
 def _nearest(canvas: Canvas, center_mm: tuple[float, float, float]) -> tuple[int, ...] | Box:
     return tuple(
-        int((mm - value).abs().argmin()) for mm, value in zip(canvas.axes_mm, reversed(center_mm), strict=True)
+        int((mm - value).abs().argmin())
+        for mm, value in zip(canvas.axes_mm, reversed(center_mm), strict=True)
     )

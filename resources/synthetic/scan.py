@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -26,6 +27,16 @@ def make_scan(
 
     spacing_mm is (x, y, z). A third of the scans have no lesion. The same arguments give the same scan.
     """
+    return make_labelled_scan(seed, spacing_mm, coverage, lesion_count)[:2]
+
+
+def make_labelled_scan(
+    seed: int,
+    spacing_mm: tuple[float, float, float] | None = None,
+    coverage: str | None = None,
+    lesion_count: int | None = None,
+) -> tuple[Volume, list[Truth], npt.NDArray[np.uint8]]:
+    """`make_scan`, and the numbers of `anatomy.ORGANS` on the same grid; lesions bear that of their organ."""
     draw = Draw(seed)
     if spacing_mm is None:
         in_plane = draw.uniform(0.9, 1.6)
@@ -49,15 +60,13 @@ def make_scan(
     hu = canvas.hu.reshape(-1, slab, *canvas.hu.shape[1:]).mean(1)
     hu = _noise(hu, draw, spacing_mm)
     origin_z = lower_mm[2] + step_mm[2] * (slab - 1) / 2
-    return (
-        Volume(
-            hu=np.ascontiguousarray(hu.clamp_(-1024, 3071).round_().to(torch.int16).numpy()),
-            spacing_mm=spacing_mm,
-            origin_mm=(lower_mm[0], lower_mm[1], origin_z),
-            direction=np.eye(3),
-        ),
-        truths,
+    volume = Volume(
+        hu=np.ascontiguousarray(hu.clamp_(-1024, 3071).round_().to(torch.int16).numpy()),
+        spacing_mm=spacing_mm,
+        origin_mm=(lower_mm[0], lower_mm[1], origin_z),
+        direction=np.eye(3),
     )
+    return volume, truths, np.ascontiguousarray(canvas.label[slab // 2 :: slab].numpy())
 
 
 def _texture(canvas: Canvas, draw: Draw) -> None:

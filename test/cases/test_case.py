@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from resources.cases.case import (
     Completeness,
     Finding,
     ImageSource,
-    check_cases,
     read_cases,
     write_cases,
 )
@@ -197,13 +195,6 @@ def test_lists_that_contradict_themselves(tmp_path: Path) -> None:
     )
     assert refusal(tmp_path, image={"path": "b.mha"}) == (
         ": case a: image: expected one case an image, found that of case first"
-    )
-
-
-def test_one_name_in_two_sources_is_two_patients() -> None:
-    first = Case("a", "1", "x", "train", ImageSource("a.mha"))
-    check_cases(
-        [first, dataclasses.replace(first, id="b", source="y", split="test", image=ImageSource("b.mha"))]
     )
 
 

@@ -1,0 +1,280 @@
+"""Scans preprocessed once, as at inference, in compressed chunks that training reads by patch.
+
+One file a case, FOLDER/ID.b2nd (blosc2, Zstandard): int16 (3, z, y, x) on the network's grid: HU; number
+of the annotation whose mask holds the voxel, from 1; organ label. Its metadata say how the grid lies and
+from which case it was made. A file is written aside and then renamed, so what has its name is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.preprocess import AIR_HU, Grid, preprocess
+from model.volume import InputError, Volume
+from resources.cases.case import Case
+from resources.cases.geometry import shape_of_annotation
+from resources.cases.images import Labels, check_same_grid, read_case_volume, read_header, read_labels
+from resources.cases.refine import refine_key_slice
+from resources.cases.strict import CaseError, encode
+from resources.cases.work import report, run_jobs
+
+VERSION = 1
+HU, LESIONS, ORGANS = 0, 1, 2
+CHUNK = 64
+BYTES_PER_VOXEL = 0.95
+"""Compressed bytes per voxel of the scan's own volume at the network's spacing (measured: 0.3 to 0.95)."""
+LEFT_OVER_S = 3600
+"""A partly written file of this age belongs to a run that was killed."""
+SAMPLE = 40
+"""Headers that are read for the estimate of the disk space."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """spacing_mm, stride: the network's. refine: look for the lesion on the key slice of RECIST marks."""
+
+    case: Case
+    folder: Path
+    spacing_mm: float
+    stride: int
+    refine: bool
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.case.id}.b2nd"
+
+    @property
+    def digest(self) -> str:
+        """Of all that the file is made from, but for the images themselves."""
+        values = [VERSION, self.spacing_mm, self.stride, self.refine, encode(self.case)]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedScan:
+    """An open file. grid: place of its voxels. volume: size and place of the scan, `hu` being zero.
+
+    mask_centers_mm: by number of the annotation, from 0, the centre of its mask.
+    """
+
+    array: Any
+    lower: tuple[int, int, int]
+    spacing_mm: float
+    volume: Volume
+    mask_centers_mm: dict[int, tuple[float, float, float]]
+    digest: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        _, z, y, x = self.array.shape
+        return z, y, x
+
+    def patch(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> npt.NDArray[np.int16]:
+        """(3, *shape) from voxel `start` (z, y, x), which may lie outside; there HU is air, labels are 0."""
+        out = np.zeros((3, *shape), np.int16)
+        out[HU] = AIR_HU
+        source = tuple(
+            slice(max(0, s), min(n, s + k)) for s, k, n in zip(start, shape, self.shape, strict=True)
+        )
+        if all(part.stop > part.start for part in source):
+            target = tuple(slice(p.start - s, p.stop - s) for p, s in zip(source, start, strict=True))
+            out[(slice(None), *target)] = self.array[(slice(None), *source)]
+        return out
+
+
+def open_scan(path: Path) -> CachedScan:
+    """Raises CaseError where the file is none of this cache."""
+    import blosc2
+
+    try:
+        array = blosc2.open(str(path), mode="r")
+        meta = json.loads(array.schunk.vlmeta["meta"])
+        if meta["version"] != VERSION or array.ndim != 4:
+            raise CaseError(f"{path}: expected a cached scan of version {VERSION}, found {meta['version']}")
+        place = meta["volume"]
+        zero = np.broadcast_to(np.int16(0), tuple(place["size"][::-1]))
+        direction = np.array(place["direction"]).reshape(3, 3)
+        volume = Volume(zero, tuple(place["spacing_mm"]), tuple(place["origin_mm"]), direction)
+        centers = {int(number): tuple(center) for number, center in meta["mask_centers_mm"].items()}
+        return CachedScan(array, tuple(meta["lower"]), meta["spacing_mm"], volume, centers, meta["digest"])
+    except (RuntimeError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
+        raise CaseError(
+            f"{path}: expected a cached scan, found: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def is_done(job: Job) -> bool:
+    """Whether the case is cached as the job wants it."""
+    try:
+        return job.path.exists() and open_scan(job.path).digest == job.digest
+    except CaseError:
+        return False
+
+
+def build(job: Job) -> int:
+    """Caches one case; the file's bytes. Raises InputError or CaseError and leaves nothing behind then."""
+    volume = read_case_volume(job.case)
+    grid = preprocess(volume, job.spacing_mm, job.stride)
+    array = np.zeros((3, *grid.hu.shape), np.int16)
+    array[HU] = grid.hu.numpy()
+    centers = _paint_masks(job.case, volume, grid, array[LESIONS])
+    if job.refine:
+        _paint_key_slices(job.case, volume, grid, array[LESIONS])
+    if job.case.completeness.organ_labels is not None:
+        path = Path(job.case.completeness.organ_labels)
+        labels = read_labels(path)
+        check_same_grid(path, labels, volume)
+        if labels.values.max(initial=0) > np.iinfo(np.int16).max:
+            raise InputError(f"{path}: expected labels up to 32767, found {labels.values.max()}")
+        array[ORGANS] = resample_labels(labels, grid)
+    meta = {
+        "version": VERSION,
+        "digest": job.digest,
+        "lower": list(grid.lower),
+        "spacing_mm": grid.spacing_mm,
+        "volume": {
+            "size": list(volume.hu.shape[::-1]),
+            "spacing_mm": list(map(float, volume.spacing_mm)),
+            "origin_mm": list(map(float, volume.origin_mm)),
+            "direction": volume.direction.ravel().tolist(),
+        },
+        "mask_centers_mm": centers,
+    }
+    return _write(job.path, array, meta)
+
+
+def _write(path: Path, array: npt.NDArray[np.int16], meta: dict[str, Any]) -> int:
+    import blosc2
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    settings = blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=5, nthreads=1)
+    sides = [min(CHUNK, n) for n in array.shape[1:]]
+    blocks = [min(CHUNK // 2, n) for n in array.shape[1:]]
+    try:
+        stored = blosc2.asarray(
+            array, urlpath=str(part), mode="w", chunks=(1, *sides), blocks=(1, *blocks), cparams=settings
+        )
+        stored.schunk.vlmeta["meta"] = json.dumps(meta, sort_keys=True)
+        del stored
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def resample_labels(labels: Labels, grid: Grid) -> npt.NDArray[Any]:
+    """Labels at the grid's voxel centres, (z, y, x): the nearest voxel's; 0 outside."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(labels.values)
+    image.SetSpacing([float(mm) for mm in labels.spacing_mm])
+    image.SetOrigin([float(mm) for mm in labels.origin_mm])
+    image.SetDirection(labels.direction.ravel().tolist())
+    size = [int(n) for n in reversed(grid.hu.shape)]
+    origin = grid.to_world(np.zeros((1, 3)))[0].tolist()
+    step = [grid.spacing_mm] * 3
+    identity = np.eye(3).ravel().tolist()
+    moved = sitk.Resample(
+        image, size, sitk.Transform(), sitk.sitkNearestNeighbor, origin, step, identity, 0.0
+    )
+    return np.asarray(sitk.GetArrayFromImage(moved))
+
+
+def _paint_masks(
+    case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int16]
+) -> dict[int, tuple[float, float, float]]:
+    """Numbers the voxels of masks, and returns the masks' centres in mm."""
+    centers = {}
+    by_file: dict[str, list[int]] = {}
+    for number, annotation in enumerate(case.annotations):
+        if annotation.mask is not None:
+            by_file.setdefault(annotation.mask, []).append(number)
+    for name, numbers in by_file.items():
+        labels = read_labels(Path(name))
+        check_same_grid(Path(name), labels, volume)
+        resampled = resample_labels(labels, grid)
+        for number in numbers:
+            label = case.annotations[number].label
+            own = np.argwhere(labels.values == label)
+            if not len(own):
+                raise InputError(f"{name}: expected voxels of label {label}, found none")
+            x, y, z = volume.index_to_world(own.mean(0)[::-1])[0].tolist()
+            centers[number] = (x, y, z)
+            out[resampled == label] = number + 1
+    return centers
+
+
+def _paint_key_slices(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int16]) -> None:
+    """Numbers the voxels of the lesions that thresholds find on the key slices of RECIST marks."""
+    for number, annotation in enumerate(case.annotations):
+        if annotation.kind != "recist":
+            continue
+        shape = shape_of_annotation(annotation, volume)
+        z = round(float(volume.world_to_index(shape.center_mm)[0, 2]))
+        mask = refine_key_slice(volume, z, shape)
+        if mask is None:
+            continue
+        values = np.zeros(volume.hu.shape, np.uint8)
+        values[z] = mask
+        labels = Labels(values, volume.spacing_mm, volume.origin_mm, volume.direction)
+        out[resample_labels(labels, grid) > 0] = number + 1
+
+
+def estimate_bytes(cases: list[Case], spacing_mm: float) -> float | None:
+    """Disk space that the cases will need, from the headers of some; None if none can be told."""
+    step = max(1, len(cases) // SAMPLE)
+    found = []
+    for case in cases[::step]:
+        size, spacing = case.image.size, case.image.spacing_mm
+        if spacing is None and Path(case.image.path).is_file():
+            try:
+                header = read_header(Path(case.image.path))
+            except InputError:
+                continue
+            size, spacing = (header.hu.shape[2], header.hu.shape[1], header.hu.shape[0]), header.spacing_mm
+        if size is not None and spacing is not None:
+            found.append(math.prod(n * mm for n, mm in zip(size, spacing, strict=True)))
+    if not found:
+        return None
+    return float(np.mean(found)) / spacing_mm**3 * BYTES_PER_VOXEL * len(cases)
+
+
+def fill(
+    cases: Iterable[Case], folder: Path, spacing_mm: float, stride: int, refine: bool, processes: int,
+    ray_address: str | None,
+) -> int:  # fmt: skip
+    """Caches what is not there yet; the exit code, 1 if a scan failed. Raises CaseError."""
+    import shutil
+
+    started = time.monotonic()
+    jobs = [Job(case, folder.absolute(), spacing_mm, stride, refine) for case in cases]
+    todo = {job.case.id: job for job in jobs if not is_done(job)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.rglob(".*.part"):
+        if time.time() - left.stat().st_mtime > LEFT_OVER_S:
+            left.unlink(missing_ok=True)
+    free = shutil.disk_usage(folder).free
+    wanted = estimate_bytes([job.case for job in todo.values()], spacing_mm) if todo else 0.0
+    need = "an unknown size" if wanted is None else f"about {wanted / 1e9:.2f} GB"
+    print(f"{len(todo)} of {len(jobs)} scans to cache: {need}; {free / 1e9:.1f} GB free in {folder}")
+    if wanted is not None and wanted > free:
+        raise CaseError(f"{folder}: expected {wanted / 1e9:.1f} GB of free space, found {free / 1e9:.1f} GB")
+    failures = folder / "failed.jsonl"
+    outcomes = run_jobs(build, todo, "Caching", processes, ray_address, failures)
+    sizes = [outcome.result for outcome in outcomes if not outcome.error]
+    if sizes:
+        print(f"{sum(sizes) / len(sizes) / 1e6:.2f} MB per scan")
+    return report(outcomes, len(jobs) - len(todo), started, failures)

@@ -1,0 +1,144 @@
+"""The voxels of a case: its scan, and label images on the scan's grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.volume import InputError, Volume, read_volume
+from resources.cases.case import Case, ImageSource
+
+PNG_OFFSET = 32768
+"""A 16-bit PNG of DeepLesion holds HU + 32768."""
+HEAD_TO_FEET = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+"""DeepLesion's slices run from head to feet, columns to the patient's left, rows to the back (row-major)."""
+GRID_TOLERANCE_MM = 0.1
+
+
+def read_case_volume(case: Case) -> Volume:
+    """The scan of a case in HU. Raises InputError."""
+    source = case.image
+    if source.reader == "deeplesion":
+        return _read_slices(source)
+    volume = read_volume(Path(source.path), source.series)
+    if source.size is not None and volume.hu.shape[::-1] != source.size:
+        raise InputError(
+            f"{source.path}: expected {source.size} voxels (x, y, z), found {volume.hu.shape[::-1]}"
+        )
+    return volume
+
+
+def _read_slices(source: ImageSource) -> Volume:
+    """Only the slices of the case are read, one after the other, into one int16 array."""
+    assert source.slices is not None
+    assert source.size is not None
+    assert source.spacing_mm is not None
+    columns, rows, _ = source.size
+    first, last = source.slices
+    hu = np.empty((last - first + 1, rows, columns), np.int16)
+    path = Path(source.path)
+    archive = zipfile.ZipFile(path) if path.is_file() else None
+    try:
+        for z, number in enumerate(range(first, last + 1)):
+            hu[z] = _read_png(path, archive, f"{source.series}/{number:03d}.png", (rows, columns))
+    finally:
+        if archive is not None:
+            archive.close()
+    direction = np.array(source.direction or HEAD_TO_FEET).reshape(3, 3)
+    return Volume(hu, source.spacing_mm, source.origin_mm or (0.0, 0.0, 0.0), direction)
+
+
+def _read_png(
+    path: Path, archive: zipfile.ZipFile | None, name: str, shape: tuple[int, int]
+) -> npt.NDArray[np.int16]:
+    from PIL import Image
+
+    try:
+        data = (path / name).read_bytes() if archive is None else archive.read(f"Images_png/{name}")
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format != "PNG" or not image.mode.startswith("I"):
+                raise InputError(f"{path}/{name}: expected a 16-bit PNG, found {image.format} {image.mode}")
+            pixels = np.asarray(image)
+    except (OSError, KeyError, zipfile.BadZipFile, SyntaxError) as error:
+        raise InputError(f"{path}/{name}: expected a 16-bit PNG, found: {_one_line(error)}") from None
+    if pixels.shape != shape:
+        raise InputError(f"{path}/{name}: expected {shape} pixels (rows, columns), found {pixels.shape}")
+    return (pixels.astype(np.int32) - PNG_OFFSET).astype(np.int16)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def read_header(path: Path) -> Volume:
+    """Size and place of an image file; its voxels are not read, `hu` is zero. Raises InputError."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        raise InputError(f"{path}: expected an image, found none that can be read") from None
+    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
+    dimensions = reader.GetDimension()
+    if not (dimensions == 3 or (dimensions == 4 and size[3] == 1)) or reader.GetNumberOfComponents() != 1:
+        raise InputError(f"{path}: expected one value per voxel in 3 dimensions, found {size} voxels")
+    direction = np.array(reader.GetDirection()).reshape(dimensions, -1)[:3, :3]
+    zero = np.broadcast_to(np.int16(0), size[2::-1])
+    return Volume(zero, spacing[:3], origin[:3], direction)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """values: (z, y, x) whole numbers. spacing_mm, origin_mm: (x, y, z); direction: (3, 3)."""
+
+    values: npt.NDArray[Any]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: npt.NDArray[np.float64]
+
+
+def read_labels(path: Path) -> Labels:
+    """A label image. Raises InputError where it is no image of whole numbers in three dimensions."""
+    import SimpleITK as sitk
+
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError:
+        raise InputError(f"{path}: expected a label image, found none that can be read") from None
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    values = sitk.GetArrayFromImage(image)
+    if values.ndim != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise InputError(f"{path}: expected a label image in 3 dimensions, found {image.GetSize()}")
+    if values.dtype.kind == "f":
+        whole = np.rint(values)
+        if not np.array_equal(whole, values):
+            raise InputError(f"{path}: expected whole numbers as labels, found fractions")
+        values = whole.astype(np.int32)
+    if values.min(initial=0) < 0:
+        raise InputError(f"{path}: expected labels of 0 or more, found {values.min()}")
+    spacing, origin = image.GetSpacing(), image.GetOrigin()
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    return Labels(values, spacing, origin, direction)
+
+
+def check_same_grid(path: Path, labels: Labels, volume: Volume) -> None:
+    """Raises InputError where a label image has another size or place than its scan."""
+    if labels.values.shape != volume.hu.shape:
+        raise InputError(
+            f"{path}: expected a mask of the image's {volume.hu.shape[::-1]} voxels, "
+            f"found {labels.values.shape[::-1]}"
+        )
+    corners = np.array([[0, 0, 0], np.array(volume.hu.shape[::-1]) - 1], np.float64)
+    place = Volume(labels.values, labels.spacing_mm, labels.origin_mm, labels.direction)
+    apart = np.abs(place.index_to_world(corners) - volume.index_to_world(corners)).max()
+    if apart > GRID_TOLERANCE_MM:
+        raise InputError(f"{path}: expected a mask on the image's grid, found it {apart:.1f} mm off")

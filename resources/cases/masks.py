@@ -1,0 +1,256 @@
+"""Scans with label images: nnU-Net and Medical Segmentation Decathlon folders, and ULS23.
+
+A lesion is a connected component (26 neighbours) of one label value; its axes are measured as RECIST does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.volume import Volume
+from resources.cases.case import Annotation, Case, Completeness, ImageSource
+from resources.cases.deeplesion import patient_name
+from resources.cases.geometry import Axes, measure_axes
+from resources.cases.images import check_same_grid, read_header, read_labels
+from resources.cases.patients import split_of
+from resources.cases.strict import refuse
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+ULS23_TYPES = {
+    "Bone": "bone", "Pancreas": "abdomen", "kits21": "kidney", "LIDC-IDRI": "lung", "LiTS": "liver",
+    "LNDb": "lung", "Task06_Lung": "lung", "Task07_Pancreas": "abdomen", "Task10_Colon": "abdomen",
+    "NIH_LN_ABD": "abdomen", "NIH_LN_MED": "mediastinum",
+}  # fmt: skip
+"""Lesion type by the end of a ULS23 folder's name; unknown in DeepLesion3D, DeepLesion and CCC18."""
+
+
+def stem_of(path: Path) -> str:
+    """The file's name without the suffix of an image; empty if it has none."""
+    suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
+    return "" if suffix is None else path.name.removesuffix(suffix)
+
+
+def find_pairs(images: Path, labels: Path) -> list[tuple[str, Path, Path]]:
+    """Name, image and mask of every mask in a folder; images are NAME or, as in nnU-Net, NAME_0000.
+
+    Raises CaseError where a mask has no image, or there is none at all.
+    """
+    found = {stem_of(p): p for p in sorted(images.iterdir()) if stem_of(p)} if images.is_dir() else {}
+    masks = [p for p in sorted(labels.iterdir()) if stem_of(p)] if labels.is_dir() else []
+    if not masks:
+        refuse(f"{labels}", f"label images ({', '.join(SUFFIXES)})", "none")
+    pairs = []
+    for mask in masks:
+        name = stem_of(mask)
+        image = found.get(f"{name}_0000", found.get(name))
+        if image is None:
+            refuse(f"{mask}", f"its image {name} or {name}_0000 in {images}", "none")
+        if f"{name}_0001" in found:
+            refuse(f"{image}", "one channel", "several (CT has one)")
+        pairs.append((name, image, mask))
+    return pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One pair to convert. lesions: label value -> type; organs: label value -> name; others are background.
+
+    complete: "all", "organs" (the named organs) or "none". components: folder for label images in which
+    every lesion has a value of its own, written where the given one has not.
+    """
+
+    name: str
+    patient: str
+    source: str
+    split: str | None
+    image: Path
+    mask: Path
+    components: Path
+    lesions: Mapping[int, str | None]
+    organs: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    complete: str = "all"
+
+
+def convert_pair(job: Job) -> Case:
+    """The case of an image and its mask. Raises CaseError or InputError."""
+    volume = read_header(job.image)
+    labels = read_labels(job.mask)
+    check_same_grid(job.mask, labels, volume)
+    known = {0, *job.lesions, *job.organs}
+    found = set(np.unique(labels.values).tolist())
+    if not found <= known:
+        refuse(f"{job.mask}: labels", f"only {sorted(known)}", sorted(found - known))
+    numbered, values = number_components(labels.values, sorted(job.lesions))
+    plain = len(set(values)) == len(values)
+    path = job.mask if plain else job.components / f"{job.name}.nii.gz"
+    if not plain:
+        _write_labels(path, numbered, job.mask)
+    annotations = []
+    for number, value in enumerate(values, 1):
+        own = numbered == number
+        axes = measure_axes(own[_bounds(own)], volume.spacing_mm)
+        annotations.append(_mask_annotation(path, value if plain else number, axes, job.lesions[value]))
+    return Case(
+        id=job.name,
+        patient=job.patient,
+        source=job.source,
+        split=job.split,  # type: ignore[arg-type]
+        image=ImageSource(str(job.image), size=_size(volume)),
+        annotations=tuple(annotations),
+        completeness=_completeness(job),
+    )
+
+
+def _completeness(job: Job) -> Completeness:
+    values: dict[str, tuple[int, ...]] = {}
+    for value, organ in job.organs.items():
+        values[organ] = (*values.get(organ, ()), value)
+    if job.complete == "organs":
+        return Completeness("organs", None, tuple(sorted(values)), None, str(job.mask), values)
+    kind = "all" if job.complete == "all" else "none"
+    return Completeness(kind, organ_labels=str(job.mask) if values else None, organ_values=values)  # type: ignore[arg-type]
+
+
+def _size(volume: Volume) -> tuple[int, int, int]:
+    z, y, x = volume.hu.shape
+    return x, y, z
+
+
+def _mask_annotation(path: Path, label: int, axes: Axes, lesion_type: str | None) -> Annotation:
+    return Annotation(
+        "mask",
+        lesion_type,
+        mask=str(path),
+        label=label,
+        long_mm=axes.long_mm,
+        short_mm=min(axes.short_mm, axes.long_mm),
+        z_extent_mm=axes.z_extent_mm,
+    )
+
+
+def number_components(
+    values: npt.NDArray[np.integer], lesions: list[int]
+) -> tuple[npt.NDArray[np.uint16], list[int]]:
+    """(z, y, x) labels -> each connected component of these values numbered from 1, and the value of each."""
+    from scipy import ndimage
+
+    numbered = np.zeros(values.shape, np.uint16)
+    owners: list[int] = []
+    for value in lesions:
+        components, count = ndimage.label(values == value, np.ones((3, 3, 3)))
+        if len(owners) + count > np.iinfo(np.uint16).max:
+            refuse("mask", "at most 65,535 lesions", f"{len(owners) + count}")
+        numbered[components > 0] = components[components > 0] + len(owners)
+        owners += [value] * count
+    return numbered, owners
+
+
+def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+    found = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    a, b, c = (slice(int(f[0]), int(f[-1]) + 1) for f in found)
+    return a, b, c
+
+
+def _write_labels(path: Path, values: npt.NDArray[np.uint16], like: Path) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(values)
+    header = sitk.ImageFileReader()
+    header.SetFileName(str(like))
+    header.ReadImageInformation()
+    image.SetSpacing(header.GetSpacing()[:3])
+    image.SetOrigin(header.GetOrigin()[:3])
+    image.SetDirection(
+        np.array(header.GetDirection()).reshape(header.GetDimension(), -1)[:3, :3].ravel().tolist()
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    sitk.WriteImage(image, str(part), True)
+    os.replace(part, path)
+
+
+def uls23_jobs(root: Path, validation: float, test: float, splits: Mapping[str, str]) -> list[Job]:
+    """A job for every volume of interest below ULS23's root, by its folders `images` and `labels*`.
+
+    splits: given splits by patient (those of DeepLesion), for the rest shares. Raises CaseError.
+    """
+    jobs = []
+    for labels in sorted(p for p in root.rglob("labels*") if p.is_dir()):
+        dataset = labels.parent.name
+        lesion_type = next((t for end, t in ULS23_TYPES.items() if dataset.endswith(end)), None)
+        for name, image, mask in find_pairs(labels.parent / "images", labels):
+            patient = _uls23_patient(dataset, name)
+            split = splits.get(patient) or split_of(patient, validation, test)
+            lesions: dict[int, str | None] = {1: lesion_type}
+            full_name = f"{dataset}/{name}"
+            jobs.append(
+                Job(full_name, patient, "ULS23", split, image, mask, labels, lesions, complete="region")
+            )
+    if not jobs:
+        refuse(f"{root}", "ULS23's folders with images and labels", "none")
+    return jobs
+
+
+def _uls23_patient(dataset: str, name: str) -> str:
+    deeplesion = re.match(r"(\d{6})_\d{2}_\d{2}_\d{3}", name)
+    if deeplesion and "DeepLesion" in dataset:
+        return patient_name(int(deeplesion[1]))
+    return f"{dataset}-{re.sub(r'_(lesion|sample)_?[0-9]+$', '', name)}"
+
+
+def convert_uls23(job: Job) -> Case:
+    """A volume of interest: only the central lesion is annotated. Raises CaseError or InputError.
+
+    The partly annotated ones (labels_grabcut) have a mask on one slice; it becomes RECIST axes, the rest of
+    the lesion being unknown. Of full masks, the lesion's bounding box is complete.
+    """
+    volume = read_header(job.image)
+    labels = read_labels(job.mask)
+    check_same_grid(job.mask, labels, volume)
+    found = set(np.unique(labels.values).tolist())
+    if not found <= {0, 1} or 1 not in found:
+        refuse(f"{job.mask}: labels", "1 for the lesion", sorted(found))
+    lesion = labels.values == 1
+    box = _bounds(lesion)
+    axes = measure_axes(lesion[box], volume.spacing_mm)
+    lesion_type = job.lesions[1]
+    if job.mask.parent.name != "labels":
+        corner = (box[2].start, box[1].start, box[0].start)
+        annotation = Annotation(
+            "recist",
+            lesion_type,
+            long=_moved(axes.long, corner),
+            short=_moved(axes.short, corner),
+            long_mm=axes.long_mm,
+            short_mm=min(axes.short_mm, axes.long_mm),
+        )
+        completeness = Completeness()
+    else:
+        annotation = _mask_annotation(job.mask, 1, axes, lesion_type)
+        lower = (box[2].start - 0.5, box[1].start - 0.5, box[0].start - 0.5)
+        upper = (box[2].stop - 0.5, box[1].stop - 0.5, box[0].stop - 0.5)
+        completeness = Completeness("region", region=(lower, upper))
+    return Case(
+        id=job.name,
+        patient=job.patient,
+        source=job.source,
+        split=job.split,  # type: ignore[arg-type]
+        image=ImageSource(str(job.image), size=_size(volume)),
+        annotations=(annotation,),
+        completeness=completeness,
+    )
+
+
+def _moved(
+    axis: tuple[tuple[float, float, float], tuple[float, float, float]], corner: tuple[int, int, int]
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    (ax, ay, az), (bx, by, bz) = axis
+    x, y, z = corner
+    return (ax + x, ay + y, az + z), (bx + x, by + y, bz + z)

@@ -1,0 +1,92 @@
+"""Where a scan lies: from index and world to the scan's own mm, in which everything is matched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.volume import InputError, Volume
+from resources.cases.case import Case
+from resources.cases.images import HEAD_TO_FEET, read_case_volume, read_header
+from resources.evaluation import EvaluationError
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The scan's own mm: (x, y, z) along its index axes, 0 at the centre of the first voxel.
+
+    Boxes along the index axes are exact here. Boxes along the world's axes become their enclosing box, which
+    is exact for every scan that is not tilted. size: voxels (x, y, z), None if not known. A scan whose image
+    is not there has the world as its frame.
+    """
+
+    spacing_mm: Floats
+    origin_mm: Floats
+    direction: Floats
+    size: tuple[int, int, int] | None
+
+    @classmethod
+    def of(cls, volume: Volume) -> Frame:
+        depth, height, width = volume.hu.shape
+        spacing, origin = np.array(volume.spacing_mm), np.array(volume.origin_mm)
+        return cls(spacing, origin, volume.direction, (width, height, depth))
+
+    def of_world(self, points_mm: npt.ArrayLike) -> Floats:
+        """(n, 3) LPS mm -> (n, 3)."""
+        return (np.asarray(points_mm, np.float64).reshape(-1, 3) - self.origin_mm) @ self.direction
+
+    def of_index(self, index_xyz: npt.ArrayLike) -> Floats:
+        """(n, 3) index positions -> (n, 3)."""
+        return np.asarray(index_xyz, np.float64).reshape(-1, 3) * self.spacing_mm
+
+    def to_index(self, points: npt.ArrayLike) -> Floats:
+        """Inverse of `of_index`."""
+        return np.asarray(points, np.float64).reshape(-1, 3) / self.spacing_mm
+
+    def of_world_boxes(self, boxes_mm: npt.ArrayLike) -> Floats:
+        """(n, 6) boxes along the world's axes -> (n, 6) their enclosing boxes."""
+        boxes = np.asarray(boxes_mm, np.float64).reshape(-1, 6)
+        corners = np.stack([self.of_world(boxes[:, list(axes)]) for axes in product((0, 3), (1, 4), (2, 5))])
+        return np.concatenate([corners.min(0), corners.max(0)], axis=1)
+
+    def outside_mm(self, points: Floats) -> Floats:
+        """(n,) how far points lie beyond the outermost voxels' edges;
+
+        0 inside or if the size is not known.
+        """
+        if self.size is None:
+            return np.zeros(len(points))
+        lower, upper = -self.spacing_mm / 2, (np.array(self.size) - 0.5) * self.spacing_mm
+        return np.linalg.norm(np.clip(lower - points, 0, None) + np.clip(points - upper, 0, None), axis=1)
+
+
+def needs_image(case: Case) -> bool:
+    """Whether the truth can only be placed with the image's geometry."""
+    return case.completeness.kind not in ("all", "none") or any(a.frame == "index" for a in case.annotations)
+
+
+def place_of(case: Case) -> Volume | None:
+    """The scan's geometry; its voxels are not read where that can be avoided.
+
+    None where the image is not there and not needed either. Raises EvaluationError.
+    """
+    source = case.image
+    if source.spacing_mm is not None and source.size is not None and source.reader == "deeplesion":
+        direction = np.array(source.direction or HEAD_TO_FEET).reshape(3, 3)
+        zero = np.broadcast_to(np.int16(0), source.size[::-1])
+        return Volume(zero, source.spacing_mm, source.origin_mm or (0.0, 0.0, 0.0), direction)
+    path = Path(source.path)
+    if not path.exists():
+        if needs_image(case):
+            raise EvaluationError(f"case {case.id}: expected its image at {path}, found nothing")
+        return None
+    try:
+        return read_header(path) if source.reader == "itk" and path.is_file() else read_case_volume(case)
+    except (InputError, OSError) as error:
+        raise EvaluationError(f"case {case.id}: {error}") from None

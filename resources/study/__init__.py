@@ -1,0 +1,1 @@
+"""The comparisons behind the published figures."""

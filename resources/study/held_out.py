@@ -1,0 +1,87 @@
+"""The detector that ships against a blob detector, on held-out synthetic scans.
+
+    python -m resources.study.held_out --scans 40 --work build/held-out
+
+The scans (seeds from 300000) were used neither for training nor for calibration. Each step is a command of
+its own (resources.synthetic.cases, resources.predict, resources.study.blob, resources.evaluation), and what
+is there in --work is kept. The page of the detector is --work/page/index.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from resources.study.blob import KINDS
+from resources.training.__main__ import SEEDS
+
+ROOT = Path(__file__).resolve().parents[2]
+RULE = "luna16_distance"
+RATES = ("0.5", "1", "2", "4")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m resources.study.held_out", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--scans", type=int, default=40)
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "held-out")
+    parser.add_argument("--weights", type=Path, default=ROOT / "model" / "weights")
+    options = parser.parse_args()
+    work, cases = options.work, options.work / "cases.jsonl"
+    try:
+        first = ["--first", SEEDS["test"], "--count", options.scans, "--split", "test"]
+        step("resources.synthetic.cases", *first, "--out", cases)
+        detector = work / "detector"
+        step("resources.predict", "--cases", cases, "--weights", options.weights, "--out", detector)
+        pages = {"detector": evaluated(cases, detector, work / "page")}
+        for kind in KINDS:
+            folder = work / kind.replace(" ", "-")
+            step("resources.study.blob", "--cases", cases, "--kind", kind, "--out", folder)
+            pages[f"blobs {kind}"] = evaluated(cases, folder, work / f"page-{folder.name}")
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)
+    report(pages)
+    return 0
+
+
+def step(module: str, *arguments: object) -> None:
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+
+
+def evaluated(cases: Path, predictions: Path, out: Path) -> dict[str, Any]:
+    """The figures of resources.evaluation."""
+    step("resources.evaluation", "--truth", cases, "--predictions", predictions, "--out", out)
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return metrics
+
+
+def report(pages: dict[str, dict[str, Any]]) -> None:
+    """Prints sensitivity at false positives per scan, with 95 % intervals by bootstrap over the scans."""
+    counts = pages["detector"]["counts"]
+    print(
+        f"{counts['scans']} synthetic scans, {counts['lesions']} lesions, "
+        f"{counts['scans_negative']} scans without; rule {RULE}"
+    )
+    print(f"{'sensitivity at FP per scan':<28}" + "".join(f"{rate:>22}" for rate in RATES) + f"{'CPM':>22}")
+    for name, metrics in pages.items():
+        measures = metrics["models"][0]["rules"][RULE]["measures"]
+        cells = [shown(measures[key]) for key in (*(f"sensitivity_at_{rate}" for rate in RATES), "cpm")]
+        print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
+    scans = pages["detector"]["models"][0]["scans"]["measures"]
+    for name in ("roc_area", "accuracy", "sensitivity", "specificity"):
+        print(f"scan level {name:<17}{shown(scans[name]):>22}")
+
+
+def shown(estimate: dict[str, Any]) -> str:
+    low, high = (("?" if estimate[key] is None else f"{estimate[key]:.3f}") for key in ("lower", "upper"))
+    return f"{estimate['value']:.3f} ({low}-{high})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

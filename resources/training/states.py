@@ -1,0 +1,246 @@
+"""What is known at each cell of the output grid: lesion, no lesion, or nothing, from all that a case
+says.
+
+A cell is positive where a mask, or the sure part of a weaker mark, holds it; negative only where
+something says so: complete annotation, or a report that clears the organ; and ignored otherwise, so
+around a weak mark wherever the lesion may end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from model.network import OUTPUT_STRIDE
+from resources.cases.cache import LESIONS, ORGANS, CachedScan
+from resources.cases.case import Annotation, Case, Completeness, Finding
+from resources.cases.geometry import LONG_MM, Z_RATIO, Shape, shape_of_annotation
+
+POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
+REPORT_WEIGHT = 0.5
+"""Weight of a cell that only a report calls free of lesions."""
+REACH_PER_SIZE = Z_RATIO[0.975] / 2
+"""How far from its centre a lesion reaches, as a share of its largest reported diameter."""
+DEFAULT_REACH_MM = REACH_PER_SIZE * LONG_MM[2] / 2
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class States:
+    """On the output grid (z, y, x). state: int8, POSITIVE, NEGATIVE or IGNORED; weight: float32 of the
+    loss.
+    """
+
+    state: npt.NDArray[np.int8]
+    weight: npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Marked:
+    """An annotation in place. shape: None for a mask. center_mm: LPS; size_mm: long, short, z, NaN
+    unknown.
+    """
+
+    annotation: Annotation
+    number: int
+    shape: Shape | None
+    center_mm: npt.NDArray[np.float64]
+    size_mm: npt.NDArray[np.float64]
+
+
+def locate(case: Case, scan: CachedScan) -> list[Marked]:
+    """Place and size of each annotation of a case."""
+    found = []
+    for number, a in enumerate(case.annotations):
+        if a.kind == "mask":
+            size = [np.nan if mm is None else mm for mm in (a.long_mm, a.short_mm, a.z_extent_mm)]
+            found.append(Marked(a, number, None, np.array(scan.mask_centers_mm[number]), np.array(size)))
+        else:
+            shape = shape_of_annotation(a, scan.volume)
+            found.append(Marked(a, number, shape, shape.center_mm, shape.size_mm))
+    return found
+
+
+def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> States:
+    """The states of a whole scan on cells of `stride` voxels; the network's output grid by default."""
+    z, y, x = scan.shape
+    labels = np.asarray(scan.array[LESIONS:]).reshape(
+        2, z // stride, stride, y // stride, stride, x // stride, stride
+    )
+    labels = labels.transpose(0, 1, 3, 5, 2, 4, 6).reshape(2, z // stride, y // stride, x // stride, -1)
+    lesions, organs = labels[0], labels[ORGANS - LESIONS]
+    marks = locate(case, scan)
+    points = _centers_mm(scan, stride)
+    state = np.full(points.shape[:3], IGNORED, np.int8)
+    weight = np.ones(points.shape[:3], np.float32)
+    cells = _cells_of(marks, scan, stride)
+    cleared = cleared_by_report(case, organs, cells, scan.spacing_mm * stride)
+    state[cleared] = NEGATIVE
+    weight[cleared] = REPORT_WEIGHT
+    complete = _complete(case.completeness, scan, points, organs)
+    state[complete] = NEGATIVE
+    weight[complete] = 1.0
+    half_cell = scan.spacing_mm * (stride - 1) / 2
+    for mark in marks:
+        possible = _possible(mark, points, lesions, half_cell)
+        state[possible] = IGNORED
+    for status, value in (("benign", NEGATIVE), ("lesion", POSITIVE)):
+        for mark in marks:
+            if mark.annotation.status == status:
+                sure = _sure(mark, points, lesions)
+                state[sure] = value
+                weight[sure] = 1.0
+    weight[state == IGNORED] = 0.0
+    return States(state, weight)
+
+
+def _centers_mm(scan: CachedScan, stride: int) -> npt.NDArray[np.float64]:
+    """(z, y, x, 3) LPS mm (x, y, z) of the cells' centres."""
+    axes = [
+        (np.arange(n // stride) * stride + (stride - 1) / 2 + low) * scan.spacing_mm
+        for n, low in zip(scan.shape, scan.lower, strict=True)
+    ]
+    return np.stack(np.meshgrid(*axes, indexing="ij")[::-1], -1)
+
+
+def _cells_of(marks: list[Marked], scan: CachedScan, stride: int) -> list[tuple[int, int, int]]:
+    """The cells (z, y, x) of the marked lesions' centres, those outside the grid aside."""
+    found = []
+    for mark in marks:
+        voxel = mark.center_mm[::-1] / scan.spacing_mm - np.array(scan.lower)
+        z, y, x = (int(v) for v in np.floor((voxel + 0.5) / stride))
+        inside = all(0 <= i < n // stride for i, n in zip((z, y, x), scan.shape, strict=True))
+        if inside and mark.annotation.status == "lesion":
+            found.append((z, y, x))
+    return found
+
+
+def _complete(
+    completeness: Completeness,
+    scan: CachedScan,
+    points: npt.NDArray[np.float64],
+    organs: npt.NDArray[np.int16],
+) -> Mask:
+    """Cells in the part that is exhaustively annotated."""
+    if completeness.kind == "all":
+        return np.ones(points.shape[:3], bool)
+    if completeness.kind == "organs":
+        values = [value for organ in completeness.organs for value in completeness.organ_values[organ]]
+        return np.asarray(np.isin(organs, values).all(-1))
+    if completeness.kind == "none":
+        return np.zeros(points.shape[:3], bool)
+    index = scan.volume.world_to_index(points.reshape(-1, 3))
+    if completeness.slices is not None:
+        first, last = completeness.slices
+        inside = (index[:, 2] >= first - 0.5) & (index[:, 2] <= last + 0.5)
+    else:
+        assert completeness.region is not None
+        inside = np.asarray(((index >= completeness.region[0]) & (index <= completeness.region[1])).all(1))
+    return inside.reshape(points.shape[:3])
+
+
+def _near(mark: Marked, points: npt.NDArray[np.float64], reach_mm: float) -> tuple[slice, slice, slice]:
+    """The cells within a box around a mark."""
+    axes_mm = points[:, 0, 0, 2], points[0, :, 0, 1], points[0, 0, :, 0]
+    spans = []
+    for axis_mm, middle_mm in zip(axes_mm, mark.center_mm[::-1], strict=True):
+        found = np.flatnonzero(np.abs(axis_mm - middle_mm) <= reach_mm)
+        spans.append(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0))
+    return spans[0], spans[1], spans[2]
+
+
+def _possible(
+    mark: Marked, points: npt.NDArray[np.float64], lesions: npt.NDArray[np.int16], margin: float
+) -> Mask:
+    """Cells that the lesion may touch."""
+    found = (lesions == mark.number + 1).any(-1)
+    if mark.shape is not None:
+        box = _near(mark, points, mark.shape.reach_mm + 2 * margin + 1.0)
+        found[box] |= mark.shape.perhaps(points[box], 1.8 * margin)
+    return found
+
+
+def _sure(mark: Marked, points: npt.NDArray[np.float64], lesions: npt.NDArray[np.int16]) -> Mask:
+    """Cells of which at least three quarters lie in the mask, or whose centre lies in the mark's sure
+    part.
+    """
+    found: Mask = (lesions == mark.number + 1).mean(-1) >= 0.75
+    if mark.shape is not None:
+        box = _near(mark, points, mark.shape.reach_mm)
+        found[box] |= mark.shape.surely(points[box])
+    return found
+
+
+def cleared_by_report(
+    case: Case, organs: npt.NDArray[np.int16], cells: list[tuple[int, int, int]], cell_mm: float
+) -> Mask:
+    """Cells that the findings call free of lesions, marked ones aside.
+
+    organs: (z, y, x, n) labels of the voxels in each cell; cells: where marked lesions have their centres. An
+    organ is clear if the report says so, or if it reports no more lesions there than are marked. Lesions that
+    are reported and not marked may reach out of their organ, so what is near that organ is not clear.
+    """
+    values = case.completeness.organ_values
+    current = [f for f in case.findings if f.time == "current" and f.character != "benign"]
+    reported = [f for f in current if f.presence != "absent"]
+    absent = [f for f in current if f.presence == "absent" and (f.organ is not None or f.type is None)]
+    everywhere = any(f.organ is None for f in absent)
+    if any(f.organ is None for f in reported):
+        return np.zeros(organs.shape[:3], bool)
+    clear: list[int] = []
+    zones: list[tuple[Mask, float]] = []
+    for name, own_values in values.items():
+        own = [f for f in reported if _concerns(f, name)]
+        marked = sum(bool(np.isin(organs[cell], own_values).any()) for cell in cells)
+        if own and not _accounted(own, marked):
+            zones.append((np.asarray(np.isin(organs, own_values).any(-1)), max(map(_reach_mm, own))))
+        elif own or everywhere or any(_clears(f, name) for f in absent):
+            clear += own_values
+    mapped = np.isin(organs, [value for own_values in values.values() for value in own_values])
+    elsewhere = [f for f in reported if not any(_concerns(f, name) for name in values)]
+    found = np.asarray(np.isin(organs, clear).all(-1))
+    if elsewhere:
+        zones.append((np.asarray(~mapped.all(-1)), max(map(_reach_mm, elsewhere))))
+    elif everywhere:
+        found |= (np.isin(organs, clear) | ~mapped).all(-1)
+    for zone, reach_mm in zones:
+        found &= ~_within(zone, reach_mm, cell_mm)
+    return found
+
+
+def _within(zone: Mask, reach_mm: float, cell_mm: float) -> Mask:
+    """Cells nearer to a zone than the reach and a cell's diagonal."""
+    from scipy import ndimage
+
+    if not zone.any():
+        return zone
+    nearer: Mask = ndimage.distance_transform_edt(~zone) * cell_mm <= reach_mm + 2 * cell_mm
+    return nearer
+
+
+def _accounted(reported: list[Finding], marked: int) -> bool:
+    """Whether as many lesions are marked as are reported."""
+    counts = [f.count for f in reported if isinstance(f.count, int)]
+    return len(counts) == len(reported) and marked >= sum(counts)
+
+
+def _reach_mm(finding: Finding) -> float:
+    return REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
+
+
+def _sided(finding: Finding) -> list[str]:
+    sides = ("left", "right") if finding.side in (None, "both") else (finding.side,)
+    return [f"{side} {finding.organ}" for side in sides]
+
+
+def _concerns(finding: Finding, name: str) -> bool:
+    """Whether a reported lesion can be in the organ `name`, which may be one of a pair."""
+    return name == finding.organ or name in _sided(finding)
+
+
+def _clears(finding: Finding, name: str) -> bool:
+    """Whether "no lesion" speaks of the whole organ `name`."""
+    return (name == finding.organ and finding.side in (None, "both")) or name in _sided(finding)

@@ -1,0 +1,110 @@
+"""However the demo scan is stored, and in tiles or whole, process.py gives the same points in mm."""
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+ROOT = Path(__file__).parents[1]
+SCAN = next((ROOT / "test" / "input" / "images").rglob("*.mha"))
+ORDERS = list(itertools.permutations(range(3)))
+FLIPS = list(itertools.product((False, True), repeat=3))
+
+Points = list[dict[str, Any]]
+
+
+def detect(scan: Path, out: Path, *options: str) -> None:
+    command = [sys.executable, "process.py", "--input", str(scan), "--output", str(out), *options]
+    result = subprocess.run(
+        [*command, "--device", "cpu"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def points_of(folder: Path) -> Points:
+    points: Points = json.loads((folder / "lesion-points.json").read_text())["points"]
+    return points
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Points:
+    folder = tmp_path_factory.mktemp("expected")
+    detect(SCAN, folder)
+    return points_of(folder)
+
+
+def check_same(expected: Points, found: Points, mm: float, probability: float) -> None:
+    """One to one above 0.1; what lies below is only compared where the partner is not."""
+    left = list(found)
+    for point in expected:
+        if point["probability"] < 0.1:
+            continue
+        nearest = min(left, key=lambda other: math.dist(point["point"], other["point"]))
+        assert math.dist(point["point"], nearest["point"]) <= mm, (point, nearest)
+        assert abs(point["probability"] - nearest["probability"]) <= probability, (point, nearest)
+        assert point["name"] == nearest["name"], (point, nearest)
+        left.remove(nearest)
+    assert [point for point in left if point["probability"] >= 0.1 + probability] == []
+
+
+def test_the_demo_scan_can_prove_something(expected: Points) -> None:
+    """At least five findings above 0.3, which no mirror or turn maps onto each other."""
+    sure = np.array([point["point"] for point in expected if point["probability"] > 0.3])
+    assert len(sure) >= 5
+    centred = sure - sure.mean(0)
+    for order, flips in itertools.product(ORDERS, FLIPS):
+        if order == (0, 1, 2) and not any(flips):
+            continue
+        turned = centred[:, list(order)] * np.where(flips, -1, 1)
+        nearest = np.linalg.norm(centred[:, None] - turned[None], axis=2).min(0)
+        assert nearest.max() > 10, (order, flips)
+
+
+def test_all_axis_orders_and_flips(expected: Points, tmp_path: Path) -> None:
+    image = sitk.ReadImage(str(SCAN))
+    for order, flips in itertools.product(ORDERS, FLIPS):
+        name = "".join("xyz"[axis] for axis in order) + "".join("-" if flip else "+" for flip in flips)
+        stored = sitk.Flip(sitk.PermuteAxes(image, list(order)), list(flips), False)
+        sitk.WriteImage(stored, str(tmp_path / f"{name}.mha"))
+    detect(tmp_path, tmp_path / "out")
+    folders = sorted(path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert len(folders) == 48
+    for folder in folders:
+        check_same(expected, points_of(folder), 0.5, 0.01)
+
+
+def test_an_oblique_direction(expected: Points, tmp_path: Path) -> None:
+    """The same patient sampled on a grid that is turned by 20 and 10 degrees."""
+    image = sitk.ReadImage(str(SCAN))
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(math.radians(10), 0, math.radians(20))
+    direction = np.array(turn.GetMatrix()).reshape(3, 3)
+    middle = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
+    spacing = np.array([1.5, 1.5, 1.5])
+    half = np.array(image.GetSize()) * image.GetSpacing() / 2 * 1.3
+    size = (2 * half / spacing).astype(int)
+    origin = np.array(middle) - direction @ (spacing * (size - 1) / 2)
+    oblique = sitk.Resample(
+        image, size.tolist(), sitk.Transform(), sitk.sitkBSpline3, origin.tolist(), spacing.tolist(),
+        direction.ravel().tolist(), -1024, sitk.sitkInt16,
+    )  # fmt: skip
+    sitk.WriteImage(oblique, str(tmp_path / "oblique.mha"))
+    detect(tmp_path / "oblique.mha", tmp_path / "out")
+    check_same(expected, points_of(tmp_path / "out"), 2.0, 0.05)
+
+
+def test_tiles(expected: Points, tmp_path: Path) -> None:
+    """A budget so small that the scan goes through the network in tiles."""
+    detect(SCAN, tmp_path / "out", "--memory-gb", "0.05")
+    details = json.loads((tmp_path / "out" / "lesion-details.json").read_text())
+    assert details["tiles"] > 4
+    found = points_of(tmp_path / "out")
+    check_same(expected, found, 0.1, 1e-3)
+    assert len(found) == pytest.approx(len(expected), abs=1)  # one may cross the reporting limit of 0.01
