@@ -25,6 +25,7 @@ _FAR = re.compile(
     r"uitgezonderd|shows?|toont|contains?|bevat)\b",
     re.IGNORECASE,
 )
+REGIONS = ("chest", "abdomen", "upper abdomen", "pelvis")
 
 
 @dataclasses.dataclass(slots=True)
@@ -119,7 +120,9 @@ def places_of(
     if chosen is None:
         return above, False
     vague = all(places()[m.name].weak for m in chosen) and not all(places()[m.name].weak for m in above)
-    if vague and not any(narrower(m.name, above[0].name) for m in chosen):
+    apart = all(m.name in REGIONS and not narrower(above[0].name, m.name) for m in chosen) if above else False
+    nodal = group.kind == "node" and any(places()[m.name].node for m in chosen)
+    if vague and not apart and not nodal and not any(narrower(m.name, above[0].name) for m in chosen):
         return above, False
     return chosen, True
 
@@ -130,7 +133,8 @@ def _choose(
     if strong:
         for chain in after[:1] + [c for c in reversed(before) if c is not strong[0]]:
             if any(narrower(m.name, s.name) or places()[s.name].weak for m in chain for s in strong[0]):
-                return [m for m in chain if not places()[m.name].weak] or strong[0]
+                finer = [m for m in chain if any(narrower(m.name, s.name) for s in strong[0])]
+                return [m for m in chain if not places()[m.name].weak] or finer or strong[0]
         return strong[0]
     for chain in after[:2]:
         if not all(places()[m.name].weak for m in chain):

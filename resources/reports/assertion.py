@@ -105,8 +105,9 @@ def _starts_no(mention: Mention, cues: Cues) -> bool:
     return cues.text[mention.start : mention.end].lower().startswith(("no ", "geen "))
 
 
-def resolved(group: Group, cues: Cues) -> bool:
-    return bool(cues.after(group, AFTER + 5, "resolved") or cues.before(group, NEAR, "resolved"))
+def resolved(group: Group, groups: list[Group], cues: Cues) -> bool:
+    far = [m for m in cues.after(group, BEFORE + 10, "resolved") if not _between(group.end, m.start, groups)]
+    return bool(far or cues.after(group, BEFORE, "resolved") or cues.before(group, NEAR, "resolved"))
 
 
 def prior(group: Group, cues: Cues) -> bool:
@@ -159,5 +160,7 @@ def _negated(mention: Mention, cues: Cues) -> bool:
 def abnormal(group: Group, cues: Cues) -> bool:
     """Whether a lymph node is said to be more than a lymph node."""
     if cues.before(group, 6, "abnormal") or cues.after(group, 6, "abnormal"):
+        return True
+    if "metasta" in cues.text[group.start : group.end].lower():
         return True
     return any(m.start < group.end and m.end > group.start for m in cues.named("abnormal", "suspicious"))

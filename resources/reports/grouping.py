@@ -10,6 +10,7 @@ from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import lesion_words
 
 _JOIN = re.compile(r"(?:[ -]?|,? ?(?:of|van)(?: \w+){0,3} ?| ?\(|/)", re.IGNORECASE)
+_SUSPECT = re.compile(r" (?:verdacht|suspect)", re.IGNORECASE)
 
 
 def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
@@ -18,7 +19,7 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
     groups: list[Group] = []
     for mention in sentence.of("lesions"):
         kind = table[mention.name].kind
-        if groups and mention.start < groups[-1].end:
+        if (groups and mention.start < groups[-1].end) or _attributive(mention, text):
             continue
         if groups and kind != "abnormality":
             last = groups[-1]
@@ -42,6 +43,12 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
                 continue
         groups.append(Group([mention], kind, mention.plural))
     return groups
+
+
+def _attributive(mention: Mention, text: str) -> bool:
+    """ "Geen voor metastasen verdachte laesies": the word says only what kind of lesion is meant."""
+    before = text[max(0, mention.start - 5) : mention.start].lower()
+    return before.endswith("voor ") and bool(_SUSPECT.match(text, mention.end))
 
 
 def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:

@@ -23,7 +23,8 @@ from resources.reports.grouping import group_lesions
 from resources.reports.healthy import normal
 from resources.reports.measured import count, sized
 from resources.reports.mentions import Mention, Sentence
-from resources.reports.vocabulary import places
+from resources.reports.vocabulary import ancestors, lesion_words, places
+_OR = re.compile(r"\s*(?:/|\b(?:or|of|nor|noch)\b)\s*", re.IGNORECASE)
 
 
 def link(sentences: list[Sentence], text: str) -> list[Draft]:
@@ -81,9 +82,16 @@ def _drafts(scene: Scene) -> list[Draft]:
 
 def _window(scene: Scene, index: int) -> tuple[int, int]:
     """Where a group's places and sides may stand: from the lesion before it to the one after it."""
-    group = scene.groups[index]
-    before = [g.end for g in scene.groups[:index] if g.kind in ("lesion", "node", "measured")]
-    after = [g.start for g in scene.groups[index + 1 :] if not sizing.is_attribute(g, scene.text)]
+    first = last = index
+    while first and _coordinated(scene, first - 1):
+        first -= 1
+    while last + 1 < len(scene.groups) and _coordinated(scene, last):
+        last += 1
+    group = dataclasses.replace(
+        scene.groups[index], words=[scene.groups[first].words[0], scene.groups[last].words[-1]]
+    )
+    before = [g.end for g in scene.groups[:first] if g.kind in ("lesion", "node", "measured")]
+    after = [g.start for g in scene.groups[last + 1 :] if not sizing.is_attribute(g, scene.text)]
     low, high = (
         (before[-1] if before else scene.sentence.start),
         (after[0] if after else scene.sentence.end),
@@ -103,9 +111,15 @@ def _window(scene: Scene, index: int) -> tuple[int, int]:
     return low, high
 
 
+def _coordinated(scene: Scene, index: int) -> bool:
+    """Whether a group and the next share their place: "no nodules or masses in the lungs"."""
+    one, other = scene.groups[index : index + 2]
+    return one.kind == other.kind == "lesion" and bool(_OR.fullmatch(scene.text[one.end : other.start]))
+
+
 def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> list[Draft]:
     absent = assertion.denied(group, scene.groups, scene.cues, bool(found))
-    gone = assertion.resolved(group, scene.cues)
+    gone = assertion.resolved(group, scene.groups, scene.cues)
     normal = group.kind == "abnormality" and absent is not False
     absent = normal or absent
     if group.kind == "other" or absent is None and not gone:
@@ -117,14 +131,19 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     unusual = assertion.abnormal(group, scene.cues)
     calm = bool(scene.cues.after(group, 6, "benign") or scene.cues.before(group, 2, "benign"))
     if group.kind == "node" and not absent and not gone and not found:
+        pointed = reference(scene, group.start, scene.sentence.end) or scene.cues.after(
+            group, assertion.AFTER, "uncharacterized"
+        )
         if calm or _is_normal(group, scene.cues):
             absent = True
-        elif not unusual and not group.diagnoses and scene.sentence.block.section != "targets":
+        elif not (unusual or pointed or group.diagnoses or scene.sentence.block.section == "targets"):
             return []
     low, high = _window(scene, index)
     chosen, named = places_of(
         group, scene.sentence, low, high, scene.text, _standing(scene, group, bool(absent))
     )
+    if not absent and not named:
+        chosen = _likeliest(group, chosen)
     if not named and is_diagnosis(scene, group, found):
         add_diagnosis(scene, group)
         return []
@@ -154,6 +173,14 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     if named and scene.text[group.end : group.end + 2].strip() != ":":
         under_header(scene, base)
     return sized(scene, base, group, found, chosen)
+
+
+def _likeliest(group: Group, above: list[Mention]) -> list[Mention]:
+    """The one of a heading's places ("Skeleton and soft tissues") that a lesion which names none lies in."""
+    default = next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
+    if group.kind == "node" or default == "lymph node":
+        return [m for m in above if any(places()[wide].node for wide in ancestors(m.name))][:1] or above[:1]
+    return [m for m in above if default in ancestors(m.name)][:1] or above[:1]
 
 
 def _standing(scene: Scene, group: Group, absent: bool) -> list[Mention]:

@@ -63,7 +63,7 @@ def _rest(
         )
     organs = {places()[d.place].organ for d in several if d.place}
     for place in chosen:
-        if places()[place.name].organ not in organs and group.plural:
+        if places()[place.name].organ not in organs and group.plural and not places()[place.name].weak:
             rest.append(dataclasses.replace(base, place=place.name, side=None, end=group.end, reference=None))
     return rest
 
