@@ -131,8 +131,10 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     unusual = assertion.abnormal(group, scene.cues)
     calm = bool(scene.cues.after(group, 6, "benign") or scene.cues.before(group, 2, "benign"))
     if group.kind == "node" and not absent and not gone and not found:
-        pointed = reference(scene, group.start, scene.sentence.end) or scene.cues.after(
-            group, assertion.AFTER, "uncharacterized"
+        pointed = (
+            reference(scene, group.start, scene.sentence.end)
+            or scene.cues.after(group, assertion.AFTER, "uncharacterized")
+            or (index == 0 and scene.cues.before(group, assertion.NEAR, "perhaps before"))
         )
         if calm or _is_normal(group, scene.cues):
             absent = True
