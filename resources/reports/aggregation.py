@@ -61,10 +61,12 @@ def resolve(draft: Draft) -> Place | None:
     if nodal or (place.nodal and draft.words[0] in ("lesion", "target lesion", "focus", "deposit")):
         node = next((table[wide].node for wide in ancestors(name) if table[wide].node), "")
         return table[name] if name.endswith("lymph node") else table[node or "lymph node"]
-    if default and place.weak and default not in ancestors(name) and not (default == "bone" and name == "pelvis"):
+    if default == "bone" and name in ("iliac", "pelvis"):
+        return table["pelvic bone"]
+    if default and place.weak and default not in ancestors(name):
         return table[default]
     if default == "bone" and "bone" not in ancestors(name):
-        return table["pelvic bone"] if place.name in ("iliac", "pelvis") else table["bone"]
+        return table["bone"]
     if place.name == "head" and "bone" in default:
         return table["skull"]
     return place

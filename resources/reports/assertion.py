@@ -6,6 +6,7 @@ as far as a word that ends the scope, or a distance in tokens.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from resources.reports.anatomy import Group
@@ -14,6 +15,13 @@ from resources.reports.vocabulary import lesion_words
 
 BEFORE, AFTER, NEAR = 14, 9, 5
 """Reach in tokens: of a denial to its right, to its left, and of cues of doubt or character."""
+
+_THEN = re.compile(
+    r"\s*(?:yet|nog|on|op|at|bij|in)\b[^.;,]{0,25}"
+    r"(?:\d{4}|\b(?:previous|prior|earlier|last|vorige?|eerdere?|voorgaande?|oude?)\b)",
+    re.IGNORECASE,
+)
+"""\"Not present on the prior study\": it is new."""
 
 Presence = Literal["present", "absent", "uncertain"]
 
@@ -90,6 +98,7 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
             and not crossed
             and ";" not in between
             and not cues.stopped(group.last, cue.first)
+            and not _THEN.match(cues.text, cue.end)
         ):
             return True
     return False

@@ -38,7 +38,7 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
                     last.plural = last.plural or mention.plural
                 last.kind = "node" if "node" in (kind, last.kind) else "lesion"
                 continue
-            if same and _diagnosis(last, mention, cues, text):
+            if kind != "other" and last.kind != "other" and _diagnosis(last, mention, cues, text):
                 last.diagnoses.append(mention)
                 continue
         groups.append(Group([mention], kind, mention.plural))
@@ -54,7 +54,7 @@ def _attributive(mention: Mention, text: str) -> bool:
 def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
     low = last.diagnoses[-1].end if last.diagnoses else last.end
     between = text[low : mention.start]
-    if len(between) > 200 or re.search(r"\.(?!\d)", between):
+    if len(between) > 200 or re.search(r"\.\s+[A-Z]", between):
         return False
     said = [m for m in cues.named("likely", "perhaps before") if low <= m.start and m.end <= mention.start]
     denials = [m for m in cues.denials if low <= m.start < mention.start]

@@ -24,6 +24,7 @@ from resources.reports.healthy import normal
 from resources.reports.measured import count, sized
 from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import ancestors, lesion_words, places
+
 _OR = re.compile(r"\s*(?:/|\b(?:or|of|nor|noch)\b)\s*", re.IGNORECASE)
 
 
@@ -126,7 +127,8 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         return []
     if group.kind == "measured" and (absent or not found):
         return []
-    if group.kind == "abnormality" and not absent and not found:
+    counted = isinstance(number := count(scene, group, found), int) and number > 1
+    if group.kind == "abnormality" and not (absent or found or group.diagnoses or counted):
         return []
     unusual = assertion.abnormal(group, scene.cues)
     calm = bool(scene.cues.after(group, 6, "benign") or scene.cues.before(group, 2, "benign"))
@@ -159,7 +161,7 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         place=chosen[0].name if chosen else None,
         side=side_of(chosen[0] if named and chosen else None, group, scene.sentence, low, high)
         or above_side(scene),
-        count=count(scene, group, found),
+        count=number,
         sizes=(),
         reference=reference(scene, group.start, high),
         presence=presence,

@@ -122,7 +122,8 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
                 section = "findings"
         for at, stop, name, body in _pieces(line, words):
             title = words.place_heading.match(line, at, stop)
-            if title and line[title.end() - 1] != ":" and not (blank or at or _breaks(before, line, width)):
+            starts = blank or at or _breaks(before, line, width)
+            if title and not starts and (line[title.end() - 1] != ":" or line[:1].islower()):
                 title = None
             if name:
                 section, heading, paragraph = name, (0, 0), paragraph + 1
@@ -130,7 +131,7 @@ def blocks(text: str, words: Vocabulary) -> list[Block]:
                 heading = (start + title.start(1), start + title.end(1))
                 paragraph += title.end() == stop
                 inline = title.end() < stop
-            new = blank or at or name or title or _breaks(before, line, width)
+            new = starts or name or title
             if new or not found:
                 found.append(Block(start + body, start + stop, section, heading, paragraph))
             else:
@@ -165,6 +166,9 @@ def _pieces(line: str, words: Vocabulary) -> list[tuple[int, int, str, int]]:
 
 def _breaks(before: str, line: str, width: int) -> bool:
     """Whether a line does not go on with the sentence of the line before."""
-    if before.rstrip()[-1:] in (":", ";", ".", "?", "!") or _BULLET.match(line):
+    wrapped = len(before) >= 0.6 * width and line[:1].islower()
+    if before.rstrip()[-1:] in (";", ".", "?", "!") or _BULLET.match(line):
         return True
+    if before.rstrip().endswith(":"):
+        return not wrapped
     return len(before) < 0.6 * width and not line[:1].islower()

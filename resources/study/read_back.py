@@ -30,7 +30,7 @@ from rich.progress import track
 
 from resources.cases.case import Finding
 from resources.reports.reader import read_report
-from resources.reports.vocabulary import ancestors, places
+from resources.reports.vocabulary import ancestors
 from resources.synthetic.report_phrases import Language
 from resources.synthetic.report_plan import STYLES
 from resources.synthetic.report_sentences import Mention
@@ -160,8 +160,8 @@ def compare_negatives(read: Iterable[Finding], mentions: Iterable[Mention]) -> t
     }
     score = Score()
     score.add(len(found & spoken), len(found), len(spoken))
-    errors = [f"missed no {part}" for part in spoken - found] + [f"extra  no {part}" for part in found - spoken]
-    return score, errors
+    missed = [f"missed no {part}" for part in spoken - found]
+    return score, missed + [f"extra  no {part}" for part in found - spoken]
 
 
 def _is_subject(finding: Finding) -> bool:
