@@ -141,7 +141,8 @@ def _choose(
             return chain
     for chain in reversed(before):
         if not all(places()[m.name].weak for m in chain):
-            return chain
+            finer = [m for m in after[0] if any(narrower(m.name, b.name) for b in chain)] if after else []
+            return finer or chain
     return after[0] if after else (before[-1] if before else None)
 
 

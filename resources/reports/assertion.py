@@ -87,6 +87,10 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
         for m in cues.all
     ):
         return None
+    if group.kind == "node" and any(
+        cues.text[group.end : m.start].strip() == ":" for m in cues.denials + cues.late_denials
+    ):
+        return True
     for cue in cues.late_denials:
         gap = cue.first - group.last
         between = cues.text[group.end : cue.start]

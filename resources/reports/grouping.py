@@ -21,7 +21,7 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
         kind = table[mention.name].kind
         if (groups and mention.start < groups[-1].end) or _attributive(mention, text):
             continue
-        if groups and kind != "abnormality":
+        if groups and kind != "abnormality" and not is_heading(groups[-1], text):
             last = groups[-1]
             between = text[last.end : mention.start]
             same = kind != "other" and last.kind not in ("other", "abnormality")
@@ -42,7 +42,14 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
                 last.diagnoses.append(mention)
                 continue
         groups.append(Group([mention], kind, mention.plural))
+    if len(groups) > 1 and is_heading(groups[0], text):
+        return groups[1:]
     return groups
+
+
+def is_heading(group: Group, text: str) -> bool:
+    """ "Pelvic lymph nodes: enlarged node in the left groin": the first words are only a heading."""
+    return group.kind == "node" and text[group.end : group.end + 2].lstrip().startswith(":")
 
 
 def _attributive(mention: Mention, text: str) -> bool:

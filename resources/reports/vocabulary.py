@@ -203,9 +203,12 @@ def _heading(terms: str) -> re.Pattern[str]:
 
 def _place_heading(one: str) -> re.Pattern[str]:
     """An organ heading: "Thorax.", "Lever:", "Skeleton and soft tissues"."""
+    node = r"(?:(?:lymph )?nodes|(?:lymfe?)?klieren)"
     joint = r"(?:,? en |,? and |, ?| ?/ ?| ?& ?| ?\+ ?| |-)"
     return re.compile(
-        rf"(?:ct[ -]?(?:van )?(?:de |het |the )?)?({one}(?:{joint}{one})*) ?(?::|\.?$)", re.IGNORECASE
+        rf"(?:ct[ -]?(?:van )?(?:de |het |the )?|{node}(?: (?:of|in|van)(?: (?:the|het|de))?)? )?"
+        rf"({one}(?:{joint}{one})*)(?: {node})? ?(?::|\.?$)",
+        re.IGNORECASE,
     )
 
 
