@@ -122,7 +122,8 @@ def places_of(
     vague = all(places()[m.name].weak for m in chosen) and not all(places()[m.name].weak for m in above)
     apart = all(m.name in REGIONS and not narrower(above[0].name, m.name) for m in chosen) if above else False
     nodal = group.kind == "node" and any(places()[m.name].node for m in chosen)
-    if vague and not apart and not nodal and not any(narrower(m.name, above[0].name) for m in chosen):
+    level = "bone" in ancestors(above[0].name) and chosen[0].name == "vertebral level" if above else False
+    if vague and not (apart or nodal or level) and not any(narrower(m.name, above[0].name) for m in chosen):
         return above, False
     return chosen, True
 

@@ -10,6 +10,7 @@ from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import lesion_words
 
 _JOIN = re.compile(r"(?:[ -]?|,? ?(?:of|van)(?: \w+){0,3} ?| ?\(|/)", re.IGNORECASE)
+_TITLE = re.compile(r"[^,;.:\d\n]{0,30}:")
 _SUSPECT = re.compile(r" (?:verdacht|suspect)", re.IGNORECASE)
 
 
@@ -21,7 +22,7 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
         kind = table[mention.name].kind
         if (groups and mention.start < groups[-1].end) or _attributive(mention, text):
             continue
-        if groups and kind != "abnormality" and not is_heading(groups[-1], text):
+        if groups and kind != "abnormality" and not _is_heading(groups[-1], sentence, cues, text):
             last = groups[-1]
             between = text[last.end : mention.start]
             same = kind != "other" and last.kind not in ("other", "abnormality")
@@ -42,14 +43,17 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
                 last.diagnoses.append(mention)
                 continue
         groups.append(Group([mention], kind, mention.plural))
-    if len(groups) > 1 and is_heading(groups[0], text):
+    if len(groups) > 1 and _is_heading(groups[0], sentence, cues, text):
         return groups[1:]
     return groups
 
 
-def is_heading(group: Group, text: str) -> bool:
+def _is_heading(group: Group, sentence: Sentence, cues: Cues, text: str) -> bool:
     """ "Pelvic lymph nodes: enlarged node in the left groin": the first words are only a heading."""
-    return group.kind == "node" and text[group.end : group.end + 2].lstrip().startswith(":")
+    opened = group.first - sentence.first <= 2 and not any(
+        m.start < group.end for m in cues.named("abnormal", "not before")
+    )
+    return group.kind == "node" and opened and bool(_TITLE.match(text, group.end))
 
 
 def _attributive(mention: Mention, text: str) -> bool:

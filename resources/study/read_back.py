@@ -128,10 +128,14 @@ def compare_stated(read: Iterable[Finding], mentions: Iterable[Mention]) -> tupl
 
 
 def _repeats(read: Finding, optional: Finding) -> bool:
-    """Whether a finding is an optional one, which a conclusion tells without sizes."""
+    """Whether a finding is an optional one; in a conclusion without sizes, some with a region alone."""
     return (
         read.type == optional.type
-        and (same_organ(read.organ, optional.organ) or _part(optional) in (read.organ, _part(read)))
+        and (
+            optional.organ is None
+            or same_organ(read.organ, optional.organ)
+            or _part(optional) in (read.organ, _part(read))
+        )
         and same_sizes(read.sizes_mm, optional.sizes_mm)
     )
 
@@ -141,8 +145,8 @@ def _part(finding: Finding) -> Hashable:
     organ, kind = finding.organ, finding.type
     if organ is None:
         return None
-    if organ.endswith("lymph node") or (kind == "lymph node"):
-        return ("lymph node", organ if kind == "lymph node" else kind)
+    if organ.endswith("lymph node"):
+        return ("lymph node", kind)
     if kind in ("bone", "soft tissue"):
         return kind
     return organ
