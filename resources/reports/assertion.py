@@ -16,6 +16,8 @@ from resources.reports.vocabulary import lesion_words
 BEFORE, AFTER, NEAR = 14, 9, 5
 """Reach in tokens: of a denial to its right, to its left, and of cues of doubt or character."""
 
+_TITLED = re.compile(r"[^,;.:\d\n]{0,30}:\s*")
+""" "Pelvic nodes: none enlarged": what lies between the word of a title and the denial."""
 _THEN = re.compile(
     r"\s*(?:yet|nog|on|op|at|bij|in)\b[^.;,]{0,25}"
     r"(?:\d{4}|\b(?:previous|prior|earlier|last|vorige?|eerdere?|voorgaande?|oude?)\b)",
@@ -73,7 +75,8 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
     """True: the text says it is not there. None: it says only that there is no other or new one."""
     for cue in cues.denials:
         gap = group.first - cue.last
-        if not 0 <= gap <= BEFORE or cues.stopped(cue.last, group.first):
+        shared = gap < 0 and cue.first < group.first < cue.last <= group.last  # "no suspicious findings"
+        if not (shared or 0 <= gap <= BEFORE) or cues.stopped(cue.last, group.first):
             continue
         between = cues.text[cue.end : group.start]
         others = any(cue.end <= g.start < group.start for g in groups if g is not group)
@@ -88,7 +91,7 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
     ):
         return None
     if group.kind == "node" and any(
-        cues.text[group.end : m.start].strip() == ":" for m in cues.denials + cues.late_denials
+        _TITLED.fullmatch(cues.text, group.end, m.start) for m in cues.denials + cues.late_denials
     ):
         return True
     for cue in cues.late_denials:

@@ -143,7 +143,38 @@ LINKING = [
     (NL, "Conglomeraat van vergrote lymfeklieren para-aortaal van 4,5 x 3,2 cm.", ["para-aortic node 45x32"]),
 ]
 
+HEADED = [
+    (EN, "Bones: Lytic lesion of 1.5 cm in L3.", ["spine 15"]),
+    (
+        EN,
+        "Bones: Lesion in the left iliac bone. Bone island of 0.6 cm in T4.",
+        ["pelvic bone left", "spine 6"],
+    ),
+    (EN, "Pelvic lymph nodes: Enlarged node in the left groin, 1.3 cm.", ["inguinal node left 13"]),
+    (EN, "Mediastinal nodes: No adenopathy.", ["-mediastinal node"]),
+    (EN, "Abdominal nodes: None enlarged.", ["-abdominal node"]),
+    (EN, "The lungs show no nodules or masses.", ["-lung"]),
+    (EN, "Solid metastasis in the right adrenal, not present on 15-02-2014.", ["adrenal gland right"]),
+    (EN, "Kidneys: No suspicious findings.", ["-kidney"]),
+    (NL, "Milt: Geen haarden.", ["-spleen"]),
+    (NL, "Lever: Geen verdachte afwijkingen.", ["-liver"]),
+    (NL, "Klieren bekken: Geen pathologisch vergrote.", ["-pelvic node"]),
+    (NL, "Lymfeklieren mediastinum: Vergrote klier, 1,3 cm.", ["mediastinal node 13"]),
+    (NL, "Geen voor metastasen verdachte leverlaesies.", ["-liver"]),
+    (NL, "Enostose in het os coxae links.", ["pelvic bone left"]),
+    (
+        NL,
+        "Lever: Nodus van 5 mm.\nLangs de iliacale vaten geen vergrote klieren.",
+        ["liver 5", "-iliac node"],
+    ),
+    (
+        EN,
+        "Focus of 4 mm in the liver, seen at the edge of the scan. Pancreas and\nspleen: no abnormalities.",
+        ["liver 4", "-pancreas", "-spleen"],
+    ),
+]
 
-@pytest.mark.parametrize(("language", "text", "expected"), SIZES + ASSERTION + LINKING)
+
+@pytest.mark.parametrize(("language", "text", "expected"), SIZES + ASSERTION + LINKING + HEADED)
 def test_findings(language: str, text: str, expected: list[str]) -> None:
     assert read(text, language) == expected
