@@ -1,0 +1,1 @@
+"""Radiology reports, English and Dutch, to findings."""

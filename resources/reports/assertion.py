@@ -1,0 +1,182 @@
+"""Whether a lesion is there, when, and of what kind: ConText's rules (Harkema et al. 2009) in two languages.
+
+A cue acts on the lesion words in its scope: to the right ("no ...") or to the left ("... not seen") of it,
+as far as a word that ends the scope, or a distance in tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from resources.reports.anatomy import Group
+from resources.reports.mentions import Mention, Sentence
+from resources.reports.vocabulary import lesion_words
+
+BEFORE, AFTER, NEAR = 14, 9, 5
+"""Reach in tokens: of a denial to its right, to its left, and of cues of doubt or character."""
+
+_TITLED = re.compile(r"[^,;.:\d\n]{0,30}:\s*")
+""" "Pelvic nodes: none enlarged": what lies between the word of a title and the denial."""
+_THEN = re.compile(
+    r"\s*(?:yet|nog|on|op|at|bij|in)\b[^.;,]{0,25}"
+    r"(?:\d{4}|\b(?:previous|prior|earlier|last|vorige?|eerdere?|voorgaande?|oude?)\b)",
+    re.IGNORECASE,
+)
+"""\"Not present on the prior study\": it is new."""
+
+Presence = Literal["present", "absent", "uncertain"]
+
+
+class Cues:
+    """The cues of one sentence, less those that lie inside another that undoes them ("no change")."""
+
+    def __init__(self, sentence: Sentence, text: str) -> None:
+        self.text = text
+        self.all = sentence.of("assertion")
+        undone = [m for m in self.all if m.name in ("not pseudo", "resolved", "benign", "new")]
+        self.denials = [m for m in self.named("not before") if not _covered(m, undone)]
+        self.late_denials = [m for m in self.named("not after") if not _covered(m, undone, proper=True)]
+        self.stops = self.named("stop")
+
+    def named(self, *names: str) -> list[Mention]:
+        return [m for m in self.all if m.name in names]
+
+    def stopped(self, start: int, end: int) -> bool:
+        """Whether something between two tokens ends a cue's scope."""
+        return any(start <= m.first and m.last <= end for m in self.stops)
+
+    def before(self, group: Group, reach: int, *names: str) -> list[Mention]:
+        """Cues that end at most `reach` tokens before the group, nothing ending their scope."""
+        return [
+            m
+            for m in self.named(*names)
+            if 0 <= group.first - m.last <= reach and not self.stopped(m.last, group.first)
+        ]
+
+    def after(self, group: Group, reach: int, *names: str) -> list[Mention]:
+        return [
+            m
+            for m in self.named(*names)
+            if 0 <= m.first - group.last <= reach and not self.stopped(group.last, m.first)
+        ]
+
+
+def _covered(mention: Mention, others: list[Mention], proper: bool = False) -> bool:
+    return any(
+        o.start <= mention.start
+        and mention.end <= o.end
+        and (not proper or o.end - o.start > mention.end - mention.start)
+        for o in others
+    )
+
+
+def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool | None:
+    """True: the text says it is not there. None: it says only that there is no other or new one."""
+    for cue in cues.denials:
+        gap = group.first - cue.last
+        shared = gap < 0 and cue.first < group.first < cue.last <= group.last  # "no suspicious findings"
+        if not (shared or 0 <= gap <= BEFORE) or cues.stopped(cue.last, group.first):
+            continue
+        between = cues.text[cue.end : group.start]
+        others = any(cue.end <= g.start < group.start for g in groups if g is not group)
+        if ";" in between or ": " in between or (sized and others and "," in between):
+            continue
+        if _only_new(cue, group, cues):
+            return None
+        return True
+    if any(
+        m.first <= group.first and 0 <= group.first - m.last <= 2 and m.name == "new" and _starts_no(m, cues)
+        for m in cues.all
+    ):
+        return None
+    if group.kind == "node" and any(
+        _TITLED.fullmatch(cues.text, group.end, m.start) for m in cues.denials + cues.late_denials
+    ):
+        return True
+    for cue in cues.late_denials:
+        gap = cue.first - group.last
+        between = cues.text[group.end : cue.start]
+        crossed = (
+            any(group.end <= g.start < cue.start and g.kind != "other" for g in groups) and "," in between
+        )
+        if (
+            0 <= gap <= AFTER
+            and not crossed
+            and ";" not in between
+            and not cues.stopped(group.last, cue.first)
+            and not _THEN.match(cues.text, cue.end)
+        ):
+            return True
+    return False
+
+
+def _only_new(cue: Mention, group: Group, cues: Cues) -> bool:
+    return any(
+        cue.last <= m.first and m.last <= group.first and group.first - m.last <= 3 for m in cues.named("new")
+    )
+
+
+def _starts_no(mention: Mention, cues: Cues) -> bool:
+    return cues.text[mention.start : mention.end].lower().startswith(("no ", "geen "))
+
+
+def resolved(group: Group, groups: list[Group], cues: Cues) -> bool:
+    far = [m for m in cues.after(group, BEFORE + 10, "resolved") if not _between(group.end, m.start, groups)]
+    return bool(far or cues.after(group, BEFORE, "resolved") or cues.before(group, NEAR, "resolved"))
+
+
+def prior(group: Group, cues: Cues) -> bool:
+    return bool(cues.before(group, NEAR, "prior"))
+
+
+def doubted(group: Group, groups: list[Group], cues: Cues, sentence_end: int) -> bool:
+    """Whether its presence is in doubt: "possible", "not excluded", or a question mark behind it."""
+    close = [
+        m for m in cues.before(group, NEAR, "perhaps before") if "," not in cues.text[m.end : group.start]
+    ]
+    if close or cues.after(group, NEAR, "perhaps after"):
+        return True
+    later = [g.start for g in groups if g.start >= group.end]
+    stop = min([*later, sentence_end])
+    tail = cues.text[group.end : stop]
+    return "?" in tail and "," not in tail[: tail.index("?")] and tail.index("?") < 40
+
+
+def character(group: Group, groups: list[Group], cues: Cues, doubtful: bool) -> str:
+    """suspicious, indeterminate or benign: by a diagnosis, by a cue, or by the word itself."""
+    table = lesion_words()
+    said = [table[m.name].character for m in group.diagnoses]
+    if any(said):
+        found = next(c for c in said if c)
+        return "indeterminate" if found == "benign" and doubtful else found
+    if any(table[m.name].kind == "node" for m in group.diagnoses):
+        return "benign"
+    for name in ("benign", "suspicious"):
+        near = [m for m in cues.before(group, 4, name) if not _between(m.end, group.start, groups)]
+        near += [m for m in cues.after(group, AFTER, name) if not _between(group.end, m.start, groups)]
+        near += [m for m in cues.named(name) if m.start < group.end and m.end > group.start]
+        near = [m for m in near if name == "benign" or not _negated(m, cues)]
+        if near:
+            return name
+    words = [table[m.name].character for m in group.words]
+    return next((c for c in words if c), "indeterminate")
+
+
+def _between(start: int, end: int, groups: list[Group]) -> bool:
+    return any(start <= g.start < end for g in groups)
+
+
+def _negated(mention: Mention, cues: Cues) -> bool:
+    return any(0 <= mention.first - d.last <= 3 for d in cues.denials) or any(
+        b.start < mention.end and b.end > mention.start for b in cues.named("benign")
+    )
+
+
+def abnormal(group: Group, cues: Cues) -> bool:
+    """Whether a lymph node is said to be more than a lymph node."""
+    if cues.before(group, 6, "abnormal") or cues.after(group, 6, "abnormal"):
+        return True
+    if "metasta" in cues.text[group.start : group.end].lower():
+        return True
+    return any(m.start < group.end and m.end > group.start for m in cues.named("abnormal", "suspicious"))

@@ -1,0 +1,151 @@
+"""Sentences that go on about what came before: "it measures", items of a list, a late diagnosis."""
+
+from __future__ import annotations
+
+from resources.reports import assertion, sizing
+from resources.reports.anatomy import Group, related
+from resources.reports.drafts import Context, Draft, Scene, enlarge, is_node, nodal, reference
+from resources.reports.measured import split
+from resources.reports.mentions import Mention, Sentence
+from resources.reports.vocabulary import places
+
+GENERIC = ("lesion", "target lesion", "focus", "nodule", "mass", "lymph node", "tumour", "cyst", "metastasis")
+NEAR_DIAGNOSIS = 8
+"""Tokens between "consistent with" and the diagnosis."""
+
+
+def late_reference(sentence: Sentence, context: Context) -> None:
+    """ "(series 5, image 456)" behind the full stop of its lesion's sentence."""
+    first = next((m for m in sentence.mentions if m.category in ("reference", "lesions", "size")), None)
+    if first is None or first.category != "reference" or first.first - sentence.first > 2:
+        return
+    if context.age == 0 and context.drafts and context.drafts[-1].reference is None:
+        context.drafts[-1].reference = first
+
+
+def item_diagnosis(scene: Scene) -> Group | None:
+    """ "Perifissural: 6 mm, most likely a lymph node", as an item of a list of nodules."""
+    found = scene.sentence.of("size")
+    if len(scene.groups) != 1 or not found or not scene.context.drafts:
+        return None
+    group = scene.groups[0]
+    said = scene.cues.before(group, 2, "likely", "perhaps before")
+    if not said or found[-1].end > said[0].start:
+        return None
+    return Group(group.words, group.kind, group.plural, group.words)
+
+
+def is_diagnosis(scene: Scene, group: Group, found: list[Mention]) -> bool:
+    """ "Most consistent with a granuloma." after the sentence of a nodule."""
+    if found or not scene.context.drafts or scene.context.age > 1 or group is not scene.groups[0]:
+        return False
+    if any(not places()[m.name].weak for m in scene.sentence.of("places") if m.start < group.start):
+        return False
+    said = scene.cues.before(group, NEAR_DIAGNOSIS, "likely", "perhaps before")
+    return bool(said) and said[0].first - scene.sentence.first <= 5 and not scene.cues.denials
+
+
+def add_diagnosis(scene: Scene, group: Group) -> None:
+    doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
+    whole = Group(group.words, group.kind, group.plural, [*group.words, *group.diagnoses])
+    said = assertion.character(whole, scene.groups, scene.cues, doubtful)
+    for draft in scene.context.drafts if group.plural else scene.context.drafts[-1:]:
+        draft.words += tuple(m.name for m in group.words if not is_node(m))
+        if said != "indeterminate":
+            draft.character = said
+
+
+def says_more(scene: Scene, owned: dict[int, list[Mention]]) -> bool:
+    """ "The largest lesion measures 23 mm." after "several lesions": a size for what was said."""
+    if (
+        not scene.groups
+        or not scene.context.drafts
+        or scene.context.age > 1
+        or 0 not in owned
+        or len(owned) > 1
+    ):
+        return False
+    group, draft = scene.groups[0], scene.context.drafts[-1]
+    if any(g.kind in ("lesion", "node") for g in scene.groups[1:]) or group.words[0].name not in GENERIC:
+        return False
+    largest = any(
+        0 <= group.first - m.last <= 2 or m.start < group.end <= m.end for m in scene.cues.named("largest")
+    )
+    it = any(
+        m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
+        for m in scene.cues.named("it")
+    )
+    if not (largest and draft.count != 1) and not (it and not draft.sizes):
+        return False
+    named = [m for m in scene.sentence.of("places") if not places()[m.name].weak]
+    if len(owned[0]) > 1 and len({m.name for m in named}) > 1:
+        return False
+    if draft.place and any(not related(m.name, draft.place) for m in named):
+        return False
+    enlarge(scene, draft, owned[0])
+    return True
+
+
+def items(scene: Scene, free: list[Mention]) -> list[Draft]:
+    """Sizes of a sentence without lesion words: items of a list of targets or lesions, or "it measures"."""
+    sentence, context = scene.sentence, scene.context
+    named = [m for m in sentence.of("places") if m.end <= free[-1].start]
+    named = [m for m in named if not places()[m.name].weak] or named
+    parent = context.drafts[-1] if context.drafts and context.age <= 8 else None
+    if sentence.block.section == "targets":
+        return _split_items(scene, free, named, parent, None)
+    marked = reference(scene, sentence.start, sentence.end) is not None
+    if parent is None or not _fits(parent, named):
+        return []
+    if context.age <= 1 and ((not named and not marked) or (parent.count == 1 and not parent.listed)):
+        enlarge(scene, parent, free)
+        return []
+    if not named and not marked:
+        return []
+    if not parent.sizes and not context.including:
+        parent.listed = True
+    return _split_items(scene, free, named, parent, parent)
+
+
+def _fits(parent: Draft, named: list[Mention]) -> bool:
+    """Whether a size at the named places can be of the lesions that the list is about."""
+    if parent.place is None or places()[parent.place].weak or nodal(parent):
+        return True
+    return all(related(m.name, parent.place) for m in named)
+
+
+def _split_items(
+    scene: Scene, free: list[Mention], named: list[Mention], parent: Draft | None, heir: Draft | None
+) -> list[Draft]:
+    """A draft for each size. heir: the list's opening, whose words the items inherit; None: targets."""
+    sentence = scene.sentence
+    words = heir.words if heir else ("target lesion",)
+    base = Draft(
+        words=words,
+        kind=heir.kind if heir else "lesion",
+        place=parent.place if parent and not named else None,
+        side=heir.side if heir else None,
+        count=1,
+        sizes=(),
+        reference=None,
+        presence="present",
+        time="current",
+        character=heir.character if heir else "suspicious",
+        start=free[0].start,
+        end=free[-1].end,
+        section=sentence.block.section,
+    )
+    at = Mention("lesions", words[0], sentence.start, sentence.start, sentence.first, sentence.first)
+    parts = sizing.join_axes(free, scene.cues, scene.text)
+    scene.is_item = True
+    return split(scene, base, parts, Group([at], base.kind, True), [])
+
+
+def under_header(scene: Scene, draft: Draft) -> None:
+    """An item of a list ("Pulmonary lesions, mostly right, likely nodes:") takes what its header says."""
+    for header in scene.context.header:
+        if draft.place and header.place and related(draft.place, header.place) and draft.kind == header.kind:
+            header.listed = not scene.context.including
+            draft.side = draft.side or header.side
+            if draft.character == "indeterminate":
+                draft.character = header.character

@@ -1,0 +1,78 @@
+"""Lesion words that name one thing, and the diagnoses the text gives it."""
+
+from __future__ import annotations
+
+import re
+
+from resources.reports.anatomy import Group
+from resources.reports.assertion import Cues
+from resources.reports.mentions import Mention, Sentence
+from resources.reports.vocabulary import lesion_words
+
+_JOIN = re.compile(r"(?:[ -]?|,? ?(?:of|van)(?: \w+){0,3} ?| ?\(|/)", re.IGNORECASE)
+_TITLE = re.compile(r"[^,;.:\d\n]{0,30}:")
+_SUSPECT = re.compile(r" (?:verdacht|suspect)", re.IGNORECASE)
+
+
+def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
+    """Lesion words, joined where they name one thing, with the diagnoses that the text gives them."""
+    table = lesion_words()
+    groups: list[Group] = []
+    for mention in sentence.of("lesions"):
+        kind = table[mention.name].kind
+        if (groups and mention.start < groups[-1].end) or _attributive(mention, text):
+            continue
+        if groups and kind != "abnormality" and not _is_heading(groups[-1], sentence, cues, text):
+            last = groups[-1]
+            between = text[last.end : mention.start]
+            same = kind != "other" and last.kind not in ("other", "abnormality")
+            loose = len(between) > 2 and last.words[-1].name not in (
+                "conglomerate",
+                "lesion",
+                "mass",
+                "deposit",
+                "nodule",
+            )
+            if same and not loose and len(between) < 40 and _JOIN.fullmatch(between):
+                last.words.append(mention)
+                if last.words[0].name != "conglomerate":
+                    last.plural = last.plural or mention.plural
+                last.kind = "node" if "node" in (kind, last.kind) else "lesion"
+                continue
+            if kind != "other" and last.kind != "other" and _diagnosis(last, mention, cues, text):
+                last.diagnoses.append(mention)
+                continue
+        groups.append(Group([mention], kind, mention.plural))
+    if len(groups) > 1 and _is_heading(groups[0], sentence, cues, text):
+        return groups[1:]
+    return groups
+
+
+def _is_heading(group: Group, sentence: Sentence, cues: Cues, text: str) -> bool:
+    """ "Pelvic lymph nodes: enlarged node in the left groin": the first words are only a heading."""
+    opened = group.first - sentence.first <= 2 and not any(
+        m.start < group.end for m in cues.named("abnormal", "not before")
+    )
+    return group.kind == "node" and opened and bool(_TITLE.match(text, group.end))
+
+
+def _attributive(mention: Mention, text: str) -> bool:
+    """ "Geen voor metastasen verdachte laesies": the word says only what kind of lesion is meant."""
+    before = text[max(0, mention.start - 5) : mention.start].lower()
+    return before.endswith("voor ") and bool(_SUSPECT.match(text, mention.end))
+
+
+def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
+    low = last.diagnoses[-1].end if last.diagnoses else last.end
+    between = text[low : mention.start]
+    if len(between) > 200 or re.search(r"\.\s+[A-Z]", between):
+        return False
+    said = [m for m in cues.named("likely", "perhaps before") if low <= m.start and m.end <= mention.start]
+    denials = [m for m in cues.denials if low <= m.start < mention.start]
+    if said and re.search(r"\b(?:and|en)\s*$", text[low : said[0].start]):
+        return False
+    if said and not denials:
+        return mention.first - said[-1].last <= 6
+    question = "?" in text[mention.end : mention.end + 3]
+    joined = last.diagnoses and re.fullmatch(r"[ ,]*(?:or|of|versus|vs\.?|dd|and/or|/)?[ ,]*", between)
+    return bool(joined) or (question and len(between) < 4)

@@ -1,0 +1,235 @@
+"""From the mentions of each sentence to one draft per lesion, across sentences and lists."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Literal
+
+from resources.reports import assertion, sizing
+from resources.reports.anatomy import Group, narrower, places_of, side_of
+from resources.reports.assertion import Cues
+from resources.reports.continued import (
+    add_diagnosis,
+    is_diagnosis,
+    item_diagnosis,
+    items,
+    late_reference,
+    says_more,
+    under_header,
+)
+from resources.reports.drafts import Context, Draft, Scene, above_side, is_node, own_side, reference
+from resources.reports.grouping import group_lesions
+from resources.reports.healthy import normal
+from resources.reports.measured import count, sized
+from resources.reports.mentions import Mention, Sentence
+from resources.reports.vocabulary import ancestors, lesion_words, places
+
+_OR = re.compile(r"\s*(?:/|\b(?:or|of|nor|noch)\b)\s*", re.IGNORECASE)
+
+
+def link(sentences: list[Sentence], text: str) -> list[Draft]:
+    """Drafts in the order of the text; what indications, techniques and comparisons say is none."""
+    context = Context()
+    drafts: list[Draft] = []
+    for sentence in sentences:
+        block = sentence.block
+        if block.section in ("indication", "technique", "comparison", "end"):
+            continue
+        if (block.paragraph, block.section) != (context.paragraph, context.section):
+            context = Context(block.paragraph, block.section)
+        late_reference(sentence, context)
+        cues = Cues(sentence, text)
+        groups = group_lesions(sentence, cues, text)
+        scene = Scene(sentence, text, context, cues, groups, _above(sentence))
+        found = _drafts(scene)
+        drafts += found
+        if scene.is_item:
+            context.age = 0
+            continue
+        own = [d for d in found if not d.normal and d.presence != "absent"]
+        context.age = 0 if own else context.age + 1
+        context.including = bool(scene.cues.named("including")) if own else context.including
+        context.drafts = own or context.drafts
+        if own and text[sentence.start : sentence.end].rstrip().endswith(":"):
+            context.header = [d for d in own if d.count != 1 and not d.sizes]
+        named = [m for m in sentence.of("places") if not places()[m.name].weak]
+        context.place = named[-1:] or context.place
+        context.place_age = 0 if named else context.place_age + 1
+    return drafts
+
+
+def _drafts(scene: Scene) -> list[Draft]:
+    sizing.mark_prior(scene.sentence, scene.cues, scene.text)
+    diagnosis = item_diagnosis(scene)
+    owned, free = sizing.assign(scene.sentence, [] if diagnosis else scene.groups, scene.text)
+    found: list[Draft] = []
+    if diagnosis:
+        found = items(scene, free)
+        said = assertion.character(diagnosis, scene.groups, scene.cues, doubtful=False)
+        for draft in found:
+            draft.character = said
+        return found
+    if says_more(scene, owned):
+        return found
+    for index, group in enumerate(scene.groups):
+        found += _of_group(scene, index, group, owned.get(index, []))
+    if free and not any(g.kind != "abnormality" for g in scene.groups):
+        found += items(scene, free)
+    if not any(d.presence == "present" and not d.normal for d in found) or len(scene.groups) > 0:
+        found += normal(scene, found)
+    return found
+
+
+def _window(scene: Scene, index: int) -> tuple[int, int]:
+    """Where a group's places and sides may stand: from the lesion before it to the one after it."""
+    first = last = index
+    while first and _coordinated(scene, first - 1):
+        first -= 1
+    while last + 1 < len(scene.groups) and _coordinated(scene, last):
+        last += 1
+    group = dataclasses.replace(
+        scene.groups[index], words=[scene.groups[first].words[0], scene.groups[last].words[-1]]
+    )
+    before = [g.end for g in scene.groups[:first] if g.kind in ("lesion", "node", "measured")]
+    after = [g.start for g in scene.groups[last + 1 :] if not sizing.is_attribute(g, scene.text)]
+    low, high = (
+        (before[-1] if before else scene.sentence.start),
+        (after[0] if after else scene.sentence.end),
+    )
+    tail = scene.text[group.end : high]
+    if after and "," in tail:
+        high = group.end + tail.rindex(",")
+    elif after and (joint := list(re.finditer(r"\b(?:and|en)\b", tail))):
+        high = group.end + joint[-1].start() if not re.fullmatch(r"\s*(?:and|en)\s*", tail) else high
+    after_colon = before and scene.text[before[-1] : before[-1] + 2].lstrip().startswith(":")
+    if (
+        before
+        and not after_colon
+        and (joint := list(re.finditer(r",|\b(?:and|en)\b", scene.text[low : group.start])))
+    ):
+        low += joint[0].start()
+    return low, high
+
+
+def _coordinated(scene: Scene, index: int) -> bool:
+    """Whether a group and the next share their place: "no nodules or masses in the lungs"."""
+    one, other = scene.groups[index : index + 2]
+    return one.kind == other.kind == "lesion" and bool(_OR.fullmatch(scene.text[one.end : other.start]))
+
+
+def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> list[Draft]:
+    absent = assertion.denied(group, scene.groups, scene.cues, bool(found))
+    gone = assertion.resolved(group, scene.groups, scene.cues)
+    normal = group.kind == "abnormality" and absent is not False
+    absent = normal or absent
+    if group.kind == "other" or absent is None and not gone:
+        return []
+    if group.kind == "measured" and (absent or not found):
+        return []
+    counted = isinstance(number := count(scene, group, found), int) and number > 1
+    if group.kind == "abnormality" and not (absent or found or group.diagnoses or counted):
+        return []
+    unusual = assertion.abnormal(group, scene.cues)
+    calm = bool(scene.cues.after(group, 6, "benign") or scene.cues.before(group, 2, "benign"))
+    if group.kind == "node" and not absent and not gone and not found:
+        pointed = (
+            reference(scene, group.start, scene.sentence.end)
+            or scene.cues.after(group, assertion.AFTER, "uncharacterized")
+            or (index == 0 and scene.cues.before(group, assertion.NEAR, "perhaps before"))
+        )
+        if calm or _is_normal(group, scene.cues):
+            absent = True
+        elif not (unusual or pointed or group.diagnoses or scene.sentence.block.section == "targets"):
+            return []
+    low, high = _window(scene, index)
+    chosen, named = places_of(
+        group, scene.sentence, low, high, scene.text, _standing(scene, group, bool(absent))
+    )
+    if not absent and not named:
+        chosen = _likeliest(group, chosen)
+    if not named and is_diagnosis(scene, group, found):
+        add_diagnosis(scene, group)
+        return []
+    doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
+    presence: Literal["present", "absent", "uncertain"] = "absent" if absent or gone else "present"
+    if presence == "present" and doubtful and not found and not group.diagnoses:
+        presence = "uncertain"
+    base = Draft(
+        words=tuple(m.name for m in group.words + [d for d in group.diagnoses if not is_node(d)]),
+        kind=group.kind,
+        place=chosen[0].name if chosen else None,
+        side=side_of(chosen[0] if named and chosen else None, group, scene.sentence, low, high)
+        or above_side(scene),
+        count=number,
+        sizes=(),
+        reference=reference(scene, group.start, high),
+        presence=presence,
+        time="resolved" if gone else ("prior" if assertion.prior(group, scene.cues) else "current"),
+        character=assertion.character(group, scene.groups, scene.cues, doubtful),
+        start=group.start,
+        end=group.end,
+        section=scene.sentence.block.section,
+        normal=normal,
+    )
+    if presence == "absent" or not found:
+        return _spread(scene, base, chosen, group, low, high)
+    if named and scene.text[group.end : group.end + 2].strip() != ":":
+        under_header(scene, base)
+    return sized(scene, base, group, found, chosen)
+
+
+def _likeliest(group: Group, above: list[Mention]) -> list[Mention]:
+    """The one of a heading's places ("Skeleton and soft tissues") that a lesion which names none lies in."""
+    default = next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
+    if group.kind == "node" or default == "lymph node":
+        return [m for m in above if any(places()[wide].node for wide in ancestors(m.name))][:1] or above[:1]
+    return [m for m in above if default in ancestors(m.name)][:1] or above[:1]
+
+
+def _standing(scene: Scene, group: Group, absent: bool) -> list[Mention]:
+    """The place that stands above a sentence which names none: its heading's, or the last one named."""
+    last = scene.context.place if scene.context.age <= 1 else []
+    wide = any(m.name in ("metastasis", "malignancy", "lymphoma", "recurrence") for m in group.words)
+    if absent and (scene.sentence.block.section == "impression" or wide or scene.context.place_age > 0):
+        last = []
+    if any(is_node(m) for m in group.words):
+        last = [m for m in last if places()[m.name].weak or places()[m.name].nodal]
+    if scene.above and last and all(narrower(last[0].name, m.name) for m in scene.above):
+        return last
+    return scene.above or last
+
+
+def _spread(
+    scene: Scene, base: Draft, chosen: list[Mention], group: Group, low: int, high: int
+) -> list[Draft]:
+    """One draft a place: "metastases in liver and lungs"; a single lesion has one place."""
+    if base.presence == "present" and not group.plural:
+        chosen = chosen[:1]
+    result: dict[str | None, Draft] = {}
+    wanted: list[Mention | None] = list(chosen) or [None]
+    for place in wanted:
+        name = place.name if place else None
+        organ = places()[name].organ if name else None
+        side = (
+            side_of(place, None if len(chosen) > 1 else group, scene.sentence, low, high)
+            if place
+            else base.side
+        )
+        if organ in result:
+            same = result[organ]
+            same.side = same.side if same.side == (side or own_side(name)) else "both"
+            continue
+        made = dataclasses.replace(base, place=name, side=side or (base.side if len(chosen) < 2 else None))
+        made.side = made.side or own_side(name)
+        result[organ] = made
+    return list(result.values())
+
+
+def _is_normal(group: Group, cues: Cues) -> bool:
+    return bool(cues.after(group, 5, "normal") or cues.before(group, 3, "normal"))
+
+
+def _above(sentence: Sentence) -> list[Mention]:
+    low, high = sentence.block.heading
+    return [m for m in sentence.of("places") if low <= m.start < high] or list(sentence.heading)

@@ -1,0 +1,289 @@
+"""What a report's words are: lesions, places, sides, sizes, counts, image numbers and cues, in sentences."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import re
+
+from spacy.tokens import Doc
+
+from resources.reports.text import Block
+from resources.reports.vocabulary import Entry, Tongue, Vocabulary
+
+LONGEST_SENTENCE = 120
+"""Tokens after which a text without full stops is cut, so that reading stays linear."""
+
+_NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
+_UNIT = r"(?:mm|cm|milli-?met(?:er|re)s?|centi-?met(?:er|re)s?)"
+_BY = r" ?(?:x|×|\*|by|bij|maal) ?"
+_SIZE = re.compile(
+    rf"(?<![\w.,/])"
+    rf"(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?)){{1,6}}(?={_NUMBER} ?-?{_UNIT}))?"
+    rf"(?P<dims>{_NUMBER} ?-?(?:{_UNIT})?(?:{_BY}{_NUMBER} ?-?(?:{_UNIT})?){{0,2}}"
+    rf"(?P<range>(?: ?[-–] ?| to | tot | à | a ){_NUMBER} ?-?{_UNIT})?)"
+    rf"(?![\w²³^])(?!/\d)(?! ?(?:ml|mg|cc|hu)\b)",
+    re.IGNORECASE,
+)
+_PART = re.compile(rf"({_NUMBER}) ?-?({_UNIT})?", re.IGNORECASE)
+_IMAGE_WORD = r"(?:images?|ima?g?|ima's?|beeld(?:en)?|snede|slices?|coupe)"
+_SERIES_WORD = r"(?:series?|ser?|serie)"
+_IMAGES = r"(\d{1,4}(?:(?: ?[-,&/] ?| en | and | tot | to )\d{1,4}){0,8})"
+_REFERENCE = re.compile(
+    rf"\b{_SERIES_WORD}[.:]? ?#?(\d{{1,3}})[,;:/ ]{{0,3}}{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
+    rf"|\b{_SERIES_WORD}/{_IMAGE_WORD}[.:]? ?(\d{{1,3}}) ?[/:-] ?{_IMAGES}"
+    rf"|\b{_IMAGE_WORD}[.:]? ?#?(\d{{1,3}}) ?[-/:] ?(\d{{1,4}})\b"
+    rf"|\b{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
+    rf"|\((\d{{1,3}}) ?[-:/] ?(\d{{1,4}})\)"
+    rf"|(?<=[mM], )(\d{{1,3}})[-:/](\d{{1,4}})(?=\))",
+    re.IGNORECASE,
+)
+_CHANGE = re.compile(r"(?:from|van) (?:[^\d\n]{0,12})$", re.IGNORECASE)
+
+
+@dataclasses.dataclass(slots=True)
+class Mention:
+    """A word of a report. start, end: clean text. first, last: its tokens, last excluded.
+
+    category: lesions, places, assertion (cues), side, count, size, reference. mm, axis, prior: sizes only.
+    """
+
+    category: str
+    name: str
+    start: int
+    end: int
+    first: int = 0
+    last: int = 0
+    plural: bool = False
+    number: int = 0
+    mm: tuple[float, ...] = ()
+    prior: bool = False
+    ranged: bool = False
+    series: int | None = None
+    images: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(slots=True)
+class Sentence:
+    """Mentions in order, with the block they stand in; first and last: tokens, last excluded."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+    block: Block
+    mentions: list[Mention]
+    heading: list[Mention]
+    heading_sides: list[Mention]
+    language: Tongue
+
+    def of(self, category: str, name: str | None = None) -> list[Mention]:
+        return [m for m in self.mentions if m.category == category and (name is None or m.name == name)]
+
+
+def read_sentences(doc: Doc, found_blocks: list[Block], words: Vocabulary) -> list[Sentence]:
+    """The sentences of all blocks. doc: the clean text, its line ends made blanks."""
+    text = doc.text
+    tokens = [(token.text, token.idx) for token in doc]
+    starts = [start for _, start in tokens]
+    found = _references(text) + sizes(text)
+    found = _without_overlap(found)
+    taken = [(m.start, m.end) for m in found]
+    for mention in found:
+        mention.first = bisect.bisect_right(starts, mention.start) - 1
+        mention.last = bisect.bisect_left(starts, mention.end)
+    found += [m for m in _words(doc, tokens, words) if not _inside(m, taken)]
+    found.sort(key=lambda m: (m.start, -m.end))
+    ends = {sent.start for sent in doc.sents}
+    ends = {end for end in ends if _full_stop(tokens, end, words)} | _after_brackets(tokens)
+    return _in_sentences(starts, ends, found_blocks, found, words.language)
+
+
+def _words(doc: Doc, tokens: list[tuple[str, int]], words: Vocabulary) -> list[Mention]:
+    """Vocabulary found in the text; within a category and between lesions and places the longest wins."""
+    matches = sorted(words.matcher(doc), key=lambda m: (m[1] - m[2], m[1]))
+    taken: dict[str, bytearray] = {
+        name: bytearray(len(tokens)) for name in ("lesions", "places", "words", "assertion")
+    }
+    found: list[Mention] = []
+    for key, first, last in matches:
+        for entry in words.entries[key]:
+            covered = any(taken[entry.category][first:last])
+            if entry.category == "lesions" and all(taken["places"][first:last]) and last - first == 1:
+                covered = True
+            if not covered or (entry.category == "assertion" and _same(found, first, last)):
+                taken[entry.category][first:last] = b"\1" * (last - first)
+                found.append(_mention(tokens, entry, first, last))
+    known = taken["lesions"]
+    if words.compounds is not None:
+        for index, (word, start) in enumerate(tokens):
+            if len(word) > 6 and not known[index]:
+                found += _compound(word.lower(), index, start, words)
+    return found
+
+
+def _same(found: list[Mention], first: int, last: int) -> bool:
+    """Whether one and the same words were just found as another cue: a word may be several cues."""
+    return any(m.first == first and m.last == last and m.category == "assertion" for m in found[-6:])
+
+
+def _mention(tokens: list[tuple[str, int]], entry: Entry, first: int, last: int) -> Mention:
+    start, end = tokens[first][1], tokens[last - 1][1] + len(tokens[last - 1][0])
+    if entry.category != "words":
+        return Mention(entry.category, entry.name, start, end, first, last, entry.plural)
+    if entry.name in ("left", "right", "both"):
+        return Mention("side", entry.name, start, end, first, last)
+    number = int(entry.name) if entry.name.isdigit() else 0
+    return Mention(
+        "count", entry.name, start, end, first, last, entry.name == "several" or number > 1, number
+    )
+
+
+def _compound(word: str, index: int, start: int, words: Vocabulary) -> list[Mention]:
+    """levermetastase: the lesion, and the place that its first part names."""
+    match = words.compounds.fullmatch(word) if words.compounds else None
+    if match is None:
+        return []
+    entry = words.lesions[match.group(2)]
+    place = Mention("places", words.stems[match.group(1)], start, start + match.end(1), index, index + 1)
+    lesion = Mention("lesions", entry.name, start, start + len(word), index, index + 1, entry.plural)
+    return [place, lesion]
+
+
+def _inside(mention: Mention, taken: list[tuple[int, int]]) -> bool:
+    index = bisect.bisect_right(taken, (mention.start, 1 << 62)) - 1
+    return index >= 0 and mention.start < taken[index][1] and mention.category != "assertion"
+
+
+def _without_overlap(found: list[Mention]) -> list[Mention]:
+    found.sort(key=lambda m: (m.start, -m.end))
+    kept: list[Mention] = []
+    for mention in found:
+        if not kept or mention.start >= kept[-1].end:
+            kept.append(mention)
+    return kept
+
+
+def _mm(number: str, unit: str) -> float:
+    value = float(number.replace(",", "."))
+    return round(value * (10 if unit.lower().startswith("c") else 1), 2)
+
+
+def sizes(text: str) -> list[Mention]:
+    """Diameters in mm. "5, 6 and 12 mm" are three; of a range ("4-6 mm") the upper end."""
+    found: list[Mention] = []
+    for match in _SIZE.finditer(text):
+        dims = _PART.findall(match["dims"])
+        units = [unit for _, unit in dims if unit]
+        if not units and len(dims) < 2:
+            continue
+        fallback = (
+            "cm" if all(float(n.replace(",", ".")) < 20 for n, _ in dims) and "." in match["dims"] else "mm"
+        )
+        values: list[float] = []
+        for position, (number, unit) in enumerate(dims):
+            later = next((u for _, u in dims[position:] if u), units[-1] if units else fallback)
+            values.append(_mm(number, unit or later))
+        if not all(0 < value <= 500 for value in values) or (not units and min(values) < 4):
+            continue
+        if match["many"] and len(dims) == 1 and not _numbered(text, match.start()):
+            for part in _PART.finditer(match["many"]):
+                value = _mm(part.group(1), part.group(2) or units[-1])
+                at = match.start("many") + part.start()
+                found += (
+                    [Mention("size", "", at, at + len(part.group(1)), mm=(value,))]
+                    if 0 < value <= 500
+                    else []
+                )
+        ranged = bool(match["range"])
+        start = match.start("dims")
+        changed = (
+            ranged
+            and not re.match(r" ?[-–]", match["range"])
+            and _CHANGE.search(text[max(0, start - 20) : start])
+        )
+        taken = (values[-1],) if ranged else tuple(values)
+        found.append(Mention("size", "", start, match.end("dims"), mm=taken, ranged=ranged and not changed))
+    return found
+
+
+def _numbered(text: str, start: int) -> bool:
+    """Whether the number that starts here is a segment's, a level's or an image's."""
+    return (
+        re.search(
+            r"(?:segm\w*|level|station|im\w*|se\w*|stage|phase|fase|grade|graad)[. ]*$",
+            text[max(0, start - 14) : start],
+            re.I,
+        )
+        is not None
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """57 or 57-60 or 57, 58: the image numbers, a range by its ends."""
+    return tuple(dict.fromkeys(int(number) for number in re.findall(r"\d+", text)))[:8]
+
+
+def _references(text: str) -> list[Mention]:
+    found: list[Mention] = []
+    for match in _REFERENCE.finditer(text):
+        s1, i1, s2, i2, s3, i3, i4, s5, i5, s6, i6 = match.groups()
+        series, images = (s1 or s2 or s3 or s5 or s6), (i1 or i2 or i3 or i4 or i5 or i6)
+        if s5 and not _after_size(text, match.start()) and (int(i5) <= 12 or i5.startswith("0")):
+            continue
+        number = int(series) if series else None
+        found.append(
+            Mention("reference", "", match.start(), match.end(), series=number, images=_numbers(images))
+        )
+    return found
+
+
+def _after_size(text: str, start: int) -> bool:
+    return re.search(rf"{_UNIT}[ ,;]*$", text[max(0, start - 20) : start], re.IGNORECASE) is not None
+
+
+def _in_sentences(
+    starts: list[int], ends: set[int], found_blocks: list[Block], found: list[Mention], language: Tongue
+) -> list[Sentence]:
+    sentences: list[Sentence] = []
+    at = 0
+    offsets = [m.start for m in found]
+    for block in found_blocks:
+        low_head, high_head = (bisect.bisect_left(offsets, edge) for edge in block.heading)
+        above = [m for m in found[low_head:high_head] if m.category == "places"]
+        sides = [m for m in found[low_head:high_head] if m.category == "side"]
+        first = bisect.bisect_left(starts, block.start)
+        last = bisect.bisect_left(starts, block.end)
+        begin = first
+        for index in range(first + 1, last + 1):
+            long = index - begin >= LONGEST_SENTENCE
+            if index < last and not long and index not in ends:
+                continue
+            low = starts[begin]
+            high = starts[index] if index < last else block.end
+            while at < len(found) and found[at].start < low:
+                at += 1
+            stop = at
+            while stop < len(found) and found[stop].start < high:
+                stop += 1
+            sentences.append(Sentence(low, high, begin, index, block, found[at:stop], above, sides, language))
+            at, begin = stop, index
+    return sentences
+
+
+def _full_stop(tokens: list[tuple[str, int]], index: int, words: Vocabulary) -> bool:
+    """Whether the sentence that ends before token `index` is none that an abbreviation cut short."""
+    if index < 2 or tokens[index - 1][0] != ".":
+        return True
+    return tokens[index - 2][0].lower().rstrip(".") not in words.abbreviations
+
+
+def _after_brackets(tokens: list[tuple[str, int]]) -> set[int]:
+    """Where a sentence starts without a full stop before it: "... (32 mm) Normal liver"."""
+    return {
+        index
+        for index in range(2, len(tokens))
+        if tokens[index - 1][0] == ")"
+        and tokens[index][0][0].isupper()
+        and (tokens[index - 2][0][-1].isdigit() or tokens[index - 2][0].lower() in ("mm", "cm"))
+    }

@@ -1,0 +1,218 @@
+"""The words the reader knows. All of them are data: tables/ is common, terms/en and terms/nl hold the words.
+
+A line of a terms file is `name: word, word` or, for lesions, `name: word, word / word for several`.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import spacy
+from spacy.language import Language
+from spacy.matcher import PhraseMatcher
+from spacy.tokens import Doc
+
+FOLDER = Path(__file__).parent
+CATEGORIES = ("lesions", "places", "words", "assertion")
+
+Tongue = Literal["en", "nl"]
+
+
+class VocabularyError(ValueError):
+    """A line of a vocabulary file that cannot be read; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A row of places.tsv: what a finding there is called, where it lies, and its lesion type."""
+
+    name: str
+    organ: str
+    side: str
+    parents: tuple[str, ...]
+    type: str | None
+    node: str
+    nodal: bool
+    weak: bool
+    paired: bool
+    totalsegmentator: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LesionWord:
+    """A row of lesions.tsv."""
+
+    name: str
+    kind: Literal["lesion", "node", "measured", "abnormality", "other"]
+    character: str
+    place: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a word stands for: its category, the name there, and whether it speaks of several."""
+
+    category: str
+    name: str
+    plural: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """One language's pipeline and words."""
+
+    language: Tongue
+    nlp: Language
+    matcher: PhraseMatcher
+    entries: dict[int, list[Entry]]
+    compounds: re.Pattern[str] | None
+    stems: dict[str, str]
+    lesions: dict[str, Entry]
+    headings: dict[str, str]
+    heading: re.Pattern[str]
+    place_heading: re.Pattern[str]
+    common: frozenset[str]
+    abbreviations: frozenset[str]
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        yield from csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
+
+
+@functools.cache
+def places() -> dict[str, Place]:
+    """places.tsv by name."""
+    return {
+        row["name"]: Place(
+            row["name"],
+            row["organ"] or row["name"],
+            row["side"],
+            tuple(filter(None, row["parent"].split("+"))),
+            None if row["type"] == "-" else row["type"],
+            row["node"],
+            row["nodal"] == "yes",
+            row["weak"] == "yes",
+            row["paired"] == "yes",
+            tuple(row["totalsegmentator"].replace("-", "").split()),
+        )
+        for row in _rows(FOLDER / "tables" / "places.tsv")
+    }
+
+
+@functools.cache
+def lesion_words() -> dict[str, LesionWord]:
+    """lesions.tsv by name."""
+    return {
+        row["name"]: LesionWord(row["name"], row["kind"], row["character"], row["place"])  # type: ignore[arg-type]
+        for row in _rows(FOLDER / "tables" / "lesions.tsv")
+    }
+
+
+@functools.cache
+def ancestors(name: str) -> tuple[str, ...]:
+    """A place and all wider ones, narrowest first."""
+    found = [name]
+    for wide in found:
+        found += [parent for parent in places()[wide].parents if parent not in found]
+    return tuple(found)
+
+
+def read_terms(path: Path) -> list[tuple[str, str, bool]]:
+    """(name, word, plural) of every word in a terms file. Raises VocabularyError."""
+    found: list[tuple[str, str, bool]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, words = line.partition(":")
+        if not colon or not words.strip():
+            raise VocabularyError(f"{path}, line {number}: expected `name: word, word`, found {line[:60]!r}")
+        one, slash, many = (
+            words.partition(" / ") if not words.lstrip().startswith("/") else ("", "/", words.strip()[1:])
+        )
+        for group, plural in ((one, False), (many, True)):
+            found += [(name.strip(), word.strip(), plural) for word in group.split(",") if word.strip()]
+    return found
+
+
+def _alternatives(words: Iterator[str] | list[str]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
+def _checked(path: Path, known: dict[str, Place] | dict[str, LesionWord]) -> list[tuple[str, str, bool]]:
+    terms = read_terms(path)
+    unknown = sorted({name for name, _, _ in terms} - set(known))
+    if unknown:
+        raise VocabularyError(f"{path}: expected names of the table, found {unknown}")
+    return terms
+
+
+@functools.cache
+def vocabulary(language: Tongue) -> Vocabulary:
+    """The words of one language, read once. Raises VocabularyError."""
+    folder = FOLDER / "terms" / language
+    terms = {
+        "lesions": _checked(folder / "lesions.txt", lesion_words()),
+        "places": _checked(folder / "places.txt", places()),
+        "words": read_terms(folder / "words.txt"),
+        "assertion": read_terms(folder / "assertion.txt"),
+    }
+    nlp = spacy.blank(language)
+    nlp.add_pipe("sentencizer")
+    nlp.max_length = 2**31
+    common = frozenset(word for name, word, _ in terms["words"] if name == "common")
+    abbreviations = frozenset(word for name, word, _ in terms["words"] if name == "abbreviations")
+    terms["words"] = [row for row in terms["words"] if row[0] not in ("common", "abbreviations")]
+    by_word: dict[str, list[Entry]] = {}
+    for category, rows in terms.items():
+        for name, word, plural in rows:
+            by_word.setdefault(word.lower(), []).append(Entry(category, name, plural))
+    matcher = PhraseMatcher(nlp.vocab, attr="LOWER")
+    entries: dict[int, list[Entry]] = {}
+    for word, found in by_word.items():
+        key = f"term:{word}"
+        matcher.add(key, _spellings(nlp, word))
+        entries[nlp.vocab.strings[key]] = found
+
+    stems = {word: name for name, word, _ in _checked(folder / "compounds.txt", places())}
+    heads = {
+        word: Entry("lesions", name, plural) for name, word, plural in terms["lesions"] if " " not in word
+    }
+    compounds = (
+        re.compile(f"({_alternatives(list(stems))})s?-?({_alternatives(list(heads))})") if stems else None
+    )
+    headings = {word: name for name, word, _ in read_terms(folder / "headings.txt")}
+    side = "|".join(word for name, word, _ in terms["words"] if name in ("left", "right", "both"))
+    one = f"(?:(?:{side}) )?(?:{_alternatives([word for _, word, _ in terms['places']])})"
+    return Vocabulary(
+        language, nlp, matcher, entries, compounds, stems, heads, headings,
+        _heading(_alternatives(list(headings))), _place_heading(one), common, abbreviations,
+    )  # fmt: skip
+
+
+def _heading(terms: str) -> re.Pattern[str]:
+    """A section's heading at the start of a line, perhaps after one more word ("Clinical question:")."""
+    return re.compile(rf"(?:[^\W\d_]{{3,20}} (?=[^:\n]{{1,40}}:))??({terms})(?: ?(:)| ?\.?$)", re.IGNORECASE)
+
+
+def _place_heading(one: str) -> re.Pattern[str]:
+    """An organ heading: "Thorax.", "Lever:", "Skeleton and soft tissues"."""
+    node = r"(?:(?:lymph )?nodes|(?:lymfe?)?klieren)"
+    joint = r"(?:,? en |,? and |, ?| ?/ ?| ?& ?| ?\+ ?| |-)"
+    return re.compile(
+        rf"(?:ct[ -]?(?:van )?(?:de |het |the )?|{node}(?: (?:of|in|van)(?: (?:the|het|de))?)? )?"
+        rf"({one}(?:{joint}{one})*)(?: {node})? ?(?::|\.?$)",
+        re.IGNORECASE,
+    )
+
+
+def _spellings(nlp: Language, word: str) -> list[Doc]:
+    """A word's tokens, and those with a space or nothing for its hyphens."""
+    forms = {word, word.replace("-", " ")} | ({word.replace(" ", "-")} if word.count(" ") == 1 else set())
+    return [nlp.make_doc(form) for form in sorted(forms)]

@@ -1,0 +1,75 @@
+"""The command line: what it writes, what it hides, and its errors."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from resources.reports import __main__ as command
+from resources.reports.deidentify import mask
+from resources.reports.reader import explain_report
+
+REPORT = (
+    "Naam: Jan de Vries, 12-03-1956.\n"
+    "Verslag: Levermetastase van 23 mm in segment 6 (serie 4, ima 57). Dr. Pietersen\n"
+)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["reports", *map(str, arguments)])
+    return command.main()
+
+
+def test_folder_to_json_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    (reports / "a.txt").write_text("Liver metastasis of 12 mm.", encoding="utf-8")
+    (reports / "b.txt").write_bytes("Één nodus van 8 mm in de linker onderkwab.".encode("latin-1"))
+    (reports / "c.png").write_bytes(b"no report")
+    assert run(monkeypatch, reports, "--out", tmp_path / "f.jsonl") == 0
+    lines = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(line["report"], line["language"]) for line in lines] == [("a.txt", "en"), ("b.txt", "nl")]
+    assert [line["findings"][0]["sizes_mm"] for line in lines] == [[12.0], [8.0]]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.jsonl", "reports"]
+
+
+def test_explain_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Liver metastasis of 12 mm.")))
+    assert run(monkeypatch, "-", "--explain") == 0
+    shown = capsys.readouterr().out
+    assert "Liver metastasis of 12 mm." in shown
+    assert "liver" in shown.split("Liver metastasis of 12 mm.")[1]
+
+
+def test_nothing_personal_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = tmp_path / "jan de vries.txt"
+    report.write_text(REPORT, encoding="utf-8")
+    assert run(monkeypatch, report, "--deidentify", "--out", tmp_path / "f.jsonl") == 0
+    written = (tmp_path / "f.jsonl").read_text(encoding="utf-8")
+    assert not any(word in written for word in ("Jan", "Vries", "vries", "1956", "12-03", "Pietersen"))
+    line = json.loads(written)
+    assert line["report"] == "report 1"
+    finding = line["findings"][0]
+    assert (finding["organ"], finding["sizes_mm"], finding["series"]) == ("liver", [23.0], None)
+    assert line["text"][slice(*finding["span"])] == "Levermetastase van 23 mm"
+
+
+def test_mask_keeps_offsets_and_sizes() -> None:
+    masked = mask(explain_report(REPORT), REPORT)
+    assert len(masked) == len(REPORT)
+    assert "23 mm in segment 6" in masked
+
+
+@pytest.mark.parametrize("source", ["missing.txt", "empty"])
+def test_errors_are_one_line(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(command.ReportError, match="expected") as error:
+        run(monkeypatch, tmp_path / source, "--out", tmp_path / "f.jsonl")
+    assert "\n" not in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["empty"]
