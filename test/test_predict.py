@@ -1,6 +1,7 @@
 """Predictions of a case list: those of the detector, one folder a case, done once."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from helpers import ROOT
 from model.config import DetectorConfig
 from model.detector import Detector, save_weights
 from model.network import CenterNet3D
@@ -72,4 +74,10 @@ def test_without_weights_nothing_starts(tmp_path: Path, capsys: pytest.CaptureFi
     ]
     assert main(given) == 2
     assert "expected at least one .safetensors file, found none" in capsys.readouterr().err
-    assert "ray" not in sys.modules
+
+
+def test_ray_is_loaded_only_where_it_is_asked_for() -> None:
+    code = "import sys, resources.predict; print(sorted({'ray', 'monai'} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
