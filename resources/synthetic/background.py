@@ -1,0 +1,132 @@
+"""Real scans into which lesions are put: reading them, with organ labels or without, and blending."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.volume import InputError, Volume, read_volume
+from resources.synthetic.draw import Draw
+from resources.synthetic.labelmap import TABLES, read_table
+from resources.synthetic.organs import LABEL, tissue_hu
+from resources.synthetic.scanner import Scanner, blur_plane, noise
+from resources.synthetic.space import Space
+
+
+@dataclasses.dataclass(frozen=True)
+class Background:
+    """volume: in LPS. labels: organ labels on its grid, (z, y, x). guessed: told from HU alone."""
+
+    volume: Volume
+    labels: npt.NDArray[np.uint8]
+    guessed: bool
+
+
+def read_background(image: str, labels: str | None, table: str | None) -> Background:
+    """A real CT. Labels are paired with it by voxels, not by mm. Raises InputError, LabelMapError."""
+    volume, axes, flips = _in_lps(read_volume(Path(image)))
+    if labels is None:
+        return Background(volume, guess_labels(volume), True)
+    import SimpleITK as sitk
+
+    try:
+        values = sitk.GetArrayFromImage(sitk.ReadImage(labels))
+    except RuntimeError:
+        raise InputError(f"{labels}: expected a label image that ITK reads, found none") from None
+    values = np.flip(values.transpose(axes), flips)
+    if values.shape != volume.hu.shape:
+        raise InputError(f"{labels}: expected {volume.hu.shape} voxels (z, y, x), found {values.shape}")
+    translate = np.zeros(int(values.max()) + 1, np.uint8)
+    for label, (organ, _) in read_table(TABLES / (table or "totalsegmentator.csv")).items():
+        if label < len(translate):
+            translate[label] = LABEL[organ]
+    named = translate[values]
+    return Background(volume, np.where(named > 0, named, guess_labels(volume)).astype(np.uint8), False)
+
+
+def _in_lps(volume: Volume) -> tuple[Volume, tuple[int, ...], tuple[int, ...]]:
+    """The volume with axes along LPS, by flips and transpositions. Raises InputError if oblique."""
+    nearest = np.abs(volume.direction).argmax(0)
+    if np.abs(np.abs(volume.direction).max(0) - 1).max() > 1e-3 or sorted(nearest) != [0, 1, 2]:
+        raise InputError("background: expected axes along the patient's, found an oblique grid")
+    order = [int(np.nonzero(nearest == axis)[0][0]) for axis in range(3)]  # index axis of x, y, z
+    axes = tuple(2 - order[2 - k] for k in range(3))
+    flips = tuple(2 - axis for axis in range(3) if volume.direction[axis, order[axis]] < 0)
+    hu = np.flip(volume.hu.transpose(axes), flips)
+    spacing = [volume.spacing_mm[order[axis]] for axis in range(3)]
+    corner = [volume.hu.shape[2 - order[axis]] - 1 if 2 - axis in flips else 0 for axis in range(3)]
+    index = [corner[order.index(k)] for k in range(3)]
+    origin = volume.index_to_world([index])[0].tolist()
+    result = Volume(hu, (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), np.eye(3))
+    return result, axes, flips
+
+
+def guess_labels(volume: Volume) -> npt.NDArray[np.uint8]:
+    """Lung, fat beneath the skin and deep, and muscle, as far as attenuation and depth tell them."""
+    from scipy import ndimage
+
+    hu = volume.hu
+    body = np.stack([ndimage.binary_fill_holes(_largest(plane > -300)) for plane in hu])
+    depth = np.stack([ndimage.distance_transform_edt(plane) for plane in body]) * volume.spacing_mm[0]
+    labels = np.zeros(hu.shape, np.uint8)
+    fat = body & (hu > -150) & (hu < -30)
+    labels[fat & (depth < 30)] = LABEL["subcutaneous fat"]
+    labels[fat & (depth >= 30)] = LABEL["abdominal fat"]
+    soft = ndimage.binary_opening(body & (hu > 5) & (hu < 90), iterations=2)
+    labels[soft & (depth < 45)] = LABEL["muscle"]
+    lung = ndimage.binary_opening((hu < -600) & (hu > -970), iterations=2)  # a crop's lungs reach its edge
+    parts, count = ndimage.label(lung)
+    sizes = ndimage.sum_labels(lung, parts, range(1, count + 1)) * np.prod(volume.spacing_mm) / 1000
+    lung = np.isin(parts, [n + 1 for n, ml in enumerate(sizes) if ml > 150])
+    left = np.arange(hu.shape[2])[None, None, :] > hu.shape[2] / 2
+    labels[lung & left] = LABEL["lung left lower"]
+    labels[lung & ~left] = LABEL["lung right lower"]
+    return labels
+
+
+def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    from scipy import ndimage
+
+    parts, count = ndimage.label(mask)
+    return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax()) if count else mask
+
+
+def background_space(background: Background, draw: Draw, device: str) -> Space:
+    """The grid of a real scan, holding its HU and labels, without any displacement."""
+    volume = background.volume
+    depth, height, width = volume.hu.shape
+    space = Space((depth, height, width), volume.spacing_mm, volume.origin_mm, draw, device=device)
+    space.hu = torch.from_numpy(np.ascontiguousarray(volume.hu, np.float32)).to(space.device)
+    space.label = torch.from_numpy(background.labels.copy()).to(space.device)
+    return space
+
+
+def background_tissues(space: Space, draw: Draw) -> dict[str, float]:
+    """Tissues of the phase that the labelled aorta shows; unenhanced where there is none."""
+    means = {n: space.hu[space.label == LABEL[n]] for n in ("liver", "aorta")}
+    levels = {n: float(v.median()) for n, v in means.items() if len(v)}
+    aorta = levels.get("aorta", 42.0)
+    phase = "arterial" if aorta > 220 else ("portal" if aorta > 90 else "none")
+    return tissue_hu(phase, draw) | levels
+
+
+def blend(before: torch.Tensor, space: Space, lesions: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """Lesions in a real scan, as int16: their edges blurred as its own are, their inside as noisy.
+
+    Outside the lesions' blurred neighbourhood the scan's voxels are kept exactly.
+    """
+    step = (space.step_mm[0], space.step_mm[1], space.step_mm[2])
+    sigma = 0.6 / step[0]
+    change = blur_plane(space.hu - before, max(0.35, sigma))
+    covered = blur_plane((lesions > 0).float(), max(0.5, sigma))
+    fine = before - blur_plane(before, max(0.7, 1.2 / step[0]))
+    soft = (before > -200) & (before < 200)
+    sd = 1.4826 * float(fine[soft].abs().median()) * 0.95 if bool(soft.any()) else 10.0
+    scanner = Scanner(step, 0.6, 0.0, sd, 0.5)
+    mixed = before + change + covered * noise(before, scanner, draw)
+    touched = (change.abs() > 0.5) | (covered > 0.02)
+    return torch.where(touched, mixed, before).clamp_(-32768, 32767).round_().to(torch.int16)

@@ -1,0 +1,243 @@
+"""Paints lesions and writes down what is true of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import torch
+
+from resources.synthetic.draw import Draw
+from resources.synthetic.lesion_shapes import Form, Size, draw_form, draw_size, place
+from resources.synthetic.organs import LUNGS
+from resources.synthetic.places import SITES, TYPE_WEIGHTS, Site, find_place, name_place
+from resources.synthetic.space import Shape, Space
+from resources.synthetic.truth import TrueLesion
+
+Point3 = tuple[float, float, float]
+TEXTURES: dict[str, dict[str, float]] = {
+    "liver": {"hypodense": 4, "ring-enhancing": 1.5, "necrotic": 1.5, "hyperdense": 1.2, "calcified": 0.4},
+    "lung": {
+        "solid": 6,
+        "ground-glass": 1.2,
+        "part-solid": 1,
+        "spiculated": 1.8,
+        "cavitating": 0.6,
+        "calcified": 0.2,
+    },
+    "kidney": {"solid": 4, "hypodense": 2, "necrotic": 2},
+    "bone": {"lytic": 4, "sclerotic": 4, "mixed": 2},
+    "lymph node": {"solid": 6, "necrotic": 2, "ring-enhancing": 0.5, "calcified": 0.3},
+    "other": {"solid": 5, "hypodense": 3, "necrotic": 2.5, "ring-enhancing": 0.8, "calcified": 0.4},
+}
+
+
+@dataclasses.dataclass
+class Painter:
+    """What lesion painting shares: the grid, the tissues, the lesion label map and what was painted."""
+
+    space: Space
+    tissues: dict[str, float]
+    draw: Draw
+    lesion_label: torch.Tensor
+    found: list[TrueLesion] = dataclasses.field(default_factory=list)
+
+    @property
+    def taken(self) -> list[tuple[Point3, float]]:
+        return [(t.center_mm, max(t.long_mm, t.z_extent_mm)) for t in self.found]
+
+
+def paint_lesions(painter: Painter, count: int, types: dict[str, float] | None = None) -> None:
+    """Paints `count` lesions where there is room, solitary or in groups that are alike."""
+    draw = painter.draw
+    left, cluster = count, 0
+    while left > 0:
+        group = 1 if left == 1 or draw.chance(0.4) else draw.integer(2, left)
+        lesion_type = draw.weighted(types or TYPE_WEIGHTS)
+        group = min(group, {"kidney": 2, "abdomen": 6, "soft tissue": 3, "pelvis": 3}.get(lesion_type, left))
+        common = float(torch.randn((), generator=draw.generator)) if group > 1 else None
+        texture: str | None = None
+        cluster += 1
+        for _ in range(group):
+            size = draw_size(draw, common)
+            done = _paint_somewhere(painter, lesion_type, size, texture, cluster if group > 1 else None)
+            texture = done.texture if done else texture
+        left -= group
+
+
+def _paint_somewhere(
+    painter: Painter, lesion_type: str, size: Size, texture: str | None, cluster: int | None
+) -> TrueLesion | None:
+    """Tries the wanted type, then others that have room for this size, so that sizes keep their law."""
+    draw = painter.draw
+    others = dict(TYPE_WEIGHTS)
+    others.pop(lesion_type)
+    order = [lesion_type]
+    while others:
+        order.append(draw.weighted(others))
+        others.pop(order[-1])
+    for name in order:
+        weights = {str(i): site.weight for i, site in enumerate(SITES[name]) if size.long_mm <= site.limit_mm}
+        for _ in range(min(3, len(weights))):
+            key = draw.weighted(weights)
+            site = SITES[name][int(key)]
+            center = find_place(painter.space, site, size, painter.taken, draw)
+            if center is not None:
+                same = texture if name == lesion_type else None
+                return _paint_lesion(painter, name, site, (center, size), same, cluster)
+            weights.pop(key)
+            if not weights:
+                break
+    return None
+
+
+def _kind(lesion_type: str, organ: str) -> str:
+    if lesion_type in ("liver", "lung", "kidney", "bone"):
+        return lesion_type
+    return "lymph node" if organ == "lymph node" else "other"
+
+
+def _paint_lesion(
+    painter: Painter,
+    lesion_type: str,
+    site: Site,
+    where: tuple[Point3, Size],
+    texture: str | None,
+    cluster: int | None,
+) -> TrueLesion:
+    draw, space = painter.draw, painter.space
+    center, size = where
+    organ, side, segment = name_place(space, site, center)
+    kind = _kind(lesion_type, organ)
+    texture = texture if texture in TEXTURES[kind] else draw.weighted(TEXTURES[kind])
+    if size.long_mm < 12 and texture in ("necrotic", "cavitating", "ring-enhancing"):
+        texture = "hypodense" if "hypodense" in TEXTURES[kind] else "solid"
+    lobed = draw.uniform(0.02, 0.2) if organ == "lymph node" else draw.uniform(0.05, 0.5)
+    form = draw_form(draw, size, lobed)
+    paint_form(painter, form, center, kind, texture)
+    tiny = size.long_mm < 5 and draw.chance(0.5)
+    status: Literal["lesion", "doubtful"] = "doubtful" if tiny else "lesion"
+    truth = TrueLesion(
+        label=len(painter.found) + 1,
+        type=lesion_type,
+        organ=organ,
+        side=side,
+        segment=segment,
+        center_mm=center,
+        long_mm=size.long_mm,
+        short_mm=size.short_mm,
+        z_extent_mm=size.z_extent_mm,
+        texture="solid" if texture == "spiculated" else texture,
+        contrast_hu=mark(painter, form, center),
+        status=status,
+        cluster=cluster,
+    )
+    painter.found.append(truth)
+    return truth
+
+
+def mark(painter: Painter, form: Form, center: Point3) -> float:
+    """Writes the label map; returns the mean HU inside minus that of a shell of 1 to 6 mm around."""
+    box, distance = place(painter.space, form, center, margin_mm=7.0)
+    inside = distance < 0
+    hu = painter.space.hu[box]
+    if not bool(inside.any()):
+        inside = distance <= distance.min()
+    painter.lesion_label[box].masked_fill_(inside, len(painter.found) + 1)
+    shell = (distance > 1.0) & (distance < 6.0)
+    if not bool(shell.any()):
+        return 0.0
+    return float(hu[inside].mean() - hu[shell].mean())
+
+
+def lesion_hu(kind: str, texture: str, around: float, tissues: dict[str, float], draw: Draw) -> float:
+    """Mean HU of a lesion's body; `around` is the mean of the tissue it lies in."""
+    enhancement = max(0.0, tissues["liver"] - 55.0)  # 0 unenhanced, about 50 portal
+    if kind == "bone":
+        return {
+            "lytic": draw.uniform(25, 85),
+            "sclerotic": draw.uniform(480, 1000),
+            "mixed": draw.uniform(250, 450),
+        }[texture]
+    if kind == "lung":
+        return {"ground-glass": draw.uniform(-720, -480), "part-solid": draw.uniform(-650, -450)}.get(
+            texture, draw.uniform(5, 55) + 0.5 * enhancement
+        )
+    gap = 12 + abs(draw.normal(0, 1)) * 22 + 0.35 * enhancement
+    if texture in ("hypodense", "necrotic", "ring-enhancing") and kind in ("liver", "kidney"):
+        return max(around - gap, 12.0)
+    if texture == "hyperdense":
+        return around + gap
+    if kind == "kidney":
+        return (
+            min(around + draw.uniform(-60, 15), around + 10)
+            if enhancement > 10
+            else around + draw.uniform(2, 16)
+        )
+    base = 32.0 + draw.normal(0, 6) + enhancement * draw.uniform(0.3, 1.1)
+    return base - 14.0 if texture == "hypodense" else base
+
+
+def paint_form(painter: Painter, form: Form, center: Point3, kind: str, texture: str) -> None:
+    """Paints one form in a texture at a place, with an edge from sharp to infiltrating."""
+    draw, space, size = painter.draw, painter.space, form.size
+    box, d = place(space, form, center, margin_mm=10.0)
+    if d.numel() == 0:
+        return
+    here = space.hu[box]
+    core = d < 0
+    soft_around = here[core & (here > -200)] if bool((core & (here > -200)).any()) else here
+    around = float(soft_around.median())
+    hu = lesion_hu(kind, texture, around, painter.tissues, draw)
+    radius = 0.25 * (size.long_mm + size.short_mm)
+    soft = draw.choice((0.0, 0.0, 0.5, 1.5, 3.0)) * min(1.0, radius / 8)
+    uneven = space.noise(box, max(4.0, 0.45 * radius), draw.generator) * draw.uniform(2, 8)
+    if texture == "sclerotic" or texture == "mixed":
+        uneven = uneven * 14
+    if texture == "part-solid":
+        space.paint((box, d), hu + 6 * uneven, None, soft_mm=2.5)
+        space.paint((box, d + 0.45 * radius), draw.uniform(-50, 40), None, soft_mm=1.0)
+    elif texture == "ground-glass":
+        space.paint((box, d), torch.maximum(here, hu + 7 * uneven), None, soft_mm=2.5)
+    else:
+        space.paint((box, d), hu + uneven, None, soft_mm=soft)
+    _paint_core(painter, (box, d), hu, texture, radius)
+    if texture == "spiculated":
+        _spicules(painter, center, form, hu)
+
+
+def _paint_core(painter: Painter, shape: Shape, hu: float, texture: str, radius: float) -> None:
+    draw, space = painter.draw, painter.space
+    box, d = shape
+    bumps = space.noise(box, max(3.0, 0.6 * radius), draw.generator) * 0.12 * radius
+    wall = radius * draw.uniform(0.2, 0.5)
+    if texture == "necrotic":
+        space.paint((box, d + wall + bumps), draw.uniform(8, 26), None, soft_mm=min(4.0, 0.2 * radius))
+    elif texture == "cavitating":
+        space.paint((box, d + wall + bumps), -930.0, None)
+    elif texture == "ring-enhancing":
+        ring = (d + 0.18 * radius).abs() - max(1.2, 0.14 * radius)
+        bright = hu + draw.uniform(30, 60) + 0.3 * max(0.0, painter.tissues["liver"] - 55)
+        space.paint((box, ring), bright, None, soft_mm=1.0)
+    elif texture == "calcified":
+        grains = (1.1 - space.noise(box, max(2.5, 0.3 * radius), draw.generator)) * 2.0
+        space.paint((box, torch.maximum(grains, d + 0.5)), draw.uniform(180, 600), None, soft_mm=1.0)
+
+
+def _spicules(painter: Painter, center: Point3, form: Form, hu: float) -> None:
+    draw, space = painter.draw, painter.space
+    long_mm = form.size.long_mm
+    for _ in range(draw.integer(8, 18)):
+        direction = torch.randn(3, generator=draw.generator)
+        direction = direction / direction.norm()
+        reach = 0.42 * long_mm + min(14.0, 0.5 * long_mm) * draw.uniform(0.3, 1.0)
+        end = [c + reach * float(u) for c, u in zip(center, direction, strict=True)]
+        start = [c + 0.25 * form.size.short_mm * float(u) for c, u in zip(center, direction, strict=True)]
+        rod = space.rod(start, end, (0.09 * form.size.short_mm, 0.25))
+        space.paint(rod, hu - 100, None, inside=LUNGS)
+
+
+def finished(found: list[TrueLesion]) -> tuple[TrueLesion, ...]:
+    """Lesions first, mimics after them; label values stay those of the map."""
+    order = {"lesion": 0, "doubtful": 1, "benign": 2}
+    return tuple(sorted(found, key=lambda t: (order[t.status], t.label)))

@@ -1,0 +1,159 @@
+"""What label maps leave out: skin, fat and lungs; sides, levels and lobes of pooled labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from resources.synthetic.organs import KEYS, LABEL, ORGANS, VERTEBRAE
+from resources.synthetic.space import Space
+
+SKIN_MM, FAT_MM = 2.0, 17.0
+
+
+def complete_body(
+    codes: npt.NDArray[np.uint8], classes: list[tuple[int, str]], spacing_mm: tuple[float, float, float]
+) -> tuple[npt.NDArray[np.uint8], list[tuple[int, str]]]:
+    """Fills a map of organs alone: fat between them, lungs above the highest of them, fat and skin around."""
+    from scipy import ndimage
+    from skimage.morphology import convex_hull_image
+
+    classes = [
+        *classes,
+        (LABEL["abdominal fat"], "cavity fat"),
+        (LABEL["subcutaneous fat"], "fat"),
+        (LABEL["skin"], "skin"),
+    ]
+    classes += [
+        (LABEL["lung right lower"], "lung"),
+        (LABEL["lung left lower"], "lung"),
+        (LABEL["mediastinum"], "cavity fat"),
+    ]
+    inner, outer, skin, lung_r, lung_l, middle = range(len(classes) - 6, len(classes))
+    rows, columns = (np.nonzero((codes > 0).any((0, axis)))[0] for axis in (2, 1))
+    pad = round((FAT_MM + 16) / spacing_mm[0])
+    codes = codes[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    codes = np.pad(codes, ((0, 0), (pad, pad), (pad, pad)))
+    hull = np.stack(
+        [convex_hull_image(plane > 0) if (plane > 0).sum() > 50 else plane > 0 for plane in codes]
+    )
+    smooth = ndimage.gaussian_filter(hull.astype(np.float32), (2.0, 3.0, 3.0)) > 0.5
+    inside = (
+        np.stack([-ndimage.distance_transform_edt(p) + ndimage.distance_transform_edt(~p) for p in smooth])
+        * spacing_mm[0]
+    )
+    inside = ndimage.gaussian_filter(inside.astype(np.float32), (2.0, 2.0, 2.0))
+    empty = codes == 0
+    y = np.linspace(-1, 1, codes.shape[1])[None, :, None]
+    fat_mm = FAT_MM * (1 + 0.25 * y)
+    codes[empty & (inside < fat_mm + SKIN_MM)] = skin
+    codes[empty & (inside < fat_mm)] = outer
+    codes[empty & (inside < 0)] = inner
+    organs = [
+        n
+        for n, (label, _) in enumerate(classes)
+        if KEYS[label] in ("liver", "spleen", "stomach", "colon", "kidney left", "kidney right")
+    ]
+    below = np.isin(codes, organs)
+    height = np.where(below.any(0), codes.shape[0] - 1 - below[::-1].argmax(0), -1).astype(np.float32)
+    reach = round(28 / spacing_mm[0])
+    top = ndimage.gaussian_filter(ndimage.maximum_filter(height, reach), reach / 3)
+    z = np.arange(codes.shape[0])[:, None, None]
+    ribs = np.isin(codes, [n for n, (label, _) in enumerate(classes) if ORGANS[KEYS[label]].name == "rib"])
+    first = int(np.nonzero(ribs.any((1, 2)))[0].min()) if ribs.any() else codes.shape[0]
+    free = empty & (inside < -9.0) & (z > np.maximum(top + 2, first + 0.35 * (codes.shape[0] - first)))
+    x = np.arange(codes.shape[2])[None, None, :] - codes.shape[2] / 2
+    near = np.abs(x) * spacing_mm[0] < 30
+    codes[free & near] = middle
+    codes[free & ~near & (x < 0)] = lung_r
+    codes[free & ~near & (x >= 0)] = lung_l
+    return codes, classes
+
+
+def name_by_place(space: Space) -> None:
+    """Names pooled labels, in place: sides by x, vertebrae and ribs by height, lobes by fissures."""
+    x = space.axes_mm[2][None, None, :]
+    for name in ("rib", "humerus", "clavicle", "femur", "hip bone", "scapula", "arm"):
+        keys = [key for key in KEYS if ORGANS[key].name == name]
+        here = space.has(space.whole, [LABEL[k] for k in keys])
+        if not bool(here.any()):
+            continue
+        if name == "rib":
+            _number_ribs(space, here, x)
+            continue
+        space.label[here & (x > 0)] = LABEL[f"{name} left"]
+        space.label[here & (x <= 0)] = LABEL[f"{name} right"]
+    _split_levels(space, "L1", VERTEBRAE[-5:])
+    _split_levels(space, "T1", VERTEBRAE[2:14])
+    for side in ("left", "right"):
+        _split_lobes(space, side)
+    fat = space.has(space.whole, (LABEL["abdominal fat"],))
+    rows = space.has(space.whole, (LABEL["sacrum"], LABEL["hip bone left"])).flatten(1).any(1).nonzero()
+    if len(rows):
+        top = int(rows.max()) * 0.75 + int(rows.min()) * 0.25
+        below = torch.arange(space.label.shape[0], device=space.device)[:, None, None] < top
+        space.label[fat & below] = LABEL["pelvic fat"]
+
+
+def _span(mask: torch.Tensor) -> tuple[int, int]:
+    rows = mask.flatten(1).any(1).nonzero()[:, 0]
+    return int(rows.min()), int(rows.max()) + 1
+
+
+def _split_levels(space: Space, pooled: str, levels: tuple[str, ...]) -> None:
+    """A region's vertebrae under one label become single ones of equal height."""
+    if any(bool((space.label == LABEL[level]).any()) for level in levels if level != pooled):
+        return
+    mask = space.label == LABEL[pooled]
+    if not bool(mask.any()):
+        return
+    low, high = _span(mask)
+    index = torch.arange(space.label.shape[0], device=space.device)
+    rank = ((high - 1 - index) * len(levels) // max(1, high - low)).clamp(0, len(levels) - 1)
+    values = torch.tensor([LABEL[level] for level in levels], dtype=torch.uint8, device=space.device)[rank]
+    space.label = torch.where(mask, values[:, None, None], space.label)
+
+
+def _number_ribs(space: Space, here: torch.Tensor, x: torch.Tensor) -> None:
+    """Side by x. Pooled ribs are numbered by height along the cage; that is right to one or two."""
+    named = [
+        n
+        for n in range(2, 13)
+        if bool(
+            (space.label == LABEL[f"rib left {n}"]).any() | (space.label == LABEL[f"rib right {n}"]).any()
+        )
+    ]
+    if named:
+        for n in named:
+            mask = space.has(space.whole, (LABEL[f"rib left {n}"], LABEL[f"rib right {n}"]))
+            space.label[mask & (x > 0)] = LABEL[f"rib left {n}"]
+            space.label[mask & (x <= 0)] = LABEL[f"rib right {n}"]
+        return
+    low, high = _span(here)
+    index = torch.arange(space.label.shape[0], device=space.device)
+    rank = ((high - 1 - index) * 12 // max(1, high - low)).clamp(0, 11)
+    for side, half in (("left", x > 0), ("right", x <= 0)):
+        values = torch.tensor(
+            [LABEL[f"rib {side} {n}"] for n in range(1, 13)], dtype=torch.uint8, device=space.device
+        )[rank]
+        space.label = torch.where(here & half, values[:, None, None], space.label)
+
+
+def _split_lobes(space: Space, side: str) -> None:
+    """Lobes by oblique and horizontal planes in the lung's own box, where the map has one lung."""
+    keys = [k for k in KEYS if k.startswith(f"lung {side}")]
+    there = [k for k in keys if bool((space.label == LABEL[k]).any())]
+    if there != [f"lung {side} lower"]:
+        return
+    mask = space.label == LABEL[there[0]]
+    rows = mask.nonzero().float()
+    low, high = rows.amin(0), rows.amax(0)
+    z, y, _ = (
+        (torch.arange(n, device=space.device) - low[i]) / (high[i] - low[i]).clamp(min=1)
+        for i, n in enumerate(mask.shape)
+    )
+    upper = z[:, None, None] > 0.22 + 0.52 * y[None, :, None]
+    space.label[mask & upper] = LABEL[f"lung {side} upper"]
+    if side == "right":
+        space.label[mask & upper & (z[:, None, None] < 0.5)] = LABEL["lung right middle"]

@@ -1,0 +1,181 @@
+"""From a noiseless body to what a CT scanner stores: slices, kernel, noise, motion, metal, field of view."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+import torch.nn.functional as F
+
+from resources.synthetic.draw import Draw
+
+WATER_PER_MM = 0.0195
+"""Attenuation of water at 70 keV per mm."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scanner:
+    """How a scan is made.
+
+    spacing_mm: (x, y, z) of the stored voxels. kernel_mm: sd of the in-plane blur; sharpen: share of an
+    unsharp mask (bone and lung kernels overshoot). noise_hu: sd in a 300 mm water cylinder at 5 mm slices
+    would be lower; this is the sd in the liver of the mean patient. grain: 0 for noise of a smooth kernel,
+    1 for a sharp one.
+    """
+
+    spacing_mm: tuple[float, float, float]
+    kernel_mm: float
+    sharpen: float
+    noise_hu: float
+    grain: float
+    motion_mm: float = 0.0
+    metal: bool = False
+    field_mm: float | None = None
+
+
+def slab(spacing_z_mm: float) -> int:
+    """Thin layers that are averaged into one stored slice: painting is finer than thick slices are."""
+    return max(1, math.ceil(spacing_z_mm / 2.01))
+
+
+def acquire(
+    body_hu: torch.Tensor, step_mm: tuple[float, float, float], scanner: Scanner, draw: Draw
+) -> torch.Tensor:
+    """body_hu: (z, y, x) on the painted grid -> stored HU, int16, (z / slab, y, x).
+
+    Blur first (the kernel), then partial volume along z, then noise that grows with the body's thickness.
+    """
+    layers = slab(scanner.spacing_mm[2])
+    hu = body_hu
+    if scanner.motion_mm > 0:
+        hu = _moved(hu, step_mm, scanner.motion_mm, draw)
+    if scanner.metal:
+        hu = metal_streaks(hu, step_mm, draw)
+    if layers > 1:
+        hu = hu[: hu.shape[0] // layers * layers].reshape(-1, layers, *hu.shape[1:]).mean(1)
+    sd = scanner.kernel_mm / step_mm[0]
+    soft = blur_plane(hu, sd) if sd > 0.2 else hu.clone()
+    if scanner.sharpen > 0:
+        wide = blur_plane(soft, max(0.6, 1.1 / step_mm[0]))
+        soft += scanner.sharpen * (soft - wide)
+    soft += noise(soft, scanner, draw)
+    if scanner.field_mm is not None:
+        _cut_field(soft, scanner)
+    return soft.clamp_(-1024, 3071).round_().to(torch.int16)
+
+
+def blur_plane(image: torch.Tensor, sd_vox: float) -> torch.Tensor:
+    """Gaussian blur within slices."""
+    reach = max(1, math.ceil(2.5 * sd_vox))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sd_vox) ** 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    padded = F.pad(image[:, None], (reach, reach, reach, reach), mode="replicate")
+    padded = F.conv2d(padded, kernel[:, :, None, :])
+    return F.conv2d(padded, kernel[:, :, :, None])[:, 0]
+
+
+def noise(hu: torch.Tensor, scanner: Scanner, draw: Draw) -> torch.Tensor:
+    """Noise as filtered back-projection makes it.
+
+    Its spectrum within a slice is a ramp cut off by the kernel (Riederer, Pelc and Chesler 1978). Its
+    variance follows the photons left after the ray: the mean of a horizontal and a vertical path, each with
+    noise of its own drawn out along the path, so shoulders and pelvis show horizontal streaks.
+    """
+    depth, height, width = hu.shape
+    mu = ((hu.clamp(-1000, 1500) + 1000) / 1000 * WATER_PER_MM).clamp_(min=0)
+    across = mu.sum(2) * scanner.spacing_mm[0]  # (z, y)
+    along = mu.sum(1) * scanner.spacing_mm[1]  # (z, x)
+    mean_path = float(torch.cat([across.amax(1), along.amax(1)]).clamp(min=0.5).median())
+    part_across = ((across - mean_path) * 0.32).clamp(-1.6, 1.6).exp()
+    part_along = ((along - mean_path) * 0.32).clamp(-1.6, 1.6).exp()
+    white = torch.randn(hu.shape, generator=_generator(draw, hu), device=hu.device)
+    fy = torch.fft.fftfreq(height, d=scanner.spacing_mm[1], device=hu.device)[:, None]
+    fx = torch.fft.rfftfreq(width, d=scanner.spacing_mm[0], device=hu.device)[None, :]
+    f2 = fx * fx + fy * fy
+    sigma = max(scanner.kernel_mm, 0.25) * (1.25 - 0.65 * scanner.grain)
+    power = (f2.sqrt() + 0.02) * torch.exp(-2 * (math.pi * sigma) ** 2 * f2 * 2)
+    lying = (fy * fy + 0.15 * f2) / f2.clamp(min=1e-9)  # waves across y: streaks along x
+    result = torch.empty_like(hu)
+    horizontal, upright = (power * lying).sqrt(), (power * (1.3 - lying)).sqrt()
+    total = (power * 1.3).sum() * 2 / (height * width)
+    for first in range(0, depth, 32):  # a few slices at a time: transforms of all would need much memory
+        part = slice(first, first + 32)
+        spectrum = torch.fft.rfft2(white[part])
+        a = torch.fft.irfft2(spectrum * horizontal, s=(height, width)) * part_across[part, :, None]
+        b = torch.fft.irfft2(spectrum * upright, s=(height, width)) * part_along[part, None, :]
+        result[part] = a + b
+    return result * (scanner.noise_hu / float(total.sqrt()))
+
+
+def _generator(draw: Draw, like: torch.Tensor) -> torch.Generator:
+    """A generator on the tensor's device: full-size noise is drawn where it is used."""
+    return torch.Generator(device=like.device).manual_seed(draw.integer(0, 2**31 - 1))
+
+
+def _moved(
+    hu: torch.Tensor, step_mm: tuple[float, float, float], motion_mm: float, draw: Draw
+) -> torch.Tensor:
+    """Breathing or a heartbeat during a part of the scan: those slices mix two positions."""
+    depth = hu.shape[0]
+    center, half = draw.uniform(0.2, 0.8) * depth, draw.uniform(0.04, 0.14) * depth
+    weight = torch.exp(-(((torch.arange(depth, device=hu.device) - center) / half) ** 2))[:, None, None] * 0.5
+    shift = [round(draw.normal(0, motion_mm) / step) for step in reversed(step_mm)]
+    return hu + weight * (torch.roll(hu, shift, dims=(0, 1, 2)) - hu)
+
+
+def metal_streaks(hu: torch.Tensor, step_mm: tuple[float, float, float], draw: Draw) -> torch.Tensor:
+    """Beam hardening and lack of photons behind metal, by projecting the slices that hold it and back.
+
+    The projections' error behind metal (a polychromatic loss that grows with the square of the metal's
+    path, and noise) is back-projected alone and added.
+    """
+    metal = hu > 2500
+    rows = metal.flatten(1).any(1).nonzero()[:, 0].tolist()
+    if not rows:
+        return hu
+    result = hu.clone()
+    count, size = 120, max(hu.shape[1:])
+    angles = torch.arange(count, device=hu.device) * (math.pi / count)
+    generator = _generator(draw, hu)
+    c, s = angles.cos(), angles.sin()
+    theta = torch.stack(
+        [torch.stack([c, -s, torch.zeros_like(c)], 1), torch.stack([s, c, torch.zeros_like(c)], 1)], 1
+    )
+    pad = [(size - n) // 2 for n in hu.shape[1:]]
+    ramp = (
+        torch.fft.rfftfreq(size, device=hu.device)
+        * torch.hann_window(size, device=hu.device).roll(size // 2)[: size // 2 + 1]
+    )
+    for k in rows:
+        plane = F.pad(
+            metal[k].float(), (pad[1], size - hu.shape[2] - pad[1], pad[0], size - hu.shape[1] - pad[0])
+        )
+        grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
+        path = (
+            F.grid_sample(plane.expand(count, 1, size, size), grid, align_corners=False)[:, 0].sum(1)
+            * step_mm[0]
+        )
+        error = (
+            -0.004 * path * path * (1 + 0.35 * torch.randn(path.shape, generator=generator, device=hu.device))
+        )
+        filtered = torch.fft.irfft(torch.fft.rfft(error, dim=1) * ramp, n=size, dim=1)
+        smeared = filtered[:, None, None, :].expand(count, 1, size, size)
+        inverse = theta.clone()
+        inverse[:, 0, 1], inverse[:, 1, 0] = s, -s
+        back = F.grid_sample(
+            smeared, F.affine_grid(inverse, [count, 1, size, size], align_corners=False), align_corners=False
+        )
+        streak = back[:, 0].mean(0)[pad[0] : pad[0] + hu.shape[1], pad[1] : pad[1] + hu.shape[2]]
+        body = (hu[k] > -900) | (streak.abs() > 0)
+        result[k] += (streak * math.pi / WATER_PER_MM * 1000 / step_mm[0]).clamp(-900, 700) * body * ~metal[k]
+    return result
+
+
+def _cut_field(hu: torch.Tensor, scanner: Scanner) -> None:
+    """Outside the round field of view a scanner stores a constant."""
+    _, height, width = hu.shape
+    y = (torch.arange(height, device=hu.device) - (height - 1) / 2) * scanner.spacing_mm[1]
+    x = (torch.arange(width, device=hu.device) - (width - 1) / 2) * scanner.spacing_mm[0]
+    outside = (x[None, :] ** 2 + y[:, None] ** 2).sqrt() > (scanner.field_mm or 0) / 2
+    hu[:, outside] = -1024.0
