@@ -81,3 +81,17 @@ def test_ray_is_loaded_only_where_it_is_asked_for() -> None:
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_the_command_by_ray_gives_what_it_gives_without(given: list[str], tmp_path: Path) -> None:
+    found = []
+    for name, more in (("plain", []), ("ray", ["--ray", "local"])):
+        given[given.index("--out") + 1] = str(tmp_path / name)
+        command = [sys.executable, "-m", "resources.predict", *given, *more]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert result.returncode == 1, result.stderr  # the third scan cannot be read
+        files = sorted((tmp_path / name / "site").rglob("lesion-points.json"))
+        found.append([file.read_bytes() for file in files])
+    assert len(found[0]) == 2
+    assert found[0] == found[1]

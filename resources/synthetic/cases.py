@@ -206,4 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Ray's workers look functions up by module, and theirs has another __main__.
+    from resources.synthetic.cases import main as run
+
+    sys.exit(run())
