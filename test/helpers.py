@@ -163,7 +163,7 @@ def environment() -> dict[str, str]:
 def run_process(*options: object, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Runs process.py to its end."""
     command = [*prefix, *command_of(*options)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment(), capture_output=True, encoding="utf-8", check=False)
 
 
 def last_line(text: str) -> str:

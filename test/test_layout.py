@@ -77,6 +77,6 @@ def test_starts_without_the_network(module: str) -> None:
     """These load no torch: errors in the input are told before seconds go into it."""
     code = f"import sys, {module}; print(*sorted({{'torch', 'monai', 'model.network'}} & set(sys.modules)))"
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
     )
     assert (result.stdout.strip(), result.stderr) == ("", "")

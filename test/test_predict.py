@@ -79,7 +79,7 @@ def test_without_weights_nothing_starts(tmp_path: Path, capsys: pytest.CaptureFi
 def test_ray_is_loaded_only_where_it_is_asked_for() -> None:
     code = "import sys, resources.predict; print(sorted({'ray', 'monai'} & set(sys.modules)))"
     command = [sys.executable, "-c", code]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.strip() == "[]"
 
 
@@ -89,7 +89,7 @@ def test_the_command_by_ray_gives_what_it_gives_without(given: list[str], tmp_pa
     for name, more in (("plain", []), ("ray", ["--ray", "local"])):
         given[given.index("--out") + 1] = str(tmp_path / name)
         command = [sys.executable, "-m", "resources.predict", *given, *more]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
         assert result.returncode == 1, result.stderr  # the third scan cannot be read
         files = sorted((tmp_path / name / "site").rglob("lesion-points.json"))
         found.append([file.read_bytes() for file in files])

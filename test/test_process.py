@@ -93,7 +93,7 @@ def test_a_folder_of_scans_on_a_terminal(tmp_path: Path, weights: Path) -> None:
     main, terminal = pty.openpty()
     command = command_of("--input", scans, "--output", out, "--weights", weights)
     with subprocess.Popen(
-        command, stdout=terminal, stderr=subprocess.PIPE, env=environment(), text=True
+        command, stdout=terminal, stderr=subprocess.PIPE, env=environment(), encoding="utf-8"
     ) as run:
         os.close(terminal)
         shown = b""
@@ -201,7 +201,11 @@ def test_a_file_that_may_not_grow_keeps_the_old_results(
 
 def start(*options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command_of(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command_of(*options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(),
     )
 
 
@@ -236,5 +240,7 @@ def test_ended_in_the_middle_and_started_again(tmp_path: Path, slow_weights: Pat
 def test_starts_from_any_folder_and_without_a_cache(tmp_path: Path) -> None:
     """As in the container: a file system that is read-only, no home."""
     command = [sys.executable, "-B", str(ROOT / "process.py"), "--version"]
-    result = subprocess.run(command, cwd="/", env={"PATH": ""}, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd="/", env={"PATH": ""}, capture_output=True, encoding="utf-8", check=False
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, f"{VERSION}\n", "")

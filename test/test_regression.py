@@ -104,5 +104,5 @@ def test_exit_code(tmp_path: Path) -> None:
     codes = []
     for arguments in ([expected, same], [expected, other], [expected]):
         command = [sys.executable, regression.__file__, *map(str, arguments)]
-        codes.append(subprocess.run(command, capture_output=True, text=True, check=False).returncode)
+        codes.append(subprocess.run(command, capture_output=True, encoding="utf-8", check=False).returncode)
     assert codes == [0, 1, 2]

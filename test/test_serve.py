@@ -35,7 +35,7 @@ class Server:
         options = ("--serve", "--port", 0, "--input", folder / "in", "--output", folder / "out")
         self.run = subprocess.Popen(
             command_of(*options, "--weights", weights),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environment(),
         )  # fmt: skip
         assert self.run.stdout is not None
         words = self.run.stdout.readline().split()
@@ -160,12 +160,14 @@ def test_busy_and_ended_in_the_middle(tmp_path: Path, server: Server) -> None:
 def test_a_server_that_cannot_start(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         command = command_of("--serve", "--port", taken.getsockname()[1])
-        result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command, env=environment(), capture_output=True, encoding="utf-8", check=False
+        )
     assert result.returncode == 1
     assert last_line(result.stderr) == "error: Address already in use"
     (tmp_path / "empty").mkdir()
     command = command_of("--serve", "--port", 0, "--weights", tmp_path / "empty")
-    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment(), capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 1
     reason = f"error: {tmp_path / 'empty'}: expected at least one .safetensors file, found none"
     assert last_line(result.stderr) == reason

@@ -59,7 +59,7 @@ def main() -> None:
 
 def provenance(training: str, validation: int) -> dict[str, str]:
     """Where the weights come from, for people: data, steps, commit."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", check=True)
     return {
         "data": "synthetic scans only (resources/synthetic), no patient data",
         "training": training,

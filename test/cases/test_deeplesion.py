@@ -38,7 +38,7 @@ def row(series: str = "000001_01_01", key: int = 5, **changes: str) -> dict[str,
 
 
 def table(path: Path, rows: list[dict[str, str]], columns: tuple[str, ...] = COLUMNS) -> Path:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
@@ -245,7 +245,7 @@ def test_a_table_of_the_official_size_is_quick_and_small(tmp_path: Path) -> None
         "time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     count, seconds, gigabytes = result.stdout.split()
     print(f"{count} rows in {float(seconds):.1f} s of the processor, {float(gigabytes):.2f} GB")

@@ -55,7 +55,7 @@ def test_a_scan_without_marks_and_its_report(tmp_path: Path) -> None:
     assert case.report == str(tmp_path / "given" / "x1.txt")
     (case,) = converted(tmp_path, 'scan,patient,report\na.nii.gz,B,"Levermetastase, 2 cm."\n')
     assert case.report is not None
-    assert Path(case.report).read_text() == "Levermetastase, 2 cm."
+    assert Path(case.report).read_text(encoding="utf-8") == "Levermetastase, 2 cm."
 
 
 def test_pseudonyms_need_the_key_and_stay_the_same(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def browse(page: Path, profile: Path, *options: str) -> list[str]:
     proxy = Proxy()
     command = [str(BROWSER), *QUIET, f"--user-data-dir={profile}", f"--proxy-server=127.0.0.1:{proxy.port}"]
     command += ["--proxy-bypass-list=<-loopback>", *options, page.as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, check=False)
     proxy.server.close()
     assert result.returncode == 0, result.stderr[-2000:]
     return [line for line in proxy.asked if "google" not in line and "gvt1" not in line]
@@ -89,7 +89,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_is_self_contained_and_escaped(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "Not a medical device" in text
     assert "<script" not in text
     assert "a&lt;script&gt;alert(1)&lt;|script&gt;&amp;" in text
@@ -102,7 +102,7 @@ def test_it_is_self_contained_and_escaped(page: Path) -> None:
 
 def test_pictures_show_true_and_predicted_outlines(page: Path) -> None:
     """Only in the first none of the three planes cuts the lesion."""
-    found = re.findall(r"data:image/png;base64,([^\"]+)", page.read_text())
+    found = re.findall(r"data:image/png;base64,([^\"]+)", page.read_text(encoding="utf-8"))
     outlined = []
     for picture in found:
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")).astype(int)
@@ -116,7 +116,7 @@ def test_pictures_show_true_and_predicted_outlines(page: Path) -> None:
 @needs_browser
 def test_it_shows_and_asks_for_nothing(page: Path, tmp_path: Path) -> None:
     open_page = tmp_path / "open.html"  # without its policy nothing would hold a request back
-    open_page.write_text(re.sub(r"<meta http-equiv[^>]*>", "", page.read_text()))
+    open_page.write_text(re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8")))
     shot = tmp_path / "shot.png"
     for number, file in enumerate((page, open_page)):
         asked = browse(file, tmp_path / f"profile{number}", f"--screenshot={shot}", "--window-size=1100,3000")

@@ -15,9 +15,9 @@ POINTS, DETAILS, LIKELIHOOD = "lesion-points.json", "lesion-details.json", "meta
 
 
 def change(file: Path, edit: Callable[[dict], object]) -> None:
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text(encoding="utf-8"))
     edit(content)
-    file.write_text(json.dumps(content))
+    file.write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.fixture

@@ -40,7 +40,9 @@ def test_folder_to_json_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_explain_from_standard_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Liver metastasis of 12 mm.")))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Liver metastasis of 12 mm."), encoding="utf-8")
+    )
     assert run(monkeypatch, "-", "--explain") == 0
     shown = capsys.readouterr().out
     assert "Liver metastasis of 12 mm." in shown

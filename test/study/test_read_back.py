@@ -107,6 +107,6 @@ def test_command() -> None:
     command = [sys.executable, "-m", "resources.study.read_back"]
     options = ["--count", "4", "--seeds", "odd", "--site", "A", "--language", "nl"]
     root = Path(__file__).parents[2]
-    run = subprocess.run([*command, *options], capture_output=True, text=True, cwd=root, check=True)
+    run = subprocess.run([*command, *options], capture_output=True, encoding="utf-8", cwd=root, check=True)
     assert run.stdout.startswith("site A nl: present ")
     assert "negatives" in run.stdout

@@ -337,11 +337,17 @@ def test_command_writes_json_lines(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in lines]
     assert [row["id"] for row in rows] == [f"B-nl-2-{i:05d}" for i in range(3)]
     assert {"text", "mentions", "omitted", "truth"} <= set(rows[0])
-    printed = subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True, text=True)
+    printed = subprocess.run(
+        [*command, *options], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
+    )
     assert rows[0]["text"] in printed.stdout
     (tmp_path / "file").write_text("")
     failed = subprocess.run(
-        [*command, "--out", str(tmp_path / "file")], cwd=ROOT, check=False, capture_output=True, text=True
+        [*command, "--out", str(tmp_path / "file")],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
     )
     assert failed.returncode != 0
     assert failed.stderr.startswith("report writer: ")
