@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "resources.cases": [MODEL],
     "resources.reports": [CASES],
     "resources.synthetic": [MODEL, CASES],
-    "resources.training": [MODEL, CASES, "resources.synthetic"],
+    "resources.training": [MODEL, CASES, "resources.evaluation", "resources.synthetic"],
     "resources.evaluation": ["model.boxes", "model.volume", CASES],
     "resources.predict": [MODEL, CASES],
     "resources.review": [MODEL, CASES],

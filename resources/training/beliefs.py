@@ -1,0 +1,126 @@
+"""What is believed of a scan beyond its annotations: what the teacher proposes and what the report adds.
+
+Beliefs of all scans are renewed in rounds. A round's folder, WORK/beliefs/ROUND, holds ID.json and ID.npz a
+case; it is written aside and renamed, so a folder with its name is complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from resources.cases.case import Point
+from resources.cases.strict import CaseError, decode_object, encode
+
+Sizes = tuple[float | None, float | None, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """A place at which the teacher sees a lesion, in the mean over its views.
+
+    center_mm: LPS (x, y, z). size_mm: axial long and short diameter and z extent. types: probability of each
+    type map, in the detector's order; `probability` is the highest. rounds: in how many rounds running,
+    this one included, it has been seen.
+    """
+
+    center_mm: Point
+    size_mm: tuple[float, float, float]
+    types: tuple[float, ...]
+    rounds: int = 1
+
+    @property
+    def probability(self) -> float:
+        return max(self.types)
+
+
+@dataclasses.dataclass(frozen=True)
+class Believed:
+    """A lesion that nobody drew. type: None if unknown; size_mm: long, short, z, None where unknown.
+
+    verdict: "positive" counts in the loss with `weight`; "doubtful" is ignored there. source: who is sure:
+    the teacher alone, or a finding of the report (number `finding` of the case) that was assigned to it.
+    """
+
+    center_mm: Point
+    size_mm: Sizes
+    type: str | None
+    verdict: Literal["positive", "doubtful"]
+    weight: float
+    source: Literal["teacher", "report"]
+    probability: float
+    rounds: int
+    finding: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Bag:
+    """Lesions of which a report tells and that are at no known place: at least `count`, somewhere.
+
+    Somewhere: in an organ of the label map (organ, side) where the scan has one, else in the slab between
+    z_mm (lower, upper; LPS), None for the whole scan. size_mm: the largest diameter, None if not told.
+    finding: number in the case's findings.
+    """
+
+    type: str | None
+    organ: str | None
+    side: Literal["left", "right", "both"] | None
+    count: int
+    size_mm: float | None
+    z_mm: tuple[float, float] | None
+    weight: float
+    finding: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Beliefs:
+    """All that is believed of one scan. empty: (z, y, x) bool on the output grid of the cached scan (half its
+    voxels on every axis), True where the teacher is sure that there is no lesion.
+    """
+
+    proposals: tuple[Proposal, ...]
+    lesions: tuple[Believed, ...]
+    bags: tuple[Bag, ...]
+    empty: npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    proposals: tuple[Proposal, ...] = ()
+    lesions: tuple[Believed, ...] = ()
+    bags: tuple[Bag, ...] = ()
+
+
+def write_beliefs(folder: Path, case_id: str, beliefs: Beliefs) -> None:
+    """Writes FOLDER/ID.json and FOLDER/ID.npz, each aside and then renamed."""
+    stored = _Stored(beliefs.proposals, beliefs.lesions, beliefs.bags)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, empty=beliefs.empty)
+    for suffix, content in (
+        (".npz", packed.getvalue()),
+        (".json", json.dumps(encode(stored), allow_nan=False).encode()),
+    ):
+        path = folder / f"{case_id}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_bytes(content)
+        os.replace(part, path)
+
+
+def read_beliefs(folder: Path, case_id: str) -> Beliefs:
+    """Inverse of `write_beliefs`. Raises CaseError."""
+    try:
+        text = (folder / f"{case_id}.json").read_text(encoding="utf-8")
+        stored = decode_object(_Stored, json.loads(text))
+        with np.load(folder / f"{case_id}.npz", allow_pickle=False) as data:
+            empty = np.asarray(data["empty"], bool)
+    except (OSError, ValueError, KeyError) as error:
+        raise CaseError(f"{folder / case_id}: expected beliefs of a round, found: {error}") from None
+    return Beliefs(stored.proposals, stored.lesions, stored.bags, empty)

@@ -1,0 +1,275 @@
+"""A training run's settings: one TOML file, refused where a key is unknown or a value does not fit.
+
+Paths in the file are relative to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from model.config import DetectorConfig
+from resources.cases.strict import CaseError, decode_object, refuse
+
+__all__ = [
+    "Augmentation",
+    "Network",
+    "Optimisation",
+    "Patches",
+    "Pretraining",
+    "Source",
+    "Supervision",
+    "Teacher",
+    "TrainingConfig",
+    "Validation",
+    "read_config",
+]
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        refuse(name, "0 to 1", value)
+
+
+def _check_at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        refuse(name, f"at least {least:g}", value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Cases of one kind. cases: a file of resources.cases; cache: the folder that caches them.
+
+    share: of the patches; the shares of all sources are divided by their sum.
+    """
+
+    name: str
+    cases: str
+    cache: str
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_at_least("share", self.share, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The detector's architecture; see DetectorConfig."""
+
+    spacing_mm: float = DetectorConfig.spacing_mm
+    windows_hu: tuple[tuple[float, float], ...] = DetectorConfig.windows_hu
+    widths: tuple[int, ...] = DetectorConfig.widths
+    blocks: tuple[int, ...] = DetectorConfig.blocks
+
+    @property
+    def detector(self) -> DetectorConfig:
+        return DetectorConfig(self.spacing_mm, self.windows_hu, self.widths, self.blocks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Supervision:
+    """Weight of each kind of supervision in the loss; 0 switches it off.
+
+    full: masks, and the rest of what is completely annotated. weak: RECIST marks, boxes and points. unmarked:
+    weight of a cell of which nothing is known, taken as free of lesions: 0 ignores it, 1 is the naive
+    baseline. teacher: lesions and empty regions the teacher is sure of. report_positive: proposals that
+    findings were assigned to. bag: findings that met no proposal ("somewhere there are n"). report_negative:
+    what reports clear. joint: whether a mark and the sentence that tells of it are taken for one lesion.
+    geometry: weight of offset and size beside the heat maps.
+    """
+
+    full: float = 1.0
+    weak: float = 1.0
+    unmarked: float = 0.0
+    teacher: float = 0.0
+    report_positive: float = 0.0
+    bag: float = 0.0
+    report_negative: float = 0.0
+    joint: bool = True
+    geometry: float = 0.3
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name != "joint":
+                _check_at_least(field.name, getattr(self, field.name), 0.0)
+
+    @property
+    def believes(self) -> bool:
+        """Whether something is learnt from what the teacher proposes."""
+        return self.teacher + self.report_positive + self.bag > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """When the averaged network looks at the training scans, and what it takes for sure.
+
+    Rounds are at start_step and every every_steps after. views: mirrored copies of a scan it looks at, 1 to
+    8. A proposal of at least positive_above in the mean over views, seen in `persistence` rounds running, is
+    a positive; one of at least doubtful_above is ignored; where every view stays below empty_below there is
+    no lesion. pictures: mined lesions drawn a round in the audit log.
+    """
+
+    start_step: int = 1000
+    every_steps: int = 1000
+    views: int = 2
+    positive_above: float = 0.7
+    doubtful_above: float = 0.15
+    empty_below: float = 0.03
+    persistence: int = 2
+    pictures: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("start_step", "pictures"):
+            _check_at_least(name, getattr(self, name), 0)
+        for name in ("every_steps", "views", "persistence"):
+            _check_at_least(name, getattr(self, name), 1)
+        if self.views > 8:
+            refuse("views", "at most 8", self.views)
+        if not 0 < self.empty_below <= self.doubtful_above <= self.positive_above < 1:
+            found = (self.empty_below, self.doubtful_above, self.positive_above)
+            refuse("teacher", "0 < empty_below <= doubtful_above <= positive_above < 1", found)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """Steps in which the encoder learns to say what the reports say, before it learns to find; 0: none."""
+
+    steps: int = 0
+    rate: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check_at_least("steps", self.steps, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimisation:
+    """steps: of the whole run. batch: patches a step, over all ranks. rate: the highest, after warm_up steps.
+
+    average: decay of the averaged weights. clip: greatest norm of the gradient. frozen_norm: batch norm uses
+    its running statistics and does not change them. precision: of Lightning Fabric.
+    """
+
+    steps: int
+    batch: int = 2
+    rate: float = 0.002
+    weight_decay: float = 1e-4
+    warm_up: int = 100
+    clip: float = 5.0
+    average: float = 0.998
+    frozen_norm: bool = False
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    checkpoint_every_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            _check_at_least(name, getattr(self, name), 1)
+        for name in ("weight_decay", "warm_up", "checkpoint_every_s"):
+            _check_at_least(name, getattr(self, name), 0)
+        if not self.rate > 0 or not self.clip > 0:
+            refuse("rate, clip", "more than 0", (self.rate, self.clip))
+        _check_share("average", self.average)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """shape: voxels (z, y, x), multiples of the network's stride. workers: processes that cut patches.
+
+    Shares of the patches: lesion, near one, by size in equal parts; hard, where the averaged network was last
+    wrong; report, where a finding without a place should be; the rest anywhere.
+    """
+
+    shape: tuple[int, int, int] = (64, 80, 80)
+    lesion: float = 0.6
+    hard: float = 0.1
+    report: float = 0.1
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("lesion", "hard", "report"):
+            _check_share(name, getattr(self, name))
+        _check_share("lesion + hard + report", self.lesion + self.hard + self.report)
+        _check_at_least("workers", self.workers, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Largest change of each kind; 0 is none. rotation_deg: around z (a quarter of it around the others).
+
+    scale: as a share. flip: probability of a mirror image, left to right (types know no side). gain,
+    shift_hu: of all HU. phase_hu: of soft tissue that takes up contrast. noise_hu: standard deviation.
+    blur_mm: sigma in the plane. slice_mm: thickest slice that is simulated along z.
+    """
+
+    rotation_deg: float = 12.0
+    scale: float = 0.15
+    flip: float = 0.5
+    gain: float = 0.03
+    shift_hu: float = 12.0
+    phase_hu: float = 25.0
+    noise_hu: float = 12.0
+    blur_mm: float = 0.8
+    slice_mm: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """Whole scans, by the code of inference: every every_steps and at the end; the best CPM is kept."""
+
+    cases: str
+    cache: str
+    every_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_at_least("every_steps", self.every_steps, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """start: weights to begin with. work: folder of checkpoints, logs and beliefs."""
+
+    work: str
+    sources: tuple[Source, ...]
+    optimisation: Optimisation
+    validation: Validation | None = None
+    network: Network = Network()
+    supervision: Supervision = Supervision()
+    teacher: Teacher = Teacher()
+    pretraining: Pretraining = Pretraining()
+    patches: Patches = Patches()
+    augmentation: Augmentation = Augmentation()
+    start: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.sources or sum(source.share for source in self.sources) <= 0:
+            refuse("sources", "at least one with a share above 0", len(self.sources))
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            refuse("sources", "names that differ", names)
+        stride = self.network.detector.stride
+        if any(n <= 0 or n % stride for n in self.patches.shape):
+            refuse("patches.shape", f"multiples of {stride}", self.patches.shape)
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """The settings of a file, its paths made absolute. Raises CaseError naming file, field and value."""
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+        config = decode_object(TrainingConfig, values)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CaseError(f"{path}: expected a TOML file, found: {error}") from None
+    except (CaseError, ValueError, TypeError) as error:
+        raise CaseError(f"{path}: {error}") from None
+
+    def placed(part: Any, *names: str) -> Any:
+        changed = {n: str(path.parent.absolute() / getattr(part, n)) for n in names if getattr(part, n)}
+        return dataclasses.replace(part, **changed)
+
+    return dataclasses.replace(
+        placed(config, "work", "start"),
+        sources=tuple(placed(source, "cases", "cache") for source in config.sources),
+        validation=placed(config.validation, "cases", "cache") if config.validation else None,
+    )

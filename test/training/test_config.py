@@ -1,0 +1,61 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resources.cases.case import CaseError
+from resources.training.config import Network, read_config
+
+SOURCE = '[[sources]]\nname = "a"\ncases = "a.jsonl"\ncache = "cache"\n'
+RUN = 'work = "run"\n'
+STEPS = "[optimisation]\nsteps = 3\n"
+
+
+def read(tmp_path: Path, text: str) -> object:
+    file = tmp_path / "run.toml"
+    file.write_text(text, encoding="utf-8")
+    return read_config(file)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = read(tmp_path, RUN + SOURCE + STEPS + "[network]\nwidths = [8, 16]\nblocks = [1, 1]\n")
+    assert config.work == str(tmp_path / "run")
+    assert (config.sources[0].cases, config.sources[0].cache) == (
+        str(tmp_path / "a.jsonl"),
+        str(tmp_path / "cache"),
+    )
+    assert config.network.detector.widths == (8, 16)
+    assert config.start is None
+    assert config.validation is None
+    assert Network().detector.stride == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (RUN + SOURCE + STEPS + "[supervision]\nful = 1\n", "supervision.ful: expected only full, weak"),
+        (RUN + SOURCE, "optimisation: expected a value, found none"),
+        (RUN + "sources = []\n" + STEPS, "sources: expected at least one with a share above 0, found 0"),
+        (RUN + SOURCE + SOURCE + STEPS, "sources: expected names that differ"),
+        (RUN + SOURCE + STEPS + "batch = 0\n", "optimisation.batch: expected at least 1, found 0"),
+        (
+            RUN + SOURCE + STEPS + "[supervision]\nbag = -1\n",
+            "supervision.bag: expected at least 0, found -1",
+        ),
+        (
+            RUN + SOURCE + STEPS + "[patches]\nshape = [30, 64, 64]\n",
+            "patches.shape: expected multiples of 8",
+        ),
+        (RUN + SOURCE + STEPS + "[teacher]\npositive_above = 0.1\n", "expected 0 < empty_below <= doubtful"),
+        (RUN + SOURCE + STEPS + "[network]\nwidths = [8]\n", "one entry of blocks per width"),
+        ("work = \n", "expected a TOML file"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CaseError) as caught:
+        read(tmp_path, text)
+    assert message in str(caught.value)
+    assert str(tmp_path / "run.toml") in str(caught.value)
