@@ -15,8 +15,9 @@ from model.config import WeightsError
 from resources.cases.strict import CaseError
 from resources.evaluation import EvaluationError
 from resources.training.config import read_config
-from resources.training.engine import NotFiniteError, Run
+from resources.training.engine import Run
 from resources.training.interrupt import Interrupted
+from resources.training.learner import NotFiniteError
 
 
 def main(arguments: list[str] | None = None) -> int:

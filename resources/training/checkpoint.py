@@ -107,7 +107,7 @@ def unpack(
     moments = {name: v for name, v in tensors.items() if name.startswith("optimizer.")}
     for part, own in networks.items():
         take(tensors, part, own)
-    parameters = dict(network.named_parameters())
+    parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
     expected = (
         {f"optimizer.{moment}.{name}" for name in parameters for moment in MOMENTS} if moments else set()
     )

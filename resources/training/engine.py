@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from model.detector import save_weights
@@ -36,16 +35,13 @@ from resources.training.checkpoint import (
 from resources.training.config import TrainingConfig
 from resources.training.data import open_scans, stream
 from resources.training.interrupt import Interrupted, Signals
-from resources.training.learner import advance, begin, make_fabric, schedule
+from resources.training.learner import NotFiniteError, advance, begin, generator_of, make_fabric, schedule
 from resources.training.progress import LINE_EVERY, Progress
+from resources.training.report_stage import ReportStage
 
 SCALARS_EVERY, PICTURE_EVERY = 10, 500
 """Steps between points of the curves, and between pictures."""
 OWN = ("beliefs", "validation", "board")
-
-
-class NotFiniteError(RuntimeError):
-    """A loss or a gradient is no number; the message names the step, the cases and the losses."""
 
 
 @dataclasses.dataclass
@@ -104,6 +100,9 @@ class Run:
         fabric = self.fabric
         with self.signals, contextlib.closing(self.progress), contextlib.closing(self.board):
             self.keep()
+            if self.step == 0 and self.config.pretraining.steps:
+                with self.progress.pause():
+                    ReportStage(self.learner, self.config, self.scans).go(self.signals)
             if self.step and self._validation_due():
                 self.validate()
             for first, last in segments(self.config, self.step):
@@ -129,7 +128,7 @@ class Run:
     def train_on(self, batch: Batch, waited_s: float) -> None:
         """One step, and what is told and kept of it."""
         config, fabric, step = self.config, self.fabric, self.step
-        generator = generator_of(config.seed, step, fabric.global_rank, fabric.device)
+        generator = generator_of(config.seed, step, fabric.global_rank, device=fabric.device)
         batch = augment(batch.to(fabric.device), config.augmentation, generator)
         output, losses, norm = advance(self.learner, batch, config, step)
         values, gradient, waited_s, number = self._settle(losses, norm, waited_s, batch.names)
@@ -213,11 +212,12 @@ class Run:
             self.progress.say(
                 f"step {step}: round {number}, the averaged network looks at the training scans"
             )
-            with self.signals.at_once():
+            with self.signals.at_once(), self.progress.pause():
                 self.learner.agree()
                 rank, ranks = self.fabric.global_rank, self.fabric.world_size
-                rounds.renew(self.learner.average, self.scans, self.config, number, rank, ranks)
-                self.fabric.barrier()
+                rounds.renew(
+                    self.learner.average, self.scans, self.config, number, rank, ranks, self.fabric.barrier
+                )
         hard = folder / "hard.json"
         return folder if self.config.supervision.believes else None, hard if hard.exists() else None
 
@@ -233,7 +233,7 @@ class Run:
         assert self.held is not None
         self.keep()
         folder = self.work / "validation" / f"{self.step:07d}"
-        with self.signals.at_once():
+        with self.signals.at_once(), self.progress.pause():
             self.learner.agree()
             rank, ranks = self.fabric.global_rank, self.fabric.world_size
             validation.look(self.learner.average, self.held, folder, rank, ranks)
@@ -252,12 +252,6 @@ class Run:
                 f"step {self.step}: {told}; best CPM {self.best['cpm']:.3f} at {self.best['step']}"
             )
         self.tick = time.perf_counter()
-
-
-def generator_of(seed: int, step: int, rank: int, device: torch.device) -> torch.Generator:
-    """Random numbers of one step in one process."""
-    mixed = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(mixed[0] >> 1))
 
 
 def round_of(config: TrainingConfig, step: int) -> int | None:

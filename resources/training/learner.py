@@ -6,12 +6,14 @@ The loss of a step is that of the whole batch, see resources.training.supervise.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision, Precision
@@ -26,6 +28,10 @@ from resources.training.config import Optimisation, TrainingConfig
 
 LEAST_RATE = 0.01
 """Share of the highest rate at the end."""
+
+
+class NotFiniteError(RuntimeError):
+    """A loss or a gradient is no number; the message names the step, the cases and the losses."""
 
 
 class _Mixed(MixedPrecision):
@@ -83,13 +89,8 @@ def begin(fabric: Fabric, precision: Precision, config: TrainingConfig) -> Learn
     On several GPUs batch norm takes its statistics over all of them (SyncBatchNorm); on several CPUs each
     process takes those of its own patches, for torch has no other there.
     """
-    torch.manual_seed(config.seed)
-    plain = CenterNet3D(config.network.detector)
-    if config.start is not None:
-        plain.load_state_dict(_started(config).state_dict())
-    average = CenterNet3D(plain.config)
-    average.load_state_dict(plain.state_dict())
-    average.eval().requires_grad_(False)
+    plain = first_network(config)
+    average = copy.deepcopy(plain).eval().requires_grad_(False)
     plain.train()
     if config.optimisation.frozen_norm:
         for module in plain.modules():
@@ -98,21 +99,32 @@ def begin(fabric: Fabric, precision: Precision, config: TrainingConfig) -> Learn
     elif fabric.world_size > 1 and fabric.device.type == "cuda":
         plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain)
     for own in (plain, average):
-        own.to(fabric.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        own.to(fabric.device)
     settings = config.optimisation
     optimizer = torch.optim.AdamW(plain.parameters(), settings.rate, weight_decay=settings.weight_decay)
     network, wrapped = fabric.setup(plain, optimizer)
     return Learner(fabric, precision, network, plain, average, wrapped)
 
 
-def _started(config: TrainingConfig) -> CenterNet3D:
-    assert config.start is not None
-    network, wanted = load_network(Path(config.start)), config.network.detector
-    for name in ("spacing_mm", "windows_hu", "widths", "blocks", "types"):
-        found, expected = getattr(network.config, name), getattr(wanted, name)
-        if found != expected:
-            raise WeightsError(f"{config.start}: {name}: expected {expected}, found {found}")
+def first_network(config: TrainingConfig) -> CenterNet3D:
+    """With the weights that the run starts from. Raises WeightsError where they do not fit."""
+    torch.manual_seed(config.seed)
+    network, wanted = CenterNet3D(config.network.detector), config.network.detector
+    if config.start is not None:
+        given = load_network(Path(config.start))
+        for name in ("spacing_mm", "windows_hu", "widths", "blocks", "types"):
+            found, expected = getattr(given.config, name), getattr(wanted, name)
+            if found != expected:
+                raise WeightsError(f"{config.start}: {name}: expected {expected}, found {found}")
+        network.load_state_dict(given.state_dict())
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network
+
+
+def generator_of(*numbers: int, device: torch.device) -> torch.Generator:
+    """Random numbers that depend on these: seed, step, rank."""
+    mixed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
 def advance(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import rich.console
 import rich.progress
@@ -14,10 +16,7 @@ LINE_EVERY = 50
 
 
 class Progress:
-    """Of one process; others, quiet, say nothing.
-
-    shown: how many steps at which the losses are told; what: of which stage.
-    """
+    """Of one process; others, quiet, say nothing. what: is counted, from `done` to `total`."""
 
     def __init__(self, what: str, done: int, total: int, quiet: bool):
         self._what, self._total, self._first, self._quiet = what, total, done, quiet
@@ -35,10 +34,11 @@ class Progress:
             self._task = self._bar.add_task(what, total=total, completed=done, told="")
             self._bar.start()
 
-    def step(self, done: int, losses: dict[str, float], waiting: float) -> None:
+    def step(self, done: int, losses: dict[str, float], waiting: float | None) -> None:
         """done: steps. waiting: share of the time since the last line that went into waiting for data."""
         told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        told = f"{told}; {waiting:.1%} waiting for data"
+        if waiting is not None:
+            told = f"{told}; {waiting:.1%} waiting for data"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, told=told)
         elif not self._quiet and (done % LINE_EVERY == 0 or done == self._total):
@@ -50,6 +50,15 @@ class Progress:
             self._bar.console.print(text, highlight=False, markup=False)
         elif not self._quiet:
             print(text, flush=True)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Others show how far they are."""
+        if self._bar is not None:
+            self._bar.stop()
+        yield
+        if self._bar is not None:
+            self._bar.start()
 
     def close(self) -> None:
         if self._bar is not None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from training.tiny import HELD, settings, write_run
 
 from helpers import SMALL, lively
 from model.network import CenterNet3D
@@ -18,7 +19,6 @@ from resources.training.checkpoint import (
     write_checkpoint,
 )
 from resources.training.config import TrainingConfig, read_config
-from training.tiny import HELD, settings, write_run
 
 
 def learner(seed: int, steps: int = 0) -> tuple[CenterNet3D, torch.optim.Optimizer]:
