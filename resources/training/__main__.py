@@ -11,14 +11,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from model.config import WeightsError
-from resources.cases.strict import CaseError
-from resources.evaluation import EvaluationError
-from resources.training.config import read_config
-from resources.training.engine import Run
-from resources.training.interrupt import Interrupted
-from resources.training.learner import NotFiniteError
-
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -29,6 +21,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="settings of the run; see resources/configs")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint if there is one")
     options = parser.parse_args(arguments)
+    # Here, because the processes that cut patches load this module too, and need none of it.
+    from model.config import WeightsError
+    from resources.cases.strict import CaseError
+    from resources.evaluation import EvaluationError
+    from resources.training.config import read_config
+    from resources.training.engine import Run
+    from resources.training.interrupt import Interrupted
+    from resources.training.learner import NotFiniteError
+
     try:
         run = Run(read_config(options.config), options.config.stem, options.resume)
         run.go()

@@ -80,6 +80,9 @@ class Run:
         _check_work(self.work, self.file, resume)
         fabric, precision = make_fabric(config.optimisation.precision)
         self.fabric = fabric
+        if config.optimisation.batch % fabric.world_size:
+            found = f"{config.optimisation.batch} in {fabric.world_size}"
+            raise CaseError(f"optimisation.batch: expected as many patches in every process, found {found}")
         self.scans = open_scans(config)
         cases = [case for _, case in self.scans.cases]
         self.held = validation.open_held(config, cases, lambda _: None)
@@ -94,6 +97,7 @@ class Run:
         self.board = Board(self.work / "board" if first else None, self.step)
         self.progress = Progress("step", self.step, config.optimisation.steps, quiet=not first)
         self.saved_at, self.saved_step = time.monotonic(), self.step if goes_on else -1
+        self.tick = time.perf_counter()
 
     def go(self) -> None:
         """To the end. Raises Interrupted after a signal, and NotFiniteError; the last checkpoint is good."""
@@ -125,11 +129,11 @@ class Run:
                     "waiting for data"
                 )
 
-    def train_on(self, batch: Batch, waited_s: float) -> None:
-        """One step, and what is told and kept of it."""
+    def train_on(self, batch: Batch, waited_s: float) -> dict[str, float]:
+        """One step, and what is told and kept of it; the losses."""
         config, fabric, step = self.config, self.fabric, self.step
         generator = generator_of(config.seed, step, fabric.global_rank, device=fabric.device)
-        batch = augment(batch.to(fabric.device), config.augmentation, generator)
+        batch = augment(batch.to(fabric.device), config.augmentation, generator, config.network.spacing_mm)
         output, losses, norm = advance(self.learner, batch, config, step)
         values, gradient, waited_s, number = self._settle(losses, norm, waited_s, batch.names)
         self.step += 1
@@ -152,6 +156,7 @@ class Run:
         if number:
             fabric.barrier()
             raise Interrupted(number)
+        return values
 
     def _settle(
         self, losses: dict[str, torch.Tensor], norm: torch.Tensor, waited_s: float, names: tuple[str, ...]

@@ -63,11 +63,11 @@ def open_held(config: TrainingConfig, trained: list[Case], tell: Callable[[str],
             f"and {judged}"
         )
     for case in cases:
-        scan = open_scan(held.folder / f"{case.id}.b2nd")
-        if scan.spacing_mm != config.network.spacing_mm:
+        scan, detector = open_scan(held.folder / f"{case.id}.b2nd"), config.network.detector
+        if scan.spacing_mm != detector.spacing_mm or any(n % detector.stride for n in scan.shape):
             raise CaseError(
-                f"{held.folder}: {case.id}: expected voxels of {config.network.spacing_mm:g} mm, found "
-                f"{scan.spacing_mm:g} mm"
+                f"{held.folder}: {case.id}: expected voxels of {detector.spacing_mm:g} mm in multiples of "
+                f"{detector.stride}, found {scan.spacing_mm:g} mm and {scan.shape}"
             )
     return held
 

@@ -65,13 +65,15 @@ def write_scans(folder: Path, first: int, count: int = 4) -> list[Case]:
 
 def _write_scan(folder: Path, number: int) -> Case:
     draw = np.random.default_rng(number)
-    hu = draw.normal(40, 12, SHAPE)
+    hu = np.full(SHAPE, -1000.0)
+    body = draw.normal(40, 12, SHAPE)[:, 4:-4, 4:-4]
+    hu[:, 4:-4, 4:-4] = body
     labels = np.zeros(SHAPE, np.uint8)
     grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
     annotations = []
     for label in (1, 2):
-        low = np.array([8, 8, 6 + 20 * (label - 1)])
-        center, radius = low + draw.uniform(0, (22, 30, 14)), draw.uniform(2.0, 3.5)
+        low = np.array([8, 10, 9 + 18 * (label - 1)])
+        center, radius = low + draw.uniform(0, (22, 26, 11)), draw.uniform(2.0, 3.5)
         ball = np.linalg.norm(grid - center, axis=-1) < radius
         hu[ball], labels[ball] = 160, label
         mm = 2 * radius * SPACING_MM
