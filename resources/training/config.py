@@ -167,6 +167,8 @@ class Optimisation:
             _check_at_least(name, getattr(self, name), 1)
         for name in ("weight_decay", "warm_up", "checkpoint_every_s"):
             _check_at_least(name, getattr(self, name), 0)
+        if self.checkpoint_every_s > 60:
+            refuse("checkpoint_every_s", "at most 60", self.checkpoint_every_s)
         if not self.rate > 0 or not self.clip > 0:
             refuse("rate, clip", "more than 0", (self.rate, self.clip))
         _check_share("average", self.average)
