@@ -1,4 +1,4 @@
-"""DeepLesion, ULS23 and a hospital's scans with reports in small: trunks with bright balls, in their layouts."""
+"""DeepLesion, ULS23 and a hospital's scans with reports, in their layouts: small trunks with bright balls."""
 
 import csv
 import json
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-
 from cases.layouts import row, table, write_image, write_slices
+
 from helpers import phantom
 
 PIXELS, PIXEL_MM = 80, 1.6
@@ -25,7 +25,8 @@ REPORTS = {
     "s2": "Levermetastase van 24 mm. Geen longnoduli.",
     "s3": "No metastases.",
 }
-"""Of the hospital's training scans: one without any mark, one with a mark of two lesions, one without lesions."""
+"""Of the hospital's training scans: one without a mark, one with one of its two lesions marked, one without
+lesions."""
 
 
 def trunk(seed: int, balls: tuple[int, ...]) -> np.ndarray:
@@ -87,7 +88,7 @@ def write_uls23(folder: Path) -> None:
 
 
 def write_inhouse(folder: Path) -> None:
-    """scans.csv, scans and reports: three to train, with REPORTS; three to validate and two to test, complete."""
+    """scans.csv, scans, reports: three scans to train on, with REPORTS; three to validate, two to test."""
     (folder / "scans").mkdir(parents=True)
     (folder / "reports").mkdir()
     rows: list[dict[str, object]] = []
