@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import rich.console
 import rich.progress
 import torch
 from torch.utils.data import DataLoader, Dataset
