@@ -85,7 +85,7 @@ def test_it_learns_what_reports_say(scans: Path) -> None:
     for bags, names in stage._batches():
         told.append(stage._train_on(bags, names))
         stage.step += 1
-    assert sum(told[-10:]) < 0.5 * sum(told[:10])
+    assert sum(told[-10:]) < 0.6 * sum(told[:10])
 
 
 def test_without_reports_it_is_refused(tmp_path: Path) -> None:
