@@ -70,7 +70,8 @@ def renew(
     if final.exists():
         return
     cases = [case for _, case in scans.cases]
-    _check_ids(cases)
+    if any(_path(part, case.id) == part / HARD_FILE for case in cases):
+        raise CaseError(f"case id: expected any but that of the file {HARD_FILE}, found it")
     own = [i for i in range(rank, len(cases), ranks) if not _path(part, cases[i].id).exists()]
     for index in _tracked(own, f"Round {number}", quiet=rank > 0):
         case = cases[index]
@@ -161,15 +162,6 @@ def _audit(folder: Path, scans: Scans, most: int, number: int) -> None:
         )
         pairs = [(lines[i], scans.open(indices[i])) for i in drawn]
         audit.draw_sheet(folder / "audit.png", pairs, title)
-
-
-def _check_ids(cases: Sequence[Case]) -> None:
-    ids = [case.id for case in cases]
-    if len(set(ids)) != len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise CaseError(f"case {twice}: id: expected a unique id over all sources, found it twice")
-    if HARD_FILE.removesuffix(".json") in ids:
-        raise CaseError(f"case id: expected any but that of the file {HARD_FILE}, found it")
 
 
 def _path(folder: Path, case_id: str) -> Path:

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import SMALL, lively
+from helpers import SMALL, lively, loud
 from model.detector import Detector
-from model.network import CenterNet3D
 from model.preprocess import preprocess
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
@@ -33,15 +32,6 @@ def scan_of(volume: Volume) -> CachedScan:
     array = np.zeros((3, *grid.hu.shape), np.int16)
     array[HU] = grid.hu.numpy()
     return CachedScan(array, grid.lower, grid.spacing_mm, volume, {}, "")
-
-
-def loud() -> CenterNet3D:
-    """Random heat maps from 0 to 0.9, small lesions."""
-    network = lively(seed=1)
-    network.out.weight.data[:8] *= 40
-    network.out.weight.data[11:] *= 0.1
-    network.out.bias.data[11:] -= 1.5
-    return network
 
 
 def test_one_view_is_the_detectors_own_output() -> None:
