@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training.batches import CELLS, bag, silent
 
 from resources.training.assignment import SIZE_SIGMA
 from resources.training.bags import bag_losses, find_peaks, size_error
-from training.batches import CELLS, bag, silent
 
 LOW = -4.0
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from training.batches import CELLS, bag, silent
 
 from helpers import ROOT
 from resources.training.batch import FULL, REPORT_NEGATIVE, REPORT_POSITIVE, TEACHER, UNMARKED, WEAK, Batch
 from resources.training.config import Supervision
 from resources.training.supervise import SOURCES, losses
-from training.batches import CELLS, bag, silent
 
 OFF = Supervision(
     **{f.name: 0.0 for f in dataclasses.fields(Supervision) if f.name != "joint"}  # type: ignore[arg-type]

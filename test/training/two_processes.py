@@ -12,12 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from training.batches import bag, silent
 
 from helpers import SMALL, lively
 from resources.training.batch import Batch
 from resources.training.config import Supervision
 from resources.training.supervise import losses
-from training.batches import bag, silent
 
 CELLS = (8, 8, 8)
 EVERYTHING = Supervision(
