@@ -6,6 +6,7 @@ Paths in the file are relative to it.
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -267,7 +268,8 @@ def read_config(path: Path) -> TrainingConfig:
         raise CaseError(f"{path}: {error}") from None
 
     def placed(part: Any, *names: str) -> Any:
-        changed = {n: str(path.parent.absolute() / getattr(part, n)) for n in names if getattr(part, n)}
+        folder = path.parent.absolute()
+        changed = {n: os.path.normpath(folder / getattr(part, n)) for n in names if getattr(part, n)}
         return dataclasses.replace(part, **changed)
 
     return dataclasses.replace(

@@ -12,7 +12,7 @@ import hashlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -233,7 +233,7 @@ def stream(
     ranks: int,
     beliefs: Path | None = None,
     hard: Path | None = None,
-) -> Iterator[tuple[Batch, float]]:
+) -> Generator[tuple[Batch, float]]:
     """The batches of the steps from first_step up to, without, last_step; and the seconds waited for each.
 
     A rank's part of a step is optimisation.batch / ranks patches, so the step is the same over however many

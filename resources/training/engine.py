@@ -78,32 +78,32 @@ class Run:
         self.config, self.work = config, Path(config.work)
         self.file = self.work / "checkpoint.safetensors"
         _check_work(self.work, self.file, resume)
+        goes_on = self.file.exists()
         fabric, precision = make_fabric(config.optimisation.precision)
         self.fabric = fabric
         if config.optimisation.batch % fabric.world_size:
             found = f"{config.optimisation.batch} in {fabric.world_size}"
             raise CaseError(f"optimisation.batch: expected as many patches in every process, found {found}")
         self.scans = open_scans(config)
-        cases = [case for _, case in self.scans.cases]
-        self.held = validation.open_held(config, cases, lambda _: None)
+        self.held = validation.open_held(config, [case for _, case in self.scans.cases])
         self.learner = begin(fabric, precision, config)
         self.step, self.best = 0, {"cpm": -1.0, "step": 0}
         self.origin = {"name": name, "data": self.scans.digest, "sources": _sources(self.scans.cases)}
-        goes_on = self.file.exists()
         if goes_on:
             self._restore()
+        self.saved_at, self.saved_step = time.monotonic(), self.step if goes_on else -1
+        self.board = Board(None, 0)
+        self.keep()  # before there is anything else in WORK, which would be of an unknown run
         first = fabric.is_global_zero
-        self.signals, self.all, self.lately = Signals(), Clock(), Clock()
         self.board = Board(self.work / "board" if first else None, self.step)
         self.progress = Progress("step", self.step, config.optimisation.steps, quiet=not first)
-        self.saved_at, self.saved_step = time.monotonic(), self.step if goes_on else -1
+        self.signals, self.all, self.lately = Signals(), Clock(), Clock()
         self.tick = time.perf_counter()
 
     def go(self) -> None:
         """To the end. Raises Interrupted after a signal, and NotFiniteError; the last checkpoint is good."""
         fabric = self.fabric
         with self.signals, contextlib.closing(self.progress), contextlib.closing(self.board):
-            self.keep()
             if self.step == 0 and self.config.pretraining.steps:
                 with self.progress.pause():
                     ReportStage(self.learner, self.config, self.scans).go(self.signals)
@@ -121,6 +121,7 @@ class Run:
                         if self._validation_due():
                             self.validate()
             self.keep()
+            fabric.barrier()
             count = self.config.optimisation.batch
             if self.all.steps:
                 self.progress.say(

@@ -60,7 +60,7 @@ def export(work: Path, out: Path) -> DetectorConfig:
     """Writes the weights file; the configuration in it. Raises CaseError, EvaluationError, WeightsError."""
     tensors, state = read_checkpoint(work / "checkpoint.safetensors")
     config = decode_object(TrainingConfig, state["config"])
-    held = open_held(config, [], lambda _: None)
+    held = open_held(config, [])
     if held is None:
         network, step, calibration = CenterNet3D(config.network.detector), state["step"], "none"
         take(tensors, "average", network)

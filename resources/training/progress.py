@@ -5,14 +5,37 @@ from __future__ import annotations
 import datetime
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import rich.console
 import rich.progress
 
 LINE_EVERY = 50
 """Steps a line where there is no terminal."""
+
+
+TELL_EVERY_S = 30.0
+"""Between lines about something that takes a while, where there is no terminal."""
+
+T = TypeVar("T")
+
+
+def tracked(items: Sequence[T], what: str, quiet: bool) -> Iterator[T]:
+    """The items, with progress and time left: a bar in a terminal, else lines."""
+    console = rich.console.Console(stderr=True)
+    if quiet or console.is_terminal:
+        yield from rich.progress.track(items, what, console=console, transient=True, disable=quiet)
+        return
+    started = told = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - told >= TELL_EVERY_S:
+            left_s = (now - started) / done * (len(items) - done)
+            print(f"{what} {done}/{len(items)}, {left_s:.0f} s left", flush=True)
+            told = now
 
 
 class Progress:

@@ -137,7 +137,7 @@ class ReportStage:
 
     def _keep(self) -> None:
         if self.learner.fabric.is_global_zero:
-            tensors = pack({"both": self.both}, self.both, self.optimizer)
+            tensors = pack({"both": self.both}, self.both, self.optimizer.optimizer)
             write_checkpoint(
                 self.file, tensors, {"step": self.step, "precision": self.learner.precision.state_dict()}
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from resources.evaluation.measures import lesion_measures
 from resources.evaluation.outcomes import Table, Truth, outcomes_of, table_of
 from resources.evaluation.predictions import Prediction
 from resources.training.config import TrainingConfig, Validation
+from resources.training.progress import tracked
 
 RULE = next(rule for rule in RULES if rule.name == "luna16_distance")
 
@@ -42,7 +42,7 @@ class Held:
     folder: Path
 
 
-def open_held(config: TrainingConfig, trained: list[Case], tell: Callable[[str], None]) -> Held | None:
+def open_held(config: TrainingConfig, trained: list[Case]) -> Held | None:
     """None if the run has no validation. Raises CaseError, EvaluationError.
 
     trained: cases that are trained on, whose patients must not be here.
@@ -54,7 +54,7 @@ def open_held(config: TrainingConfig, trained: list[Case], tell: Callable[[str],
     both = sorted({case.patient for case in cases} & {case.patient for case in trained})
     if both:
         raise CaseError(f"{settings.cases}: expected patients that are not trained on, found {both[0]}")
-    held = Held(prepare(cases, Settings(), tell), Path(settings.cache))
+    held = Held(prepare(cases, Settings(), lambda _: None), Path(settings.cache))
     lesions = sum(len(truth.lesions) for truth in held.truths)
     judged = sum(truth.judged for truth in held.truths)
     if not lesions or not judged:
@@ -81,10 +81,10 @@ def look(network: CenterNet3D, held: Held, out: Path, rank: int, ranks: int) -> 
     half = torch.float16 if device.type == "cuda" else torch.float32
     fused = copy.deepcopy(network).fuse().to(device, half)
     memory_bytes = int(DEFAULT_MEMORY_GB[device.type] * 1e9)
-    for truth in held.truths[rank::ranks]:
-        path = out / f"{truth.case.id}.npz"
-        if not path.exists():
-            _write(path, predict(fused, held.folder / f"{truth.case.id}.b2nd", memory_bytes))
+    paths = {truth.case.id: out / f"{truth.case.id}.npz" for truth in held.truths[rank::ranks]}
+    missing = [name for name, path in paths.items() if not path.exists()]
+    for name in tracked(missing, "Validation", quiet=rank > 0):
+        _write(paths[name], predict(fused, held.folder / f"{name}.b2nd", memory_bytes))
 
 
 def predict(network: CenterNet3D, cached: Path, memory_bytes: int) -> dict[str, npt.NDArray[np.float64]]:

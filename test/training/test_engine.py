@@ -34,9 +34,12 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_in(folder: Path, work: str, text: str) -> Path:
-    """The settings of a run in FOLDER/work."""
-    file = folder / f"{work}.toml"
-    file.write_text(text.replace('"run"', f'"{work}"'), encoding="utf-8")
+    """The settings of a run in FOLDER/work; all bear one name."""
+    file = folder / f"settings of {work}" / "run.toml"
+    file.parent.mkdir(exist_ok=True)
+    for name in ("train/", "held/"):
+        text = text.replace(f'"{name}', f'"../{name}')
+    file.write_text(text.replace('"run"', f'"../{work}"'), encoding="utf-8")
     return file
 
 
@@ -55,10 +58,11 @@ def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path) -> None:
     whole = opened(run_in(scans, "whole", text))
     expected = losses(whole, 6)
     whole.keep()
-    first = opened(run_in(scans, "stopped", text))
+    file = run_in(scans, "stopped", text)
+    first = opened(file)
     found = losses(first, 3)
     first.keep()
-    second = opened(scans / "stopped.toml", resume=True)
+    second = opened(file, resume=True)
     assert second.step == 3
     found += losses(second, 6)
     second.keep()
@@ -123,6 +127,7 @@ def test_killed_at_random_three_times(scans: Path) -> None:
     assert parts == []
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_the_step_and_says_how_to_go_on(scans: Path) -> None:
     file = run_in(scans, "termed", settings(100_000))
     process = start(file)
@@ -175,7 +180,7 @@ def free_port() -> int:
 
 def test_half_precision_sees_whole_hu_and_averages_in_single(scans: Path) -> None:
     run = opened(run_in(scans, "half", settings(2, optimisation='precision = "bf16-mixed"')))
-    assert all(value > 0 for values in losses(run, 2) for value in values.values())
+    assert all(0 < values["full"] < 100 for values in losses(run, 2))
     assert {v.dtype for v in run.learner.average.parameters()} == {torch.float32}
     hu = torch.full((1, 1, 16, 16, 16), 39.0)
     with torch.no_grad():

@@ -24,7 +24,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingConfig, lis
 
 
 def opened(config: TrainingConfig) -> Held:
-    held = open_held(config, [], lambda _: None)
+    held = open_held(config, [])
     assert held is not None
     return held
 
@@ -93,19 +93,19 @@ def test_score_by_hand(tmp_path: Path, scans: tuple[TrainingConfig, list[Case]])
 def test_what_does_not_fit_is_refused(tmp_path: Path, scans: tuple[TrainingConfig, list[Case]]) -> None:
     config, cases = scans
     with pytest.raises(CaseError, match="patients that are not trained on, found patient-2"):
-        open_held(config, [cases[2]], lambda _: None)
+        open_held(config, [cases[2]])
     text = settings(1, more=HELD.format(every=1)).replace("spacing_mm = 4.0", "spacing_mm = 2.0")
     other = read_config(write_run(Path(config.work).parent, text))
     with pytest.raises(CaseError, match=r"scan-0: expected voxels of 2 mm in multiples of 4, found 4 mm"):
-        open_held(other, [], lambda _: None)
+        open_held(other, [])
     healthy = [Case(c.id, c.patient, c.source, None, c.image, (), c.completeness) for c in cases]
     (tmp_path / "held").mkdir()
     write_cases(tmp_path / "held" / "cases.jsonl", healthy)
     empty = read_config(write_run(tmp_path, settings(1, more=HELD.format(every=1))))
     with pytest.raises(CaseError, match="expected lesions and exhaustively annotated scans, found 0 and 4"):
-        open_held(empty, [], lambda _: None)
+        open_held(empty, [])
     without = read_config(write_run(tmp_path, settings(1)))
-    assert open_held(without, [], lambda _: None) is None
+    assert open_held(without, []) is None
 
 
 def test_a_network_that_says_nothing_finite(tmp_path: Path, scans: tuple[TrainingConfig, list[Case]]) -> None:

@@ -53,17 +53,20 @@ every_steps = {every}
 """
 
 
-def write_scans(folder: Path, first: int, count: int = 4) -> list[Case]:
-    """Scans `first` to `first + count` - 1, each with two balls; FOLDER/cases.jsonl and FOLDER/cache."""
+def write_scans(folder: Path, first: int, count: int = 4, healthy: int = 0) -> list[Case]:
+    """Scans `first` to `first + count` - 1, with two balls each but for the last `healthy`. Makes
+    FOLDER/cases.jsonl and FOLDER/cache.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    cases = [_write_scan(folder, number) for number in range(first, first + count)]
+    lesions = [2] * (count - healthy) + [0] * healthy
+    cases = [_write_scan(folder, first + i, n) for i, n in enumerate(lesions)]
     write_cases(folder / "cases.jsonl", cases)
     for case in cases:
         build(Job(case, folder / "cache", SPACING_MM, 4, False))
     return cases
 
 
-def _write_scan(folder: Path, number: int) -> Case:
+def _write_scan(folder: Path, number: int, lesions: int) -> Case:
     draw = np.random.default_rng(number)
     hu = np.full(SHAPE, -1000.0)
     body = draw.normal(40, 12, SHAPE)[:, 4:-4, 4:-4]
@@ -71,7 +74,7 @@ def _write_scan(folder: Path, number: int) -> Case:
     labels = np.zeros(SHAPE, np.uint8)
     grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
     annotations = []
-    for label in (1, 2):
+    for label in range(1, lesions + 1):
         low = np.array([8, 10, 9 + 18 * (label - 1)])
         center, radius = low + draw.uniform(0, (22, 26, 11)), draw.uniform(2.0, 3.5)
         ball = np.linalg.norm(grid - center, axis=-1) < radius
