@@ -26,6 +26,8 @@ PLANE_SIGMA = 0.19
 """Root mean square of log(max(L, Z) / L) over 3,600 lesion masks of ULS23 (L long axial diameter, Z extent
 along z): reports give the largest diameter in any plane, candidates have the axial one."""
 SIZE_SIGMA = math.hypot(READER_SIGMA, PLANE_SIGMA)
+SPREAD = 0.59
+"""Standard deviation of the log long diameter of lesions (ULS23): what is known of one of untold size."""
 GROSS_ERROR = 0.05
 """Share of sizes that are of another lesion, misread or mistyped; so no size alone forbids a match."""
 TYPE_ERROR = 0.005
@@ -145,21 +147,8 @@ def match(
     return tuple(sorted(found, key=lambda pair: (pair.wanted, pair.candidate)))
 
 
-def _finding_key(one: Wanted) -> tuple[str, ...]:
-    f = one.finding
-    parts = (
-        f.type,
-        f.organ,
-        f.side,
-        f.sizes_mm,
-        f.series,
-        f.images,
-        f.presence,
-        one.count,
-        one.sized,
-        f.span,
-    )
-    return tuple(map(repr, parts))
+def _finding_key(one: Wanted) -> tuple[str, int, bool]:
+    return repr(one.finding), one.count, one.sized
 
 
 def _candidate_key(one: Candidate) -> tuple[Point, float, str]:
@@ -167,7 +156,11 @@ def _candidate_key(one: Candidate) -> tuple[Point, float, str]:
 
 
 def _likelihood(one: Wanted, largest: bool, candidate: Candidate, types: Sequence[str]) -> float:
-    """Of a candidate being a lesion of the finding's type and size: the largest of them, or another."""
+    """Of a candidate being a lesion of the finding's type and size: the largest of them, or another.
+
+    The largest is of the told size within SIZE_SIGMA. Another may be of any that is not larger; that it is of
+    this one is less likely, as SIZE_SIGMA is to SPREAD, so what fits the told size is the largest.
+    """
     value, kind = candidate.probability, one.finding.type
     if candidate.types is not None and kind is not None and kind in types:
         value = max(candidate.types[list(types).index(kind)], TYPE_ERROR * value)
@@ -175,5 +168,7 @@ def _likelihood(one: Wanted, largest: bool, candidate: Candidate, types: Sequenc
     if told is None or candidate.long_mm is None:
         return value
     larger = math.log(candidate.long_mm / told) / SIZE_SIGMA
-    apart = larger if largest and one.sized else max(0.0, larger)
-    return value * ((1 - GROSS_ERROR) * math.exp(-0.5 * apart**2) + GROSS_ERROR)
+    if largest and one.sized:
+        return value * ((1 - GROSS_ERROR) * math.exp(-0.5 * larger**2) + GROSS_ERROR)
+    fit = (1 - GROSS_ERROR) * math.exp(-0.5 * max(0.0, larger) ** 2) + GROSS_ERROR
+    return value * fit * SIZE_SIGMA / SPREAD

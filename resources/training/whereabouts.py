@@ -67,9 +67,9 @@ class Lungs:
 class Whereabouts:
     """What is known of one scan. extent_mm: z of its first and last slice, lower first.
 
-    organs: by organ and side, (n, 3) LPS mm of a share of its voxels: none where the label map knows the
-    organ and the scan does not show it. images: by numbers as findings give them, z in mm from, to and how
-    sure that is.
+    organs: by organ and side, (n, 3) LPS mm of a share of its voxels, no place in it being farther than
+    grain_mm from one; none where the label map knows the organ and the scan does not show it. images: by
+    numbers as findings give them, z in mm from, to and how sure that is.
     """
 
     lungs: Lungs | None
@@ -77,6 +77,7 @@ class Whereabouts:
     extent_mm: tuple[float, float]
     organs: dict[tuple[str, Side], Array]
     images: dict[tuple[int, ...], tuple[float, float, float]]
+    grain_mm: float = 0.0
 
     def slab_mm(self, organ: str | None, kind: str | None) -> tuple[float, float] | None:
         """z from, to (LPS) of an organ, or else of a lesion type, not cut to the scan; None: cannot tell."""
@@ -100,7 +101,7 @@ class Whereabouts:
         centers = np.asarray(centers_mm, np.float64).reshape(-1, 3)
         voxels = None if finding.organ is None else self.organs.get((finding.organ, finding.side))
         if voxels is not None:
-            apart = _apart_mm(voxels, centers) / ORGAN_SIGMA_MM
+            apart = np.maximum(_apart_mm(voxels, centers) - self.grain_mm, 0) / ORGAN_SIGMA_MM
         else:
             slab = self.slab_mm(finding.organ, finding.type) or (-INF, INF)
             along = _outside(centers[:, 2], *slab) / SLAB_SIGMA_MM
@@ -137,7 +138,7 @@ def look(case: Case, scan: CachedScan) -> Whereabouts:
     images = {n: place for n in sorted(numbers) if (place := image_mm(case, scan, n)) is not None}
     extent = (low, low + (scan.shape[0] - 1) * scan.spacing_mm)
     lungs, midline = find_lungs(hu, scan.lower[0], scan.spacing_mm), find_midline(hu, scan)
-    return Whereabouts(lungs, midline, extent, organs, images)
+    return Whereabouts(lungs, midline, extent, organs, images, math.sqrt(3) * scan.spacing_mm)
 
 
 def organ_values(completeness: Completeness, organ: str, side: Side) -> tuple[int, ...]:
