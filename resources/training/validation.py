@@ -50,7 +50,9 @@ def open_held(config: TrainingConfig, trained: list[Case]) -> Held | None:
     settings: Validation | None = config.validation
     if settings is None:
         return None
-    cases = read_cases(Path(settings.cases))
+    cases = [case for case in read_cases(Path(settings.cases)) if case.split in ("validation", None)]
+    if not cases:
+        raise CaseError(f"{settings.cases}: expected cases of the split validation, found none")
     both = sorted({case.patient for case in cases} & {case.patient for case in trained})
     if both:
         raise CaseError(f"{settings.cases}: expected patients that are not trained on, found {both[0]}")
