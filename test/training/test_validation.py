@@ -1,5 +1,6 @@
 """Whole scans through the code of inference, and their score."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,21 @@ def test_what_is_there_is_left(tmp_path: Path, scans: tuple[TrainingConfig, list
     look(network(scans[0]), held, tmp_path, 0, 1)
     assert (tmp_path / "scan-2.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_scans_of_other_splits_are_left_out(tmp_path: Path, scans: tuple[TrainingConfig, list[Case]]) -> None:
+    config, cases = scans
+    assert config.validation is not None
+    splits = ("train", "validation", None, "test")
+    divided = [dataclasses.replace(case, split=split) for case, split in zip(cases, splits, strict=True)]
+    write_cases(tmp_path / "all.jsonl", divided)
+    held = dataclasses.replace(config.validation, cases=str(tmp_path / "all.jsonl"))
+    found = open_held(dataclasses.replace(config, validation=held), divided[:1])
+    assert found is not None
+    assert [truth.case.id for truth in found.truths] == ["scan-1", "scan-2"]
+    write_cases(tmp_path / "all.jsonl", divided[:1])
+    with pytest.raises(CaseError, match="expected cases of the split validation, found none"):
+        open_held(dataclasses.replace(config, validation=held), [])
 
 
 def write_candidates(folder: Path, name: str, points: np.ndarray, probability: np.ndarray) -> None:
