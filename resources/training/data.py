@@ -9,8 +9,12 @@ import argparse
 import collections
 import dataclasses
 import hashlib
+import multiprocessing
+import multiprocessing.context
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -219,9 +223,31 @@ class _Steps(Dataset[Batch | str]):
 
 
 def _begin(_: int) -> None:
-    """In a worker: a signal to the whole group is for the main process, which ends the workers itself."""
+    """In a worker: a signal to the whole group is for the main process, which ends the workers itself; they
+    end by themselves if it is killed.
+    """
+    import blosc2
+
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)
+    blosc2.set_nthreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Workers are forked from a process that has loaded the code and done nothing else: they start at once,
+    and inherit neither threads nor CUDA.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "resources.training.data"])
+    return context
 
 
 def stream(
@@ -252,26 +278,34 @@ def stream(
     loader: DataLoader[Batch | str] = DataLoader(
         steps, batch_size=None, num_workers=workers, generator=torch.Generator(),
         prefetch_factor=AHEAD if workers else None, worker_init_fn=_begin if workers else None,
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context=_context() if workers else None,
     )  # fmt: skip
     batches = iter(loader)
     try:
         for _ in steps.steps:
             started = time.perf_counter()
-            found = next(batches)
+            found = next(batches) if not workers else _received(batches)
             if isinstance(found, str):
                 raise CaseError(found)
             yield found, time.perf_counter() - started
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise CaseError(
-            "patches.workers: expected them to live, found one killed (out of memory, or of /dev/shm?); "
-            "--resume goes on"
-        ) from None
     finally:
         if workers:
             batches._shutdown_workers()  # type: ignore[attr-defined]  # now, not when the last reference goes
+
+
+def _received(batches: Iterator[Batch | str]) -> Batch | str:
+    try:
+        return next(batches)
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+    ) as error:  # of the way between processes; work's own come as text
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CaseError(
+            f"patches.workers: expected them to live, found {text} (out of memory, or of /dev/shm?); "
+            "--resume goes on"
+        ) from None
 
 
 def measure(config: TrainingConfig, workers: int, steps: int) -> float:

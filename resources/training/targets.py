@@ -67,15 +67,18 @@ class Target:
     geometry_said_by: torch.Tensor
 
 
-def geometry_weights(annotation: Annotation) -> list[float]:
-    """Weights of offset (z, y, x) and of long, short and z size, by what was measured."""
+def geometry_weights(annotation: Annotation, boxed: bool) -> list[float]:
+    """Weights of offset (z, y, x) and of long, short and z size, by what was measured.
+
+    boxed: whether it is a box of several slices.
+    """
     a = annotation
     if a.kind == "mask":
         return [1.0] * 3 + [float(mm is not None) for mm in (a.long_mm, a.short_mm, a.z_extent_mm)]
     measured = (
         a.long_mm is not None or a.kind == "recist",
         a.short_mm is not None or a.short is not None,
-        a.z_extent_mm is not None or a.kind == "box3d",
+        a.z_extent_mm is not None or boxed,
     )
     sizes = [1.0 if known else law for known, law in zip(measured, LAW_WEIGHT, strict=True)]
     if a.kind == "point" and a.long_mm is None:
@@ -86,6 +89,7 @@ def geometry_weights(annotation: Annotation) -> list[float]:
 def lesions_of(marks: list[Marked], scan: CachedScan, types: tuple[str, ...]) -> Lesions:
     """The lesions of a case in the voxels of its cached scan; benign and doubtful ones are none."""
     own = [mark for mark in marks if mark.annotation.status == "lesion"]
+    weights = [geometry_weights(m.annotation, m.shape is not None and m.shape.boxed) for m in own]
     center = np.array([mark.center_mm[::-1] / scan.spacing_mm - np.array(scan.lower) for mark in own])
     named = [type_of(mark.annotation) for mark in own]
     return Lesions(
@@ -93,7 +97,7 @@ def lesions_of(marks: list[Marked], scan: CachedScan, types: tuple[str, ...]) ->
         torch.from_numpy(np.array([mark.size_mm for mark in own], np.float32).reshape(-1, 3)),
         torch.tensor([types.index(name) if name in types else -1 for name in named], dtype=torch.long),
         torch.tensor([FULL if mark.shape is None else WEAK for mark in own], dtype=torch.int8),
-        torch.tensor([geometry_weights(mark.annotation) for mark in own]).reshape(-1, 6),
+        torch.tensor(weights).reshape(-1, 6),
     )
 
 
@@ -204,13 +208,13 @@ def draw_known(known: Known, types: int, cleared: tuple[int, ...] = ()) -> Drawi
     cells = tuple(state.shape)
     any_weight = own_weight * (state != POSITIVE)
     weight = any_weight.expand(types, *cells).clone()
-    said = said_by.to(torch.int8).expand(types, *cells).clone()
+    said = said_by.expand(types, *cells).clone()
     free = (said_by == UNMARKED) & (any_weight > 0)
     for kind in cleared:
         weight[kind, free], said[kind, free] = REPORT_WEIGHT, REPORT_NEGATIVE
     return Drawing(
         heat=torch.zeros(types, *cells), weight=weight, said_by=said,
-        any_heat=torch.zeros(cells), any_weight=any_weight.clone(), any_said_by=said_by.to(torch.int8),
+        any_heat=torch.zeros(cells), any_weight=any_weight.clone(), any_said_by=said_by.clone(),
         geometry=torch.zeros(6, *cells), geometry_weight=torch.zeros(6, *cells),
         geometry_said_by=torch.full(cells, UNMARKED, dtype=torch.int8), state=state,
         share=torch.zeros(types, *cells), any_share=torch.zeros(cells), near=torch.zeros(cells),
