@@ -82,6 +82,7 @@ def _add_converters(commands: Any) -> None:
         "--table", type=Path, help="DL_info.csv: DeepLesion's patients keep their official split"
     )
     _shares(sub)
+    _workers(sub)
     _out(sub)
     sub = _command(
         commands,

@@ -16,11 +16,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
-import rich.progress
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,6 +30,7 @@ from resources.training.beliefs import Beliefs, read_beliefs, read_places
 from resources.training.config import Source, TrainingConfig, read_config
 from resources.training.cut import cut, place
 from resources.training.known import KnownScan, known_of
+from resources.training.progress import tracked
 from resources.training.sampling import (
     Choice,
     Pool,
@@ -81,7 +81,7 @@ def open_scans(config: TrainingConfig) -> Scans:
             raise CaseError(f"{path}: expected cases of the split train, found none")
         digest.update(path.read_bytes())
         missing = []
-        for case in rich.progress.track(own, f"Opening {source.name}", disable=len(own) < 200):
+        for case in tracked(own, f"Opening {source.name}", quiet=False):
             scan = _opened(case, source, config)
             if scan is None:
                 missing.append(case.id)

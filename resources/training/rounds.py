@@ -10,13 +10,10 @@ import dataclasses
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import rich.console
-import rich.progress
 
 from model.boxes import distances
 from model.detector import DEFAULT_MEMORY_GB
@@ -28,14 +25,13 @@ from resources.training import audit, guidance
 from resources.training.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
 from resources.training.config import TrainingConfig
 from resources.training.data import Scans
+from resources.training.progress import tracked
 from resources.training.states import NEGATIVE, locate, states_of
 from resources.training.teacher import NEAREST_MM, cell_of, link, look
 
 HARD_PER_SCAN = 5
 """Hard negatives of one scan at most: the surest."""
 HARD_FILE = "hard.json"
-LINES = 10
-"""Progress in a file is told so many times."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +69,7 @@ def renew(
     if any(_path(part, case.id) == part / HARD_FILE for case in cases):
         raise CaseError(f"case id: expected any but that of the file {HARD_FILE}, found it")
     own = [i for i in range(rank, len(cases), ranks) if not _path(part, cases[i].id).exists()]
-    for index in _tracked(own, f"Round {number}", quiet=rank > 0):
+    for index in tracked(own, f"Round {number}", quiet=rank > 0):
         case = cases[index]
         try:
             before = _proposals_of(folder / f"{number - 1:04d}", case.id)
@@ -178,17 +174,3 @@ def _write(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
-
-
-def _tracked(indices: list[int], what: str, quiet: bool) -> Iterator[int]:
-    """The indices, with progress and time left: a bar in a terminal, else lines."""
-    console = rich.console.Console(stderr=True)
-    if quiet or console.is_terminal:
-        yield from rich.progress.track(indices, what, console=console, transient=True, disable=quiet)
-        return
-    started, total = time.monotonic(), len(indices)
-    for done, index in enumerate(indices, 1):
-        yield index
-        if done * LINES // total > (done - 1) * LINES // total:
-            left_s = (time.monotonic() - started) / done * (total - done)
-            print(f"{what}: {done} of {total} scans of this process, {left_s:.0f} s left", flush=True)

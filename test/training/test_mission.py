@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,9 +66,13 @@ def test_it_is_read_and_has_everything_on() -> None:
     on = config.supervision
     assert min(on.full, on.weak, on.teacher, on.report_positive, on.bag, on.report_negative) > 0
     assert (on.joint, on.unmarked) == (True, 0)
-    values = tomllib.loads(MISSION.read_text(encoding="utf-8"))
-    places = [values["work"], *(s[key] for s in values["sources"] for key in ("cases", "cache"))]
-    assert all(place.startswith("../../build/") for place in places)
+    text = MISSION.read_text(encoding="utf-8")
+    made = text[: text.index("work = ")]  # how lists and caches are made
+    for source in config.sources:
+        assert f"--out {Path(source.cases).relative_to(ROOT)}" in made
+        assert Path(source.cache) == ROOT / "build" / "cases" / "mission" / "cache" / Path(source.cases).stem
+    network = config.network.detector
+    assert f"--spacing {network.spacing_mm:g} --stride {network.stride}" in made
 
 
 def convert(config: TrainingConfig, data: Path) -> None:
@@ -78,9 +81,22 @@ def convert(config: TrainingConfig, data: Path) -> None:
     table, terms = data / "DeepLesion" / "DL_info.csv", data / "DeepLesion" / "terms.json"
     commands: list[list[object]] = [
         ["deeplesion", "--table", table, "--images", table.parent / "Images_png", "--lesanet", terms],
-        ["uls23", "--root", data / "ULS23", "--table", table, "--validation", 0, "--test", 0],
+        [
+            "uls23",
+            "--root",
+            data / "ULS23",
+            "--table",
+            table,
+            "--validation",
+            0,
+            "--test",
+            0,
+            "--processes",
+            1,
+        ],
         ["inhouse", "--table", data / "site" / "scans.csv", "--source", "site"],
     ]
+    commands[1] += ["--processes", 1]
     commands[2] += ["--reports", data / "site" / "reports"]
     for name, command in zip(lists, commands, strict=True):
         assert cases([*map(str, command), "--out", str(lists[name])]) == 0
@@ -104,7 +120,7 @@ def test_from_the_official_layouts_to_predictions(tmp_path: Path) -> None:
 
     run(tmp_path, "resources.training", file)
     work = Path(config.work)
-    assert work.resolve() == tmp_path / "build" / "mission" / "run"
+    assert work == tmp_path / "build" / "runs" / "mission"
     check_beliefs(config, work / "beliefs")
     weights = tmp_path / "weights"
     run(tmp_path, "resources.training.export", "--work", work, "--out", weights / "mission.safetensors")
