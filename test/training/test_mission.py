@@ -81,19 +81,7 @@ def convert(config: TrainingConfig, data: Path) -> None:
     table, terms = data / "DeepLesion" / "DL_info.csv", data / "DeepLesion" / "terms.json"
     commands: list[list[object]] = [
         ["deeplesion", "--table", table, "--images", table.parent / "Images_png", "--lesanet", terms],
-        [
-            "uls23",
-            "--root",
-            data / "ULS23",
-            "--table",
-            table,
-            "--validation",
-            0,
-            "--test",
-            0,
-            "--processes",
-            1,
-        ],
+        ["uls23", "--root", data / "ULS23", "--table", table, "--validation", 0, "--test", 0],
         ["inhouse", "--table", data / "site" / "scans.csv", "--source", "site"],
     ]
     commands[1] += ["--processes", 1]
@@ -102,7 +90,7 @@ def convert(config: TrainingConfig, data: Path) -> None:
         assert cases([*map(str, command), "--out", str(lists[name])]) == 0
     assert attach([str(lists["in-house"]), "--out", str(lists["in-house"])]) == 0
     network = config.network.detector
-    grid = ["--spacing", str(network.spacing_mm), "--stride", str(network.stride)]
+    grid = ["--spacing", str(network.spacing_mm), "--stride", str(network.stride), "--refine"]
     for source in config.sources:
         assert cases(["cache", source.cases, "--out", source.cache, *grid, "--processes", "1"]) == 0
 
