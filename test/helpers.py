@@ -190,7 +190,10 @@ def refuse(constant: str) -> None:
 
 def validator_of(schema: str) -> jsonschema.Draft7Validator:
     """The validator of a file of test/schemas."""
-    schemas = {path.name: json.loads(path.read_text()) for path in (ROOT / "test" / "schemas").iterdir()}
+    schemas = {
+        path.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "test" / "schemas").iterdir()
+    }
     resources = ((name, Resource.from_contents(content)) for name, content in schemas.items())
     return jsonschema.Draft7Validator(schemas[schema], registry=Registry().with_resources(resources))
 

@@ -57,7 +57,7 @@ def step(module: str, *arguments: object) -> None:
 def evaluated(cases: Path, predictions: Path, out: Path) -> dict[str, Any]:
     """The figures of resources.evaluation."""
     step("resources.evaluation", "--truth", cases, "--predictions", predictions, "--out", out)
-    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
 

@@ -64,7 +64,7 @@ def slices(folder: Path, series: str, numbers: range) -> Path:
 def test_conventions_of_the_genuine_rows() -> None:
     rows = read_table(TABLE)
     assert len(rows) == 105
-    with TABLE.open(newline="") as file:
+    with TABLE.open(newline="", encoding="utf-8") as file:
         fields = list(csv.DictReader(file))
     for r, f in zip(rows, fields, strict=True):
         box = [float(v) for v in f["Bounding_boxes"].split(",")]
@@ -267,9 +267,11 @@ def test_both_re_annotations_make_a_sub_volume_complete(tmp_path: Path) -> None:
     cases, _ = convert(read_table(table(tmp_path / "t.csv", [row()])), find_slices(images, {"000001_01_01"}))
     name = "000001_01_01_003-007"
     lens, harvester, plain = (tmp_path / n for n in ("lens.json", "harvester.json", "lens.csv"))
-    lens.write_text(json.dumps({name: [[90, 194, 4, 110, 206, 6]], "000009_01_01_001-002": []}))
-    harvester.write_text(json.dumps({name: [[89.5, 193.5, 110.5, 206.5, 1, 3]]}))
-    plain.write_text(f"volume,x1,y1,z1,x2,y2,z2\n{name},90,194,4,110,206,6\n")
+    lens.write_text(
+        json.dumps({name: [[90, 194, 4, 110, 206, 6]], "000009_01_01_001-002": []}), encoding="utf-8"
+    )
+    harvester.write_text(json.dumps({name: [[89.5, 193.5, 110.5, 206.5, 1, 3]]}), encoding="utf-8")
+    plain.write_text(f"volume,x1,y1,z1,x2,y2,z2\n{name},90,194,4,110,206,6\n", encoding="utf-8")
     complete, missing = with_boxes(cases, read_boxes(lens, "lens"), "lens")
     assert missing == 1
     assert complete[0].completeness.kind == "all"
@@ -280,7 +282,7 @@ def test_both_re_annotations_make_a_sub_volume_complete(tmp_path: Path) -> None:
     others = with_boxes(cases, read_boxes(harvester, "harvester"), "harvester")[0][0].annotations
     assert (others[0].lower, others[0].upper) == (box.lower, box.upper)
     assert read_boxes(plain, "lens")[name] == read_boxes(lens, "lens")[name]
-    lens.write_text(json.dumps({name: [[300, 300, 4, 310, 310, 6]]}))
+    lens.write_text(json.dumps({name: [[300, 300, 4, 310, 310, 6]]}), encoding="utf-8")
     (far, mark) = with_boxes(cases, read_boxes(lens, "lens"), "lens")[0][0].annotations
     assert (far.kind, mark.kind, mark.status) == ("box3d", "recist", "doubtful")
 
@@ -306,7 +308,7 @@ def test_both_re_annotations_make_a_sub_volume_complete(tmp_path: Path) -> None:
 )
 def test_boxes_that_are_refused(tmp_path: Path, content: object, source: str, expected: str) -> None:
     path = tmp_path / "boxes.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(CaseError) as error:
         read_boxes(path, source)  # type: ignore[arg-type]
     assert expected in str(error.value)
@@ -320,7 +322,7 @@ def test_terms_follow_the_row(tmp_path: Path) -> None:
     mined |= {"train_lesion_idxs": [0, 1], "train_relevant_labels": [[1], [0, 1, 0]]}
     mined |= {"val_lesion_idxs": [1], "val_uncertain_labels": [[1]]}
     path = tmp_path / "terms.json"
-    path.write_text(json.dumps(mined))
+    path.write_text(json.dumps(mined), encoding="utf-8")
     (mark,) = with_terms(cases, read_terms(path))[0].annotations
     assert mark.attributes == {"row": 1, "lesanet_relevant": "liver; cyst", "lesanet_uncertain": "cyst"}
     assert dataclasses.replace(mark, attributes={"row": 1.0}) == cases[0].annotations[0]

@@ -25,7 +25,7 @@ def scan(folder: Path, name: str = "a.nii.gz") -> None:
 
 def converted(folder: Path, text: str, key: bytes | None = None, reports: Path | None = None) -> list[Case]:
     scan(folder)
-    (folder / "t.csv").write_text(text)
+    (folder / "t.csv").write_text(text, encoding="utf-8")
     return convert(folder / "t.csv", Settings("site", reports, folder / "texts", key, 0.0, 0.0))
 
 
@@ -49,7 +49,7 @@ def test_marks_of_all_kinds_in_voxels_and_mm(tmp_path: Path) -> None:
 
 def test_a_scan_without_marks_and_its_report(tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
-    (tmp_path / "given" / "x1.txt").write_text("No lesions.")
+    (tmp_path / "given" / "x1.txt").write_text("No lesions.", encoding="utf-8")
     (case,) = converted(tmp_path, "scan,patient,id,complete\na.nii.gz,B,x1,all\n", reports=tmp_path / "given")
     assert (case.id, case.annotations, case.completeness.kind) == ("x1", (), "all")
     assert case.report == str(tmp_path / "given" / "x1.txt")
@@ -66,7 +66,7 @@ def test_pseudonyms_need_the_key_and_stay_the_same(tmp_path: Path) -> None:
     assert case.patient == f"site-{pseudonym('Jansen', key)}"
     assert "Jansen" not in case.patient + case.id
     assert pseudonym("Jansen", b"other") != pseudonym("Jansen", key)
-    (tmp_path / "bad").write_text("secret")
+    (tmp_path / "bad").write_text("secret", encoding="utf-8")
     with pytest.raises(CaseError, match="expected a key of 64 hexadecimal digits, found 6"):
         read_or_make_key(tmp_path / "bad")
 
