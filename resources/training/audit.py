@@ -22,15 +22,18 @@ from resources.cases.case import Case, Point
 from resources.cases.geometry import LONG_MM, SHORT_RATIO, Z_RATIO
 from resources.training.beliefs import Believed, Sizes
 
-WINDOWS_HU = {"lung": (-1350.0, 150.0), "bone": (-450.0, 1050.0), "liver": (-40.0, 200.0)}
-SOFT_TISSUE_HU = (-160.0, 240.0)
-"""Window of all other types, and of an unknown one."""
+WINDOWS_HU = {"bone": (-450.0, 1050.0), "liver": (-80.0, 180.0)}
+LUNG_HU, SOFT_TISSUE_HU = (-1350.0, 150.0), (-160.0, 240.0)
+AROUND_MM, AIR_SHARE = 50.0, 0.3
+"""Edge of the square, and share of air in it, from which on a lesion lies in the lung."""
 EDGE_MM = (120.0, 260.0)
 """A picture is three times as wide as the lesion, but within these."""
 GAP_MM = 2.0
 """Between a lesion and its outline, which must not hide its edge."""
 ABREAST = 2
 """Lesions side by side on the sheet."""
+PANEL_IN, GAP_IN, CAPTION_IN, TITLE_IN = 2.2, 0.2, 0.45, 0.4
+"""Inches of a picture, between lesions, above each and above all."""
 PLANES = (("axial", 0, "R", "A"), ("coronal", 1, "R", "S"), ("sagittal", 2, "A", "S"))
 """Name; axis (z, y, x) that is cut; what lies to the left and above."""
 
@@ -111,18 +114,22 @@ def draw_sheet(path: Path, mined: Sequence[tuple[Mined, CachedScan]], title: str
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = math.ceil(len(mined) / ABREAST)
-    columns = 3 * min(ABREAST, len(mined))
-    figure = plt.figure(figsize=(2.3 * columns, 2.62 * rows + 0.4), layout="constrained")
-    figure.patch.set_facecolor("black")
-    figure.suptitle(title, fontsize=10, color="white")
-    blocks = figure.subfigures(rows, min(ABREAST, len(mined)), squeeze=False, hspace=0.0)
-    for block in blocks.flat:
-        block.patch.set_facecolor("black")
-    for (lesion, scan), block in zip(mined, blocks.flat, strict=False):
-        block.suptitle(_caption(lesion), fontsize=7.5, color="white")
-        for panel, plane in zip(block.subplots(1, 3), PLANES, strict=True):
-            _draw_plane(panel, lesion, scan, plane)
+    abreast = min(ABREAST, len(mined))
+    block_in = 3 * PANEL_IN + GAP_IN, PANEL_IN + CAPTION_IN
+    width_in = block_in[0] * abreast
+    height_in = block_in[1] * math.ceil(len(mined) / abreast) + TITLE_IN
+    figure = plt.figure(figsize=(width_in, height_in))
+    white: dict[str, Any] = {"color": "white", "ha": "center", "va": "center"}
+    figure.text(0.5, 1 - TITLE_IN / 2 / height_in, title, fontsize=10, **white)
+    for number, (lesion, scan) in enumerate(mined):
+        left_in = number % abreast * block_in[0] + GAP_IN / 2
+        top_in = height_in - TITLE_IN - number // abreast * block_in[1]
+        across, up = (left_in + 1.5 * PANEL_IN) / width_in, (top_in - CAPTION_IN / 2) / height_in
+        figure.text(across, up, _caption(lesion), fontsize=7.5, **white)
+        for column, plane in enumerate(PLANES):
+            corner = (left_in + column * PANEL_IN) / width_in, (top_in - block_in[1]) / height_in
+            edges = (*corner, 0.98 * PANEL_IN / width_in, 0.98 * PANEL_IN / height_in)
+            _draw_plane(figure.add_axes(edges), lesion, scan, plane)
     part = path.with_name(f".{path.name}.part.png")
     figure.savefig(part, dpi=100, facecolor="black")
     plt.close(figure)
@@ -146,20 +153,16 @@ def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: tuple[str, i
     wide_mm, high_mm = extent = _extent_mm(lesion)
     edge_mm = min(EDGE_MM[1], max(EDGE_MM[0], 3 * max(extent)))
     image, place = crop(scan, lesion.place_mm, axis, edge_mm)
-    low, high = _window_hu(lesion, scan)
+    low, high = window_hu(lesion, scan)
     panel.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic")
-    style: dict[str, Any] = {
-        "fill": False,
-        "edgecolor": "#ffd400",
-        "linewidth": 0.9,
-        "linestyle": (0, (3, 3)),
-    }
+    style: dict[str, Any] = {"fill": False, "edgecolor": "#ffd400", "lw": 0.9, "ls": (0, (3, 3))}
     height_mm = wide_mm if axis == 0 else high_mm
     size = [(mm + 2 * GAP_MM) / scan.spacing_mm for mm in (wide_mm, height_mm)]
     panel.add_patch(Ellipse(place, *size, **style))
     panel.set_axis_off()
     rows, columns = image.shape
-    text = {"color": "#9ad1ff", "fontsize": 7, "ha": "center", "va": "center"}
+    text: dict[str, Any] = {"color": "#9ad1ff", "fontsize": 7, "ha": "center", "va": "center"}
+    text["bbox"] = {"facecolor": "black", "alpha": 0.5, "pad": 0.8, "linewidth": 0}
     panel.text(columns * 0.04, rows * 0.5, left, **text)
     panel.text(columns * 0.5, rows * 0.05, above, **text)
     bar = 20 / scan.spacing_mm
@@ -168,10 +171,13 @@ def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: tuple[str, i
         panel.text(columns * 0.95 - bar / 2, rows * 0.91, "2 cm", **text)
 
 
-def _window_hu(lesion: Mined, scan: CachedScan) -> tuple[float, float]:
-    """Of its type; where that is unknown, the lung's for what lies in air."""
-    if lesion.type is None and np.median(crop(scan, lesion.place_mm, 0, 60.0)[0]) < -400:
-        return WINDOWS_HU["lung"]
+def window_hu(lesion: Mined, scan: CachedScan) -> tuple[float, float]:
+    """(lower, upper) HU: the lung's where air is around the place, whatever the type, which may be wrong;
+    bone's and the liver's for these types; else that of soft tissue.
+    """
+    around = crop(scan, lesion.place_mm, 0, AROUND_MM)[0]
+    if (around < -500).mean() > AIR_SHARE:
+        return LUNG_HU
     return WINDOWS_HU.get(lesion.type or "", SOFT_TISSUE_HU)
 
 
