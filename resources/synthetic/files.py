@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import Volume
-from resources.cases.case import Annotation, Attributes, Case, Completeness, ImageSource
+from resources.cases.case import Annotation, Attributes, Case, Completeness, Finding, ImageSource
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.organs import ORGANS
 from resources.synthetic.report_phrases import Language
+from resources.synthetic.report_sentences import Mention
 from resources.synthetic.report_writer import write_report
 from resources.synthetic.truth import TrueLesion, TrueScan
 from resources.synthetic.weak import View, deeplesion_view, key_images, mask_view, point_view, report_view
@@ -72,7 +73,8 @@ def write_scan(folder: Path, scan: SyntheticScan, order: Order) -> None:
         "truth": dataclasses.asdict(scan.truth),
         "size": list(reversed(scan.volume.hu.shape)),
         "views": {name: [_encoded(view) for view in found] for name, found in views.items()},
-        "findings": [dataclasses.asdict(finding) for finding in report.findings],
+        "mentions": [dataclasses.asdict(mention) for mention in report.mentions],
+        "omitted": report.omitted,
         "language": language,
     }
     (folder / TRUTH).write_text(json.dumps(facts, indent=1, default=_plain), encoding="utf-8")
@@ -126,6 +128,23 @@ def read_truth(folder: Path) -> tuple[TrueScan, dict[str, Any]]:
     return TrueScan(lesions, tuple(truth["organs"]), truth["attributes"]), facts
 
 
+def read_mentions(folder: Path) -> tuple[tuple[Mention, ...], tuple[int, ...]]:
+    """What a scan's report says, with the lesions each finding is about and its errors; and what it omits.
+
+    Lesions are told by label. Mimics that reports have no name for are in neither.
+    """
+    _, facts = read_truth(folder)
+    mentions = []
+    for told in facts["mentions"]:
+        finding = Finding(**{key: _tuples(value) for key, value in told["finding"].items()})
+        mentions.append(Mention(finding, tuple(told["lesions"]), told["optional"], tuple(told["errors"])))
+    return tuple(mentions), tuple(facts["omitted"])
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def full_case(folder: Path, split: str | None) -> Case:
     """The case with every lesion's mask, complete everywhere, with organ labels and report."""
     truth, facts = read_truth(folder)
@@ -174,10 +193,7 @@ def weak_cases(folder: Path, split: str | None, view: str) -> list[Case]:
 
 
 def _annotation(values: dict[str, Any], folder: Path) -> Annotation:
-    def tuples(value: Any) -> Any:
-        return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-    values = {key: tuples(value) for key, value in values.items()}
+    values = {key: _tuples(value) for key, value in values.items()}
     if values.get("mask"):
         values["mask"] = str(folder / values["mask"])
     return Annotation(**values)

@@ -32,6 +32,12 @@ TEXTURES: dict[str, dict[str, float]] = {
 }
 
 
+SOLITARY = 0.4
+"""Share of groups that are one lesion though more are to come."""
+LARGEST_GROUP = {"kidney": 2, "abdomen": 6, "soft tissue": 3, "pelvis": 3}
+"""Most lesions of a type that are found together; others have no limit."""
+
+
 @dataclasses.dataclass
 class Painter:
     """What lesion painting shares: the grid, the tissues, the lesion label map and what was painted."""
@@ -47,28 +53,55 @@ class Painter:
         return [(t.center_mm, max(t.long_mm, t.z_extent_mm)) for t in self.found]
 
 
-def paint_lesions(painter: Painter, count: int, types: dict[str, float] | None = None) -> None:
-    """Paints `count` lesions where there is room, solitary or in groups that are alike."""
-    draw = painter.draw
-    left, cluster = count, 0
+def plan_lesions(
+    draw: Draw, count: int, types: dict[str, float] = TYPE_WEIGHTS
+) -> list[tuple[str, list[Size]]]:
+    """Groups of lesions of one type, solitary or alike: `count` lesions in all.
+
+    Types with small groups are begun more often, so that of all lesions each type has its share.
+    """
+    groups: list[tuple[str, list[Size]]] = []
+    left = count
     while left > 0:
-        group = 1 if left == 1 or draw.chance(0.4) else draw.integer(2, left)
-        lesion_type = draw.weighted(types or TYPE_WEIGHTS)
-        group = min(group, {"kidney": 2, "abdomen": 6, "soft tissue": 3, "pelvis": 3}.get(lesion_type, left))
+        starts = {
+            name: weight / _mean_group(left, LARGEST_GROUP.get(name, left)) for name, weight in types.items()
+        }
+        lesion_type = draw.weighted(starts)
+        drawn = 1 if left == 1 or draw.chance(SOLITARY) else draw.integer(2, left)
+        group = min(drawn, LARGEST_GROUP.get(lesion_type, left))
         common = float(torch.randn((), generator=draw.generator)) if group > 1 else None
-        texture: str | None = None
-        cluster += 1
-        for _ in range(group):
-            size = draw_size(draw, common)
-            done = _paint_somewhere(painter, lesion_type, size, texture, cluster if group > 1 else None)
-            texture = done.texture if done else texture
+        groups.append((lesion_type, [draw_size(draw, common) for _ in range(group)]))
         left -= group
+    return groups
 
 
-def _paint_somewhere(
-    painter: Painter, lesion_type: str, size: Size, texture: str | None, cluster: int | None
-) -> TrueLesion | None:
-    """Tries the wanted type, then others that have room for this size, so that sizes keep their law."""
+def _mean_group(left: int, largest: int) -> float:
+    """Expected size of a group when `left` lesions are still to be drawn."""
+    if left == 1:
+        return 1.0
+    several = sum(min(n, largest) for n in range(2, left + 1)) / (left - 1)
+    return SOLITARY + (1 - SOLITARY) * several
+
+
+def paint_lesions(painter: Painter, count: int) -> None:
+    """Paints `count` lesions where there is room, solitary or in groups that are alike."""
+    for number, (lesion_type, sizes) in enumerate(plan_lesions(painter.draw, count), 1):
+        texture: str | None = None
+        cluster = number if len(sizes) > 1 else None
+        for size in sizes:
+            found = find_room(painter, lesion_type, size)
+            if found is None:
+                continue
+            name, site, center = found
+            same = texture if name == lesion_type else None
+            texture = _paint_lesion(painter, name, site, (center, size), same, cluster).texture
+
+
+def find_room(painter: Painter, lesion_type: str, size: Size) -> tuple[str, Site, Point3] | None:
+    """Type, kind of place and centre of a lesion of this size.
+
+    Tries the wanted type, then others that have room for it, so that sizes keep their law.
+    """
     draw = painter.draw
     others = dict(TYPE_WEIGHTS)
     others.pop(lesion_type)
@@ -78,16 +111,13 @@ def _paint_somewhere(
         others.pop(order[-1])
     for name in order:
         weights = {str(i): site.weight for i, site in enumerate(SITES[name]) if size.long_mm <= site.limit_mm}
-        for _ in range(min(3, len(weights))):
+        while weights:
             key = draw.weighted(weights)
+            weights.pop(key)
             site = SITES[name][int(key)]
             center = find_place(painter.space, site, size, painter.taken, draw)
             if center is not None:
-                same = texture if name == lesion_type else None
-                return _paint_lesion(painter, name, site, (center, size), same, cluster)
-            weights.pop(key)
-            if not weights:
-                break
+                return name, site, center
     return None
 
 

@@ -65,7 +65,7 @@ _HU = {  # none, arterial, portal, excretory: means over patients
     "muscle": (46, 54, 60, 60), "bowel wall": (36, 75, 85, 66), "myocardium": (40, 95, 112, 92),
     "thyroid": (95, 170, 150, 125), "adrenal gland": (18, 60, 66, 45), "uterus": (42, 70, 100, 96),
     "prostate": (38, 60, 75, 70), "node": (38, 62, 85, 72), "gall bladder": (6, 6, 7, 8),
-    "disc": (72, 74, 76, 76), "cord": (24, 27, 30, 30), "cartilage": (112, 112, 114, 114),
+    "disc": (72, 74, 76, 76), "cord": (24, 27, 30, 30), "cartilage": (98, 98, 100, 100),
     "gland": (30, 42, 55, 50), "pulmonary artery": (41, 290, 150, 115),
 }  # fmt: skip
 _SPREAD = {"aorta": 0.16, "upper vein": 0.2, "pulmonary artery": 0.2, "urine": 0.3, "bladder": 0.5}

@@ -279,12 +279,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _sternum_row(sample: Sample, column: int) -> int:
+    """Median over slices of the first row (from the front) that holds bone near a column."""
+    bone = (sample.hu[:, :, column - 8 : column + 9] > 200).max(2)
+    return int(np.median(bone[bone.max(1)].argmax(1)))
+
+
 def _chest_crop(sample: Sample, like: Sample) -> Sample:
     """The part of a synthetic chest that the real crop shows: middle and left, from the liver's dome up."""
     depth, height, width = like.hu.shape
-    rows = sample.body.any(axis=(0, 2))
-    front = int(np.nonzero(rows)[0].min())
-    top = max(0, front - 6)
+    top = max(0, _sternum_row(sample, sample.hu.shape[2] // 2) - _sternum_row(like, int(0.42 * width)))
     left = sample.hu.shape[2] // 2 - int(0.42 * width)
     bottom = int(0.10 * sample.hu.shape[0])
     return Sample(

@@ -153,11 +153,11 @@ def _paint_vertebra(space: Space, frame: Frame, level: str, pitch: float, draw: 
         (x / waist, (yy - y) / waist + y, zz), (0, y, z), (wide, deep, pitch / 2 - gap / 2), (0, 0, tilt), 5.0
     )
     arch = _arch(space, xyz, (y + deep, z, pitch), level)
-    paint_bone(space, (box, arch), label, 1.6, (hu[0] * 0.9, hu[1] + 100))
-    paint_bone(space, (box, body), label, 1.3, (hu[0] * 0.52, hu[1]))
+    paint_bone(space, (box, arch), label, 1.6, (hu[0], hu[1] + 80))
+    paint_bone(space, (box, body), label, 1.3, (hu[0] * 0.46, hu[1]))
     inner = torch.maximum(body + 2.0, (zz - z).abs() - (pitch / 2 - gap / 2 - 3.5))
     plate = torch.maximum(body + 1.2, -(inner + 0.5))
-    space.paint((box, plate), hu[1] + 130, None, inside=(label,))
+    space.paint((box, plate), hu[1] + 105, None, inside=(label,))
     grain = space.noise(box, (3.5, 3.5, 5.0), space.draw.generator)
     space.hu[box] += (body < -2.0) * grain * 24.0
     vein = capsule(xyz, (0, y + deep, z), (0, y + 3, z), (2.2, 1.2))
@@ -281,13 +281,23 @@ def _paint_ribs(space: Space, frame: Frame, side: int) -> None:
                 min(last[1], middle[1]) - 1.0,
                 min(last[2], middle[2]) - (4 if i > 4 else 0),
             )
-            cartilage = spline([last[:3], bend, middle], 14.0)
-            space.paint(
-                space.path(cartilage, [4.8] * len(cartilage), 0.75),
-                frame.tissues["cartilage"],
-                LABEL["costal cartilage"],
-            )
+            _paint_cartilage(space, frame, spline([last[:3], bend, middle], 14.0))
         paint_bone(space, shape, LABEL[f"rib {name} {i + 1}"], 1.2, (hu[0] * 0.85, hu[1]))
+
+
+def _paint_cartilage(space: Space, frame: Frame, way: list[tuple[float, ...]]) -> None:
+    """A costal cartilage, its rim and core calcified the more the older."""
+    label = LABEL["costal cartilage"]
+    shape = space.path(way, [5.6] * len(way), 0.75)
+    space.paint(shape, frame.tissues["cartilage"], label)
+    box, distance = shape
+    if distance.numel():
+        lumps = space.noise(box, (6.0, 6.0, 6.0), space.draw.generator)
+        rim = (distance + 1.6).abs() - 1.3
+        chalk = torch.maximum(
+            torch.minimum(rim, distance + 4.6), (2.6 - 0.022 * frame.habitus.age - lumps) * 3
+        )
+        space.paint((box, chalk), space.draw.uniform(220, 420), None, inside=(label,), soft_mm=1.0)
 
 
 def _super(value: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from resources.synthetic.draw import Draw
-from resources.synthetic.organs import BONES, LABEL, LUNGS
+from resources.synthetic.organs import BONES, LABEL, LUNGS, ROOM
 from resources.synthetic.shapes import Point
 from resources.synthetic.space import Space
 
@@ -16,12 +16,23 @@ def paint_texture(space: Space, draw: Draw) -> None:
     """Slow and fine unevenness of soft tissue, fat and lung, and the grain of trabecular bone."""
     slow, fine, grain = (space.waves(length, draw.generator) for length in (24.0, 7.0, 3.6))
     a, b, c = draw.uniform(1.5, 3.5), draw.uniform(2.0, 4.0), draw.uniform(14, 30)
+    threads = draw.uniform(30, 90)
+    strands = {  # septa and small vessels in fat, fat in muscle
+        ROOM: threads,
+        (LABEL["subcutaneous fat"],): 0.45 * threads,
+        (LABEL["muscle"], LABEL["psoas left"], LABEL["psoas right"]): -draw.uniform(5, 25),
+    }
     for box in space.slabs(space.whole):
         hu, lung = space.hu[box], space.has(box, LUNGS)
         bone = space.has(box, BONES) & (hu > 70)
         air = (hu < -400) & ~lung
-        hu += (slow(box) * a + fine(box) * b) * torch.where(air, 0.0, torch.where(lung, 3.5, 1.0))
+        broad, small = slow(box), fine(box)
+        hu += (broad * a + small * b) * torch.where(air, 0.0, torch.where(lung, 3.5, 1.0))
         hu += grain(box) * c * bone
+        apart = torch.maximum(small.abs() / 0.5, broad.abs() / 0.6)  # of two sheets, which meet in threads
+        thread = (1 - apart).clamp_(min=0)
+        for labels, change in strands.items():
+            hu += thread * change * space.has(box, labels)
 
 
 def paint_metal(space: Space, draw: Draw) -> None:

@@ -11,8 +11,8 @@ from resources.synthetic.space import Box, Space, Waves
 from resources.synthetic.vessels import Tree, grow, paint_tree, points_in, tube
 
 MEDIASTINUM = (  # z, centre x, half width, half depth: the tissue between the lungs, above the heart too
-    (280, 0, 34, 40), (340, 4, 36, 52), (380, 8, 34, 70), (420, 4, 30, 74), (455, 2, 36, 66),
-    (475, 2, 36, 58),
+    (280, 0, 32, 40), (340, 4, 29, 48), (380, 8, 25, 62), (420, 4, 24, 66), (455, 2, 30, 61),
+    (475, 2, 33, 56),
     (495, 3, 34, 54), (520, 0, 33, 48), (545, 0, 30, 42), (600, 0, 30, 40),
 )  # fmt: skip
 
@@ -47,9 +47,11 @@ def _middle(space: Space, frame: Frame, box: Box, xyz: Xyz) -> torch.Tensor:
     cx, wide, deep = (v[:, None, None] for v in interpolate(MEDIASTINUM, z))
     spine = interpolate(_spine_front(), z)[0][:, None, None]
     x, y, zz = xyz
-    column = ((x - cx) / wide) ** 2 + ((y - (spine - deep * 0.62)) / deep) ** 2
+    ahead = (y - (spine - deep * 0.62)) / deep
+    narrow = 1 - 0.45 * (-ahead).clamp(0, 1) ** 2  # it comes to a point behind the sternum
+    column = ((x - cx) / (wide * narrow)) ** 2 + ahead**2
     column = (column.sqrt() - 1) * wide
-    heart = ellipsoid(xyz, (22, -24, 402), (69, 52, 51), (-36, 14, 0))
+    heart = ellipsoid(xyz, (22, -24, 402), (67, 50, 49), (-36, 14, 0))
     front = torch.maximum(x.abs() - 7.0, torch.maximum(y + 5, 390 - zz))  # behind the sternum
     spinal = ((x / 30) ** 2 + ((y - spine - 16) / 24) ** 2).sqrt().sub(1).mul(24)
     both = smooth_union(smooth_union(column, heart, 14.0), front, 14.0)
@@ -112,8 +114,10 @@ def paint_lung_trees(space: Space, frame: Frame) -> None:
         lobes = tuple(n for n in LUNGS if n in _side_lobes(side))
         for kind in ("artery", "vein"):
             hilum = (side * 34.0 + 5, 8.0 if kind == "artery" else 2.0, 462.0 if kind == "artery" else 440.0)
-            targets = points_in(space, lobes, 240, draw)
-            tree = grow(space.true_points([hilum])[0].tolist(), targets, draw.uniform(0.48, 0.62), draw)
+            targets = points_in(space, lobes, 560, draw)
+            tree = grow(
+                space.true_points([hilum])[0].tolist(), targets, draw.uniform(0.48, 0.62), draw, direct=0.22
+            )
             hu = t["pulmonary artery"] if kind == "artery" else 0.9 * t["aorta"] + 4
             paint_tree(space, tree, 38.0 + 0.85 * (hu - 38), LABEL["pulmonary vessel"], inside, (1.3, 9.0))
             paint_tree(space, tree, 20.0 + 0.6 * (hu - 38), None, inside, (0.0, 1.3), 0.12)
@@ -164,7 +168,7 @@ def _paint_heart(space: Space, frame: Frame) -> None:
     xyz = space.reference(box)
     s = draw.normal(1.0, 0.05)
     space.paint(
-        (box, ellipsoid(xyz, (22, -24, 402), (67 * s, 50 * s, 50 * s), (-36, 14, 0))),
+        (box, ellipsoid(xyz, (22, -24, 402), (65 * s, 48 * s, 48 * s), (-36, 14, 0))),
         t["cavity fat"],
         LABEL["mediastinum"],
         inside=room,

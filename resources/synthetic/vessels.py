@@ -10,7 +10,7 @@ import torch
 
 from resources.synthetic.body import Frame
 from resources.synthetic.draw import Draw
-from resources.synthetic.organs import LABEL, ROOM
+from resources.synthetic.organs import LABEL, LUNGS, ROOM
 from resources.synthetic.shapes import Point, spline
 from resources.synthetic.space import Space
 
@@ -27,11 +27,19 @@ class Tree:
     radius: list[float]
 
 
-def grow(root: Point, targets: torch.Tensor, tip_mm: float, draw: Draw, tortuous: float = 0.12) -> Tree:
+def grow(
+    root: Point,
+    targets: torch.Tensor,
+    tip_mm: float,
+    draw: Draw,
+    tortuous: float = 0.12,
+    direct: float = 0.35,
+) -> Tree:
     """A tree from `root` to each of the targets (n, 3), true mm.
 
     Each target, nearest to the root first, is joined to the point of the tree that makes the way short
-    (constrained constructive growth, after Schreiner and Buxbaum 1993, without its optimisation).
+    (constrained constructive growth, after Schreiner and Buxbaum 1993, without its optimisation). `direct`
+    weighs the way from the root to that point: the less, the more of a trunk branches share.
     """
     start = torch.tensor(tuple(root), dtype=torch.float32)
     order = (targets - start).norm(dim=1).argsort()
@@ -41,7 +49,7 @@ def grow(root: Point, targets: torch.Tensor, tip_mm: float, draw: Draw, tortuous
     parent, count = [-1], 1
     for target in targets[order]:
         gap = (points[:count] - target).norm(dim=1)
-        near = int((gap + 0.35 * along[:count]).argmin())
+        near = int((gap + direct * along[:count]).argmin())
         base, length = points[near], float(gap[near])
         steps = 1 if length < 12 else (2 if length < 30 else 3)
         last = near
@@ -127,7 +135,7 @@ def paint_great_vessels(space: Space, frame: Frame) -> None:
     radii = [15, 15, 14.5, 13.5, 13, 12.5, 12.5, 12, 11, 10, 9.2, 8.6]
     if draw.chance(0.04):
         radii[9:12] = [14, 18, 14]  # an aneurysm
-    tube(space, arch, [r * wide for r in radii], t["aorta"], LABEL["aorta"], room)
+    tube(space, arch, [r * wide for r in radii], t["aorta"], LABEL["aorta"], (*room, *LUNGS))
     for side in (1, -1):
         _paint_branches(space, frame, side, wide, room)
     cava = [
@@ -263,9 +271,9 @@ def _paint_upper(space: Space, frame: Frame, wide: float, room: tuple[int, ...])
         [13, 13, 12, 10, 8],
         lung,
         label,
-        room,
+        (*room, *LUNGS),
     )
-    tube(space, [(18, -12, 466), (-6, -2, 463), (-30, 4, 460)], [10, 10, 8.5], lung, label, room)
+    tube(space, [(18, -12, 466), (-6, -2, 463), (-30, 4, 460)], [10, 10, 8.5], lung, label, (*room, *LUNGS))
 
 
 def _paint_plaques(space: Space, frame: Frame, way: Sequence[Point], radii: list[float]) -> None:

@@ -28,7 +28,7 @@ MARKED_SHARE = (0.28, 0.45)
 """Share of lesions that DeepLesion's readers marked, by its two re-annotations."""
 LONG_LAW = (math.log(20.0), 0.59)
 """Mean and standard deviation of log(long axis in mm) over ULS23's masks: 9.8 / 20 / 44.5 mm."""
-CONTRAST_LAW = (math.log(110.0), 1.3)
+CONTRAST_LAW = (math.log(110.0), 1.4)
 """The same for the absolute difference to the surroundings in HU, over lesions of synthetic bodies."""
 SIZE_WEIGHT, CONTRAST_WEIGHT = 0.9, math.sqrt(1 - 0.9**2)
 """What size and contrast count in conspicuity; squares sum to 1, so that it is standard normal too."""

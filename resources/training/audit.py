@@ -22,9 +22,10 @@ from resources.cases.case import Case, Point
 from resources.cases.geometry import LONG_MM, SHORT_RATIO, Z_RATIO
 from resources.training.beliefs import Believed, Sizes
 
-WINDOWS_HU = {"lung": (-1350.0, 150.0), "bone": (-450.0, 1050.0), "liver": (-40.0, 200.0)}
-SOFT_TISSUE_HU = (-160.0, 240.0)
-"""Window of all other types, and of an unknown one."""
+WINDOWS_HU = {"bone": (-450.0, 1050.0), "liver": (-80.0, 180.0)}
+LUNG_HU, SOFT_TISSUE_HU = (-1350.0, 150.0), (-160.0, 240.0)
+AROUND_MM, AIR_SHARE = 50.0, 0.3
+"""Edge of the square, and share of air in it, from which on a lesion lies in the lung."""
 EDGE_MM = (120.0, 260.0)
 """A picture is three times as wide as the lesion, but within these."""
 GAP_MM = 2.0
@@ -152,7 +153,7 @@ def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: tuple[str, i
     wide_mm, high_mm = extent = _extent_mm(lesion)
     edge_mm = min(EDGE_MM[1], max(EDGE_MM[0], 3 * max(extent)))
     image, place = crop(scan, lesion.place_mm, axis, edge_mm)
-    low, high = _window_hu(lesion, scan)
+    low, high = window_hu(lesion, scan)
     panel.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic")
     style: dict[str, Any] = {"fill": False, "edgecolor": "#ffd400", "lw": 0.9, "ls": (0, (3, 3))}
     height_mm = wide_mm if axis == 0 else high_mm
@@ -170,10 +171,13 @@ def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: tuple[str, i
         panel.text(columns * 0.95 - bar / 2, rows * 0.91, "2 cm", **text)
 
 
-def _window_hu(lesion: Mined, scan: CachedScan) -> tuple[float, float]:
-    """Of its type; where that is unknown, the lung's for what lies in air."""
-    if lesion.type is None and np.median(crop(scan, lesion.place_mm, 0, 60.0)[0]) < -400:
-        return WINDOWS_HU["lung"]
+def window_hu(lesion: Mined, scan: CachedScan) -> tuple[float, float]:
+    """(lower, upper) HU: the lung's where air is around the place, whatever the type, which may be wrong;
+    bone's and the liver's for these types; else that of soft tissue.
+    """
+    around = crop(scan, lesion.place_mm, 0, AROUND_MM)[0]
+    if (around < -500).mean() > AIR_SHARE:
+        return LUNG_HU
     return WINDOWS_HU.get(lesion.type or "", SOFT_TISSUE_HU)
 
 

@@ -101,6 +101,11 @@ def test_the_likelihood_of_a_match_by_hand() -> None:
     assert pair.share == pytest.approx(fit / (fit + MISSED))
 
 
+def test_a_place_that_another_finding_has_is_no_rival() -> None:
+    pairs = match(wanted_of([LIVER, LIVER]), [place(x=1.0), place(x=2.0)], np.zeros((2, 2)), TYPES)
+    assert [p.share for p in pairs] == pytest.approx([0.5 / (0.5 + MISSED)] * 2)
+
+
 def test_type_size_and_place_decide() -> None:
     assert pairs_of([LIVER], [place(liver=0.02, lung=0.9), place(liver=0.3)]) == [(0, 1)]
     assert pairs_of([LIVER], [place(50.0), place(21.0)]) == [(0, 1)]

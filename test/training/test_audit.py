@@ -12,7 +12,18 @@ from model.preprocess import AIR_HU
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Finding, ImageSource
-from resources.training.audit import Mined, chosen, crop, draw_sheet, mined_of, write_log
+from resources.training.audit import (
+    LUNG_HU,
+    SOFT_TISSUE_HU,
+    WINDOWS_HU,
+    Mined,
+    chosen,
+    crop,
+    draw_sheet,
+    mined_of,
+    window_hu,
+    write_log,
+)
 from resources.training.beliefs import Believed
 
 LESION = Believed((20.0, 30.0, 11.0), (9.0, 6.0, 8.0), "liver", "positive", 0.8, "teacher", 0.9, 2)
@@ -86,6 +97,16 @@ def test_crops_are_centred_with_the_head_up_and_air_beyond() -> None:
     above, (_, row) = crop(dataclasses.replace(scan_of(), array=array), (20.0, 30.0, 10.8), 1, 16.0)
     assert (above[0, :6] == 77).all()  # z 9 is the highest of the crop
     assert row == pytest.approx(4 - 0.4)
+
+
+def test_the_window_suits_the_place_before_the_type() -> None:
+    lung = dataclasses.replace(mined(0.9), type="lung")
+    bone = dataclasses.replace(lung, type="bone")
+    array = np.full((3, 40, 40, 40), 50, np.int16)
+    scan = dataclasses.replace(scan_of(), array=array, lower=(0, 0, 0))
+    assert [window_hu(m, scan) for m in (lung, bone)] == [SOFT_TISSUE_HU, WINDOWS_HU["bone"]]
+    array[:, :, :, :9] = -800  # x up to 16 mm of the square from -6 to 44 mm
+    assert [window_hu(m, scan) for m in (lung, bone)] == [LUNG_HU, LUNG_HU]
 
 
 def test_the_sheet_shows_what_was_mined(tmp_path: Path) -> None:

@@ -156,6 +156,9 @@ def test_a_marked_lesion_is_no_news_and_its_sentence_is_accounted_for() -> None:
     lesions, bags = believed((at_mark, elsewhere), (LIVER, second), (MARK,))
     assert [(b.center_mm[0], b.finding) for b in lesions] == [(60.0, 1)]
     assert bags == ()
+    edge = seen(x=28.5, p=0.9, rounds=2)  # beyond the mark's sure part, within what it may cover
+    assert believed((edge,), (), (MARK,)) == ((), ())
+    assert len(believed((seen(x=36.0, p=0.9, rounds=2),), (), (MARK,))[0]) == 1
     separate = dataclasses.replace(ALL, joint=False)
     _, bags = believed((at_mark,), (LIVER,), (MARK,), separate)
     assert [bag.finding for bag in bags] == [0]  # without joint resolution it is sought a second time

@@ -133,6 +133,7 @@ def test_images_are_numbered_by_the_file_or_from_the_head() -> None:
     assert image_mm(case_of(), scan, ()) is None
     down = np.diag([1.0, 1.0, -1.0])
     turned = dataclasses.replace(scan, volume=dataclasses.replace(scan.volume, direction=down))
+    assert image_mm(case_of(), turned, (30,)) == (-118, -114, SAME_SERIES)  # slice 29, away from the head
     files = ImageSource("f", "deeplesion", "s", (100, 80, 160), (4.0, 4.0, 4.0), slices=(21, 180))
     assert image_mm(case_of(image=files), turned, (30,)) == (-38, -34, 1.0)  # slice 9 at -36 mm
     assert image_mm(case_of(image=files), turned, (500,)) is not None  # known, and outside

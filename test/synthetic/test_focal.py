@@ -1,0 +1,83 @@
+"""Lesions as planned and as placed, against their laws."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from resources.synthetic.body import draw_habitus
+from resources.synthetic.draw import Draw
+from resources.synthetic.focal import Painter, find_room, plan_lesions
+from resources.synthetic.lesion_shapes import LONG_AT, LONG_MM, Size
+from resources.synthetic.patient import paint_patient
+from resources.synthetic.places import TYPE_WEIGHTS
+from resources.synthetic.space import Space
+
+
+def law(long_mm: np.ndarray) -> np.ndarray:
+    """Share of real lesions below each long diameter."""
+    return np.interp(long_mm, LONG_MM, LONG_AT)
+
+
+def plans(count: int) -> list[list[tuple[str, list[Size]]]]:
+    draw = Draw(11)
+    return [plan_lesions(draw, draw.integer(1, 9)) for _ in range(count)]
+
+
+def test_every_lesion_wanted_is_planned() -> None:
+    draw = Draw(0)
+    for count in (0, 1, 2, 7, 25):
+        assert sum(len(sizes) for _, sizes in plan_lesions(draw, count)) == count
+
+
+def test_types_that_come_in_small_groups_keep_their_share_of_lesions() -> None:
+    counts: Counter[str] = Counter()
+    for plan in plans(4000):
+        for lesion_type, sizes in plan:
+            counts[lesion_type] += len(sizes)
+            assert len(sizes) <= (2 if lesion_type == "kidney" else 9)
+    total, weights = sum(counts.values()), sum(TYPE_WEIGHTS.values())
+    for lesion_type, weight in TYPE_WEIGHTS.items():
+        assert counts[lesion_type] / total == pytest.approx(weight / weights, rel=0.12)
+
+
+def test_lesions_of_one_group_are_as_alike_as_those_of_real_patients() -> None:
+    """Within patients of ULS23's five largest sets log long correlates by 0.25 to 0.35."""
+    groups = [np.log([s.long_mm for s in sizes]) for p in plans(3000) for _, sizes in p if len(sizes) > 1]
+    everything = np.concatenate(groups)
+    centred = [group - everything.mean() for group in groups]
+    pairs = [(g.sum() ** 2 - (g**2).sum()) / (len(g) * (len(g) - 1)) for g in centred]
+    assert 0.22 < np.mean(pairs) / everything.var() < 0.38
+
+
+@pytest.fixture(scope="module")
+def painter() -> Painter:
+    torch.set_num_threads(1)
+    draw = Draw(2)
+    habitus = draw_habitus(draw)
+    space = Space((112, 56, 72), (6.0, 6.0, 6.0), (-213.0, -165.0, -50.0), draw, habitus.scale, 10.0)
+    tissues = paint_patient(space, habitus, "portal")
+    return Painter(space, tissues, Draw(4), torch.zeros_like(space.label))
+
+
+def test_sizes_and_types_as_placed_follow_their_laws(painter: Painter) -> None:
+    """One whole trunk, each lesion alone in it: neither small ones nor those of small organs get lost."""
+    wanted, placed = [], []
+    for plan in plans(110):
+        for lesion_type, sizes in plan:
+            for size in sizes:
+                wanted.append(size.long_mm)
+                found = find_room(painter, lesion_type, size)
+                if found is not None:
+                    placed.append((found[0], size.long_mm))
+    long_mm = np.array([mm for _, mm in placed])
+    assert len(placed) > 0.98 * len(wanted)
+    assert (long_mm < 10).sum() == (np.array(wanted) < 10).sum()
+    assert stats.kstest(long_mm, law).statistic < 0.1
+    counts = Counter(lesion_type for lesion_type, _ in placed)
+    weights = sum(TYPE_WEIGHTS.values())
+    apart = sum(abs(counts[t] / len(placed) - w / weights) for t, w in TYPE_WEIGHTS.items())
+    assert apart / 2 < 0.1  # total variation
+    assert counts["kidney"] > 0
