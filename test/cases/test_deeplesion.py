@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 import json
 import math
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from cases.layouts import png, row, slices, table
 
 from model.volume import InputError
 from resources.cases.case import CaseError, read_cases, write_cases
@@ -24,40 +23,6 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 TABLE = DATA / "deeplesion" / "DL_info_excerpt.csv"
 genuine = pytest.mark.skipif(not TABLE.exists(), reason="the genuine rows and slices are not here")
-
-
-def row(series: str = "000001_01_01", key: int = 5, **changes: str) -> dict[str, str]:
-    """A row in the official layout: axes of 20 and 10 pixels that cross in (100, 200)."""
-    patient, study, number = (str(int(part)) for part in series.split("_"))
-    values = (
-        f"{series}_{key:03d}.png", patient, study, number, str(key), "90, 200, 110, 200, 100, 195, 100, 205",
-        "85, 190, 115, 210", "20, 10", "0.2, 0.4, 0.5", "-1", "0", "3, 7", "0.5, 0.5, 5", "512, 512",
-        "-175, 275", "F", "61", "1",
-    )  # fmt: skip
-    return {**dict(zip(COLUMNS, values, strict=True)), **changes}
-
-
-def table(path: Path, rows: list[dict[str, str]], columns: tuple[str, ...] = COLUMNS) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def png(hu: np.ndarray) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray((hu.astype(np.int32) + 32768).astype(np.uint16)).save(data, "PNG")
-    return data.getvalue()
-
-
-def slices(folder: Path, series: str, numbers: range) -> Path:
-    """512 x 512 slices whose HU is ten times their number."""
-    (folder / "Images_png" / series).mkdir(parents=True)
-    for number in numbers:
-        path = folder / "Images_png" / series / f"{number:03d}.png"
-        path.write_bytes(png(np.full((512, 512), 10 * number)))
-    return folder
 
 
 @genuine

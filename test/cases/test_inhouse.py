@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from cases.layouts import scan
 
 from resources.cases.case import Case, CaseError
 from resources.cases.inhouse import Settings, convert
@@ -12,15 +12,6 @@ from resources.cases.patients import pseudonym, read_or_make_key, split_of
 
 HEAD = "scan,patient,kind,unit,x1,y1,z1,x2,y2,z2,x3,y3,z3,x4,y4,z4,long_mm,type\n"
 RECIST = "a.nii.gz,Jansen,recist,voxel,10,20,4,30,20,4,20,15,4,20,25,4"
-
-
-def scan(folder: Path, name: str = "a.nii.gz") -> None:
-    """40 x 40 x 10 voxels of 0.5 x 0.5 x 3 mm, flipped in x and y."""
-    image = sitk.GetImageFromArray(np.zeros((10, 40, 40), np.int16))
-    image.SetSpacing((0.5, 0.5, 3.0))
-    image.SetOrigin((100.0, 50.0, -20.0))
-    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    sitk.WriteImage(image, str(folder / name))
 
 
 def converted(folder: Path, text: str, key: bytes | None = None, reports: Path | None = None) -> list[Case]:
