@@ -75,7 +75,7 @@ class Sizes:
     validation: int = 10
     test: int = 40
     base_steps: int = 1500
-    arm_steps: int = 1200
+    arm_steps: int = 800
 
 
 def make_scans(work: Path, sizes: Sizes) -> None:
