@@ -263,9 +263,11 @@ def paint_table(space: Space, draw: Draw) -> None:
         (thick, thick + 2.0, -150.0),
     ):
         sheet = torch.maximum((y - top - (low + high) / 2).abs() - (high - low) / 2, x.abs() - half)[0]
-        member = (0.5 - sheet / space.edge_mm).clamp_(0, 1) * free
-        hu += member * (value - hu)
-        label[(member > 0.5) & free] = LABEL["table"]
+        member = (0.5 - sheet / space.edge_mm).clamp_(0, 1)
+        for box in space.slabs(space.whole):
+            share = member * free[box]
+            hu[box] += share * (value - hu[box])
+            label[box].masked_fill_(share > 0.5, LABEL["table"])
 
 
 def block(
