@@ -118,7 +118,7 @@ def test_technique_names_the_part_that_was_scanned(language: Language, words: st
     for seed in range(10):
         text = write_report(scan, language, "A", seed).text.replace("\n", " ")
         start = text.index("Techni")
-        technique = text[start : text.index({"en": "Findings:", "nl": "Verslag:"}[language])]
+        technique = text.lower()[start : text.index({"en": "Findings:", "nl": "Verslag:"}[language])]
         assert words in technique
         assert "chest" not in technique
         assert "thorax" not in technique
