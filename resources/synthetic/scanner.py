@@ -204,9 +204,8 @@ def metal_streaks(hu: torch.Tensor, step_mm: tuple[float, float, float], draw: D
             F.grid_sample(plane.expand(count, 1, size, size), grid, align_corners=False)[:, 0].sum(1)
             * step_mm[0]
         )
-        loss = 0.5 * (
-            1 - torch.exp(-path * path / 125)
-        )  # as the square of a short path; a long one stops all
+        # as the square of a short path, while a long one stops all
+        loss = 1.5 * (1 - torch.exp(-path * path / 400))
         error = -loss * (1 + 0.2 * torch.randn(path.shape, generator=generator, device=hu.device))
         filtered = torch.fft.irfft(torch.fft.rfft(error, dim=1) * ramp, n=size, dim=1)
         smeared = filtered[:, None, None, :].expand(count, 1, size, size)
