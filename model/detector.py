@@ -132,7 +132,7 @@ class Detector:
             with _timed(timings, "network"):
                 maps, tiles = self._maps(grid)
             with _timed(timings, "decode"):
-                found = _inside(decode(maps, len(config.types), config.spacing_mm), grid, volume)
+                found = inside(decode(maps, len(config.types), config.spacing_mm), grid, volume)
                 likelihood = self._likelihood(found)
                 lesions = _to_lesions(found, grid, config.types)
         return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
@@ -157,7 +157,7 @@ class Detector:
         return float(np.mean([1 / (1 + math.exp(-(slope * logit + shift))) for slope, shift in slopes]))
 
 
-def _inside(found: Candidates, grid: Grid, volume: Volume) -> Candidates:
+def inside(found: Candidates, grid: Grid, volume: Volume) -> Candidates:
     """The candidates within the scan's outermost voxels: the grid is padded, and encloses a tilted scan."""
     index = volume.world_to_index(grid.to_world(found.voxel))
     kept = ((index >= -0.5) & (index <= np.array(volume.hu.shape[::-1]) - 0.5)).all(1)

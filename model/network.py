@@ -100,6 +100,11 @@ class CenterNet3D(nn.Module):
         return torch.addcmul(shift, copies, scale, out=copies).clamp_(-1, 1)
 
     def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        heads: torch.Tensor = self.out(self.features(hu).movedim(1, -1)).movedim(-1, 1).float()
+        return heads
+
+    def features(self, hu: torch.Tensor) -> torch.Tensor:
+        """What the output layer sees: (batch, widths[0], z/2, y/2, x/2), not negative."""
         x = F.relu_(self.stem(self.windows(self.fold(hu)).to(self.out.weight.dtype)))
         features = []
         for level, blocks in enumerate(self.levels):
@@ -110,8 +115,7 @@ class CenterNet3D(nn.Module):
         for level in reversed(range(len(features) - 1)):
             above = F.interpolate(self.lateral[level](x), scale_factor=2.0, mode="nearest")
             x = F.relu_(self.merge[level](above.add_(features[level])))
-        heads: torch.Tensor = self.out(x.movedim(1, -1)).movedim(-1, 1).float()
-        return heads
+        return x
 
     @staticmethod
     def fold(x: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from model.volume import InputError, read_volume
 def test_dicom_series(tmp_path: Path) -> None:
     series = Series()
     series.write(tmp_path)
-    (tmp_path / "notes.txt").write_text("not a slice")
+    (tmp_path / "notes.txt").write_text("not a slice", encoding="utf-8")
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, series.hu)
     np.testing.assert_allclose(volume.spacing_mm, SPACING)
@@ -98,5 +98,5 @@ def test_dicom_slices_that_differ(tmp_path: Path) -> None:
 
 def test_folders_without_a_slice(tmp_path: Path) -> None:
     assert "found no readable slice" in why_unreadable(tmp_path)
-    (tmp_path / "a.dcm").write_text("no DICOM")
+    (tmp_path / "a.dcm").write_text("no DICOM", encoding="utf-8")
     assert "found a damaged one" in why_unreadable(tmp_path)

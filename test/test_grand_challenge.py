@@ -152,7 +152,7 @@ def value_socket() -> Entry:
 
 def write_inputs(root: Path, *entries: Entry) -> Path:
     touch(root / "images" / "ct" / "1.mha", root / "images" / "pet" / "2.mha")
-    (root / "inputs.json").write_text(json.dumps(entries))
+    (root / "inputs.json").write_text(json.dumps(entries), encoding="utf-8")
     return root
 
 

@@ -27,7 +27,7 @@ def detect(scan: Path, out: Path, *options: str) -> None:
 
 
 def points_of(folder: Path) -> Points:
-    points: Points = json.loads((folder / "lesion-points.json").read_text())["points"]
+    points: Points = json.loads((folder / "lesion-points.json").read_text(encoding="utf-8"))["points"]
     return points
 
 
@@ -111,7 +111,7 @@ def test_an_oblique_direction(tmp_path: Path) -> None:
 def test_tiles(expected: Points, tmp_path: Path) -> None:
     """A budget so small that the scan goes through the network in tiles."""
     detect(SCAN, tmp_path / "out", "--memory-gb", "0.05")
-    details = json.loads((tmp_path / "out" / "lesion-details.json").read_text())
+    details = json.loads((tmp_path / "out" / "lesion-details.json").read_text(encoding="utf-8"))
     assert details["tiles"] > 4
     found = points_of(tmp_path / "out")
     check_same(expected, found, 0.1, 1e-3)

@@ -132,11 +132,13 @@ def test_a_second_start_skips_what_is_done_and_redoes_what_is_not(
 
     assert statuses() == "done done done done done"
     before = files_below(out / "a")
-    (out / "b" / "lesion-points.json").write_text('{"points": []}')
+    (out / "b" / "lesion-points.json").write_text('{"points": []}', encoding="utf-8")
     (out / "c" / "metastasis-likelihood.json").unlink()
     write_scan(scans / "d.mha", phantom(seed=9))
-    details = json.loads((out / "e" / "lesion-details.json").read_text())
-    (out / "e" / "lesion-details.json").write_text(json.dumps(details | {"software_version": "0"}))
+    details = json.loads((out / "e" / "lesion-details.json").read_text(encoding="utf-8"))
+    (out / "e" / "lesion-details.json").write_text(
+        json.dumps(details | {"software_version": "0"}), encoding="utf-8"
+    )
     assert statuses() == "skipped done done done done"
     assert statuses() == "skipped skipped skipped skipped skipped"
     assert files_below(out / "a") == before
@@ -282,9 +284,9 @@ def test_a_gpu_that_is_not_there(tmp_path: Path, run: Run) -> None:
 
 def test_a_file_in_place_of_the_output_folder(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
-    out.write_text("a file")
+    out.write_text("a file", encoding="utf-8")
     for folder in (out, out / "below"):
         code, _, error = run("--input", write_scan(tmp_path / "a.mha"), "--output", folder)
         assert code == 1
         assert error.startswith(f"error: {folder}: expected a folder that can be written to, found: ")
-    assert out.read_text() == "a file"
+    assert out.read_text(encoding="utf-8") == "a file"

@@ -46,7 +46,9 @@ def test_predictions_are_the_detectors_and_are_made_once(
     assert main(given) == 1  # the third scan cannot be read
     assert "2 scans done" in (told := capsys.readouterr().out)
     assert "failed: site/2: " in told
-    found = json.loads((tmp_path / "out" / "site" / "0" / "lesion-points.json").read_text())["points"]
+    found = json.loads((tmp_path / "out" / "site" / "0" / "lesion-points.json").read_text(encoding="utf-8"))[
+        "points"
+    ]
     expected = Detector.from_weights(tmp_path / "weights").predict(read_volume(tmp_path / "0.nii.gz")).lesions
     assert len(found) == len(expected) > 0
     np.testing.assert_allclose(

@@ -59,7 +59,9 @@ def test_a_case_of_the_platform(tmp_path: Path, weights: Path) -> None:
     write_scan(case / "images" / "pet" / "2.mha")
     socket = {"slug": "ct", "super_kind": "Image", "relative_path": "images/ct"}
     age = {"slug": "age", "super_kind": "Value", "relative_path": "age.json"}
-    (case / "inputs.json").write_text(json.dumps([{"socket": age, "value": 63}, {"socket": socket}]))
+    (case / "inputs.json").write_text(
+        json.dumps([{"socket": age, "value": 63}, {"socket": socket}]), encoding="utf-8"
+    )
     (tmp_path / "input").symlink_to(case)
     out = tmp_path / "out"
     out.mkdir()

@@ -33,7 +33,7 @@ def write(folder: Path, change: Callable[[dict[str, Any]], object] = lambda file
     files = json.loads(json.dumps(FILES))
     change(files)
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content))
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 

@@ -120,7 +120,7 @@ def test_a_likelihood_that_is_no_probability_is_not_written() -> None:
 
 def test_fingerprint_tells_whether_a_scan_is_the_same(tmp_path: Path) -> None:
     header, voxels = tmp_path / "a.mhd", tmp_path / "a.raw"
-    header.write_text("ElementSpacing = 1 1 1\nElementDataFile = a.raw\n")
+    header.write_text("ElementSpacing = 1 1 1\nElementDataFile = a.raw\n", encoding="utf-8")
     voxels.write_bytes(b"12")
     scan = Scan("a", header)
     before = fingerprint(scan)
@@ -135,7 +135,11 @@ def test_fingerprint_tells_whether_a_scan_is_the_same(tmp_path: Path) -> None:
 
 
 def files_of(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_files_are_written_all_or_none(tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def test_files_are_written_all_or_none(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("old")
+    (tmp_path / "file").write_text("old", encoding="utf-8")
     for call in (check_writable, lambda folder: write_files(folder, {"a": "1"})):
         for folder in (tmp_path / "file", tmp_path / "file" / "below"):
             with pytest.raises(OutputError):

@@ -47,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--refine", action="store_true", help="outline lesions on the key slices of RECIST marks"
     )
+    usual = DetectorConfig()
+    sub.add_argument("--spacing", type=float, default=usual.spacing_mm, help="mm, the network's")
+    sub.add_argument("--stride", type=int, default=usual.stride, help="the network's")
     _workers(sub)
     return parser
 
@@ -79,6 +82,7 @@ def _add_converters(commands: Any) -> None:
         "--table", type=Path, help="DL_info.csv: DeepLesion's patients keep their official split"
     )
     _shares(sub)
+    _workers(sub)
     _out(sub)
     sub = _command(
         commands,
@@ -230,8 +234,7 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    config = DetectorConfig()
-    run = functools.partial(cache.fill, spacing_mm=config.spacing_mm, stride=config.stride)
+    run = functools.partial(cache.fill, spacing_mm=options.spacing, stride=options.stride)
     return run(
         read_cases(options.cases), options.out, refine=options.refine, processes=options.processes,
         ray_address=options.ray,

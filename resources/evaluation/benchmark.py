@@ -92,7 +92,7 @@ def _write_prediction(
     details = {"points": rows, "operating_point": 0.5, "scan_operating_point": 0.7, "weights_version": "made"}
     folder.mkdir(parents=True)
     for name, content in ((POINTS, head | {"points": listed}), (DETAILS, details), (LIKELIHOOD, likelihood)):
-        (folder / name).write_text(json.dumps(content))
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -89,7 +89,7 @@ def cold(scan: Path, out: Path, weights: Path, device: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ""})
     total = time.perf_counter() - start
     peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    stages = json.loads((out / "lesion-details.json").read_text())["timings_s"]
+    stages = json.loads((out / "lesion-details.json").read_text(encoding="utf-8"))["timings_s"]
     print(f"cold process: {total:.2f} s in all, peak memory {peak_gb:.2f} GB")
     for stage, seconds in {**stages, "start, load, write, end": total - sum(stages.values())}.items():
         print(f"  {stage:<24} {seconds:6.2f} s")

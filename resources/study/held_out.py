@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from resources.study.blob import KINDS
-from resources.training.__main__ import SEEDS
 
 ROOT = Path(__file__).resolve().parents[2]
+FIRST_SEED = 300_000
+"""Those of training, validation and calibration are lower."""
 RULE = "luna16_distance"
 RATES = ("0.5", "1", "2", "4")
 
@@ -34,7 +35,7 @@ def main() -> int:
     options = parser.parse_args()
     work, cases = options.work, options.work / "cases.jsonl"
     try:
-        first = ["--first", SEEDS["test"], "--count", options.scans, "--split", "test"]
+        first = ["--first", FIRST_SEED, "--count", options.scans, "--split", "test"]
         step("resources.synthetic.cases", *first, "--out", cases)
         detector = work / "detector"
         step("resources.predict", "--cases", cases, "--weights", options.weights, "--out", detector)
@@ -57,7 +58,7 @@ def step(module: str, *arguments: object) -> None:
 def evaluated(cases: Path, predictions: Path, out: Path) -> dict[str, Any]:
     """The figures of resources.evaluation."""
     step("resources.evaluation", "--truth", cases, "--predictions", predictions, "--out", out)
-    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 
@@ -62,3 +63,20 @@ class Batch:
         }
         bags = tuple(dataclasses.replace(bag, where=bag.where.to(device)) for bag in self.bags)
         return dataclasses.replace(self, **moved, bags=bags)
+
+
+def collate(patches: Sequence[Batch]) -> Batch:
+    """One batch of several, in their order. Raises ValueError of none."""
+    if not patches:
+        raise ValueError("collate: expected at least one patch, found none")
+    joined = {
+        field.name: torch.cat([getattr(patch, field.name) for patch in patches])
+        for field in dataclasses.fields(Batch)
+        if field.name not in ("bags", "names")
+    }
+    bags: list[PatchBag] = []
+    names: tuple[str, ...] = ()
+    for patch in patches:
+        bags += [dataclasses.replace(bag, patch=bag.patch + len(names)) for bag in patch.bags]
+        names += patch.names
+    return Batch(**joined, bags=tuple(bags), names=names)

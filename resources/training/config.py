@@ -6,6 +6,7 @@ Paths in the file are relative to it.
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -167,6 +168,8 @@ class Optimisation:
             _check_at_least(name, getattr(self, name), 1)
         for name in ("weight_decay", "warm_up", "checkpoint_every_s"):
             _check_at_least(name, getattr(self, name), 0)
+        if self.checkpoint_every_s > 60:
+            refuse("checkpoint_every_s", "at most 60", self.checkpoint_every_s)
         if not self.rate > 0 or not self.clip > 0:
             refuse("rate, clip", "more than 0", (self.rate, self.clip))
         _check_share("average", self.average)
@@ -265,7 +268,8 @@ def read_config(path: Path) -> TrainingConfig:
         raise CaseError(f"{path}: {error}") from None
 
     def placed(part: Any, *names: str) -> Any:
-        changed = {n: str(path.parent.absolute() / getattr(part, n)) for n in names if getattr(part, n)}
+        folder = path.parent.absolute()
+        changed = {n: os.path.normpath(folder / getattr(part, n)) for n in names if getattr(part, n)}
         return dataclasses.replace(part, **changed)
 
     return dataclasses.replace(

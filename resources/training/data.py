@@ -1,140 +1,344 @@
-"""Scans for training: generated once, preprocessed as at inference, cached; patches cut from them."""
+"""The training scans, and the stream of batches that is cut from them.
+
+python -m resources.training.data CONFIG: how many patches a second this machine cuts.
+"""
 
 from __future__ import annotations
 
-import concurrent.futures
+import argparse
+import collections
 import dataclasses
-import json
+import hashlib
+import multiprocessing
+import multiprocessing.context
 import os
-import random
-from collections.abc import Iterable
+import signal
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
-import rich.progress
 import torch
-import torch.nn.functional as F
+from torch.utils.data import DataLoader, Dataset
 
-from model.config import DetectorConfig
-from model.preprocess import AIR_HU, preprocess
-from resources.synthetic.scan import make_scan
-from resources.training.targets import Lesions
+from resources.cases.cache import CachedScan, Job, open_scan
+from resources.cases.case import Case, CaseError, read_cases
+from resources.training.batch import Batch, collate
+from resources.training.beliefs import Beliefs, read_beliefs, read_places
+from resources.training.config import Source, TrainingConfig, read_config
+from resources.training.cut import cut, place
+from resources.training.known import KnownScan, known_of
+from resources.training.progress import tracked
+from resources.training.sampling import (
+    Choice,
+    Pool,
+    Voxel,
+    choose,
+    counts,
+    generator_of,
+    middle_of,
+    pool_of,
+    read_hard,
+)
+from resources.training.states import locate
+
+KEPT = 32
+"""Scans of which a process keeps what is known (some 3 MB each)."""
+AHEAD = 2
+"""Steps that each process is ahead."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Scan:
-    """hu: (z, y, x) int16 on the network's grid; lesions in its voxels."""
+class Scans:
+    """The training cases of all sources. lower, lesions: of each, the first voxel of its cached scan, and
+    voxel (z, y, x) and long diameter in mm (NaN unknown) of each annotated lesion. digest: of all cases and
+    cached scans.
+    """
 
-    hu: torch.Tensor
-    lesions: Lesions
+    cases: list[tuple[Source, Case]]
+    lower: list[tuple[int, int, int]]
+    lesions: list[list[tuple[Voxel, float]]]
+    digest: str
+
+    def open(self, index: int) -> CachedScan:
+        """The cached scan of a case. Raises CaseError."""
+        source, case = self.cases[index]
+        return open_scan(Path(source.cache) / f"{case.id}.b2nd")
 
 
-DENSE_LESIONS = 14
+def open_scans(config: TrainingConfig) -> Scans:
+    """The cases of all sources whose split is train, or not decided, each looked up in its cache.
+
+    Raises CaseError where scans are missing there, or were cached for other cases or another network.
+    """
+    cases, lower, lesions, digest = [], [], [], hashlib.sha256()
+    for source in config.sources:
+        path = Path(source.cases)
+        own = [case for case in read_cases(path) if case.split in ("train", None)]
+        if not own and source.share > 0:
+            raise CaseError(f"{path}: expected cases of the split train, found none")
+        digest.update(path.read_bytes())
+        missing = []
+        for case in tracked(own, f"Opening {source.name}", quiet=False):
+            scan = _opened(case, source, config)
+            if scan is None:
+                missing.append(case.id)
+                continue
+            digest.update(scan.digest.encode())
+            cases.append((source, case))
+            lower.append(scan.lower)
+            lesions.append(_lesions(case, scan))
+        if missing:
+            found = f"{len(own) - len(missing)} of {len(own)} (not {missing[0]})"
+            raise CaseError(
+                f"{source.cache}: expected the scans of {path}, found {found}; {_remedy(source, config)}"
+            )
+    known = {case.id for _, case in cases}
+    if len(known) < len(cases):
+        raise CaseError(f"sources: expected each id once, found {len(cases) - len(known)} twice")
+    return Scans(cases, lower, lesions, digest.hexdigest())
 
 
-def _make(seed: int, path: Path, spacing_mm: float, stride: int, dense: bool) -> None:
-    torch.set_num_threads(1)
-    if dense:
-        draw = random.Random(seed)
-        edge_mm = draw.uniform(1.6, 2.2)
-        spacing = (edge_mm, edge_mm, draw.choice((2.0, 2.5, 3.0, 5.0)))
-        volume, truths = make_scan(seed, spacing, lesion_count=DENSE_LESIONS)
-    else:
-        volume, truths = make_scan(seed)
-    grid = preprocess(volume, spacing_mm, stride)
-    centers = np.array([truth.center_mm for truth in truths]).reshape(-1, 3)
-    sizes = [(truth.long_mm, truth.short_mm, truth.z_extent_mm) for truth in truths]
-    part = path.with_suffix(f".{os.getpid()}.npz")
-    np.savez_compressed(
-        part,
-        hu=grid.hu.numpy(),
-        center=grid.from_world(centers).astype(np.float32),
-        size_mm=np.array(sizes, np.float32).reshape(-1, 3),
-        types=np.array(json.dumps([truth.type for truth in truths])),
+def _remedy(source: Source, config: TrainingConfig) -> str:
+    detector, usual = config.network.detector, type(config.network)().detector
+    command = f"python -m resources.cases cache {source.cases} --out {source.cache}"
+    if detector.spacing_mm != usual.spacing_mm:
+        command += f" --spacing {detector.spacing_mm:g}"
+    if detector.stride != usual.stride:
+        command += f" --stride {detector.stride}"
+    return f"make them: {command}"
+
+
+def _opened(case: Case, source: Source, config: TrainingConfig) -> CachedScan | None:
+    """The cached scan if it is there and of this case and network."""
+    detector = config.network.detector
+    jobs = [
+        Job(case, Path(source.cache), detector.spacing_mm, detector.stride, refine)
+        for refine in (False, True)
+    ]
+    if not jobs[0].path.exists():
+        return None
+    scan = open_scan(jobs[0].path)
+    return scan if scan.digest in {job.digest for job in jobs} else None
+
+
+def _voxel(point_mm: tuple[float, ...], lower: tuple[int, int, int], spacing_mm: float) -> Voxel:
+    z, y, x = (np.array(point_mm[::-1]) / spacing_mm - np.array(lower)).tolist()
+    return z, y, x
+
+
+def _lesions(case: Case, scan: CachedScan) -> list[tuple[Voxel, float]]:
+    return [
+        (_voxel(tuple(mark.center_mm), scan.lower, scan.spacing_mm), float(mark.size_mm[0]))
+        for mark in locate(case, scan)
+        if mark.annotation.status == "lesion"
+    ]
+
+
+def pools_of(
+    scans: Scans, config: TrainingConfig, beliefs: Path | None, hard: Path | None
+) -> tuple[Pool, ...]:
+    """What patches of each source can be near, annotated and believed. Raises CaseError."""
+    supervision, spacing_mm = config.supervision, config.network.spacing_mm
+    numbers = {case.id: number for number, (_, case) in enumerate(scans.cases)}
+    wrong = collections.defaultdict(list)
+    for number, voxel in read_hard(hard, numbers) if hard is not None else ():
+        wrong[scans.cases[number][0].name].append((number, voxel))
+    pools = []
+    for source in config.sources:
+        own = [number for number, (other, _) in enumerate(scans.cases) if other.name == source.name]
+        lesions = [(n, voxel, long_mm) for n in own for voxel, long_mm in scans.lesions[n]]
+        bags: list[tuple[int, int]] = []
+        for n in own if beliefs is not None else ():
+            assert beliefs is not None
+            if not _has_beliefs(scans.cases[n][1], beliefs):
+                continue
+            believed, told = read_places(beliefs, scans.cases[n][1].id)
+            for lesion in believed:
+                if counts(lesion, supervision):
+                    long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
+                    lesions.append((n, _voxel(lesion.center_mm, scans.lower[n], spacing_mm), long_mm))
+            bags += [(n, i) for i in range(len(told)) if supervision.bag > 0]
+        pools.append(pool_of(own, lesions, wrong[source.name], bags))
+    return tuple(pools)
+
+
+def _has_beliefs(case: Case, folder: Path) -> bool:
+    """Of a completely annotated case a round may have none."""
+    return case.completeness.kind != "all" or (folder / f"{case.id}.json").exists()
+
+
+class _Steps(Dataset[Batch | str]):
+    """The batches of one rank; the text of an error in place of a batch that could not be made."""
+
+    def __init__(
+        self, scans: Scans, config: TrainingConfig, pools: tuple[Pool, ...], beliefs: Path | None,
+        steps: range, numbers: range,
+    ):  # fmt: skip
+        self.scans, self.config, self.pools, self.beliefs = scans, config, pools, beliefs
+        self.steps, self.numbers = steps, numbers
+        self.kept: collections.OrderedDict[int, tuple[CachedScan, KnownScan, Beliefs | None]]
+        self.kept = collections.OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Batch | str:
+        where = f"step {self.steps[index]}"
+        try:
+            patches = []
+            for number in self.numbers:
+                random = generator_of(self.config.seed, self.steps[index], number)
+                shares = [source.share for source in self.config.sources]
+                choice = choose(self.pools, shares, self.config.patches, random)
+                where = f"case {self.scans.cases[choice.case][1].id}"
+                patches.append(self._patch(choice, random))
+            return collate(patches)
+        except (ValueError, OSError, RuntimeError, MemoryError, LookupError) as error:
+            return f"{where}: {' '.join(str(error).split())[:500] or type(error).__name__}"
+
+    def _patch(self, choice: Choice, random: np.random.Generator) -> Batch:
+        case = self.scans.cases[choice.case][1]
+        scan, known, beliefs = self._load(choice.case)
+        bags = () if beliefs is None else beliefs.bags
+        shape = self.config.patches.shape
+        middle = middle_of(choice, case, scan, known, bags, shape, random)
+        placement = place(middle, shape, self.config.augmentation, random)
+        return cut(case, scan, known, placement, self.config, beliefs)
+
+    def _load(self, number: int) -> tuple[CachedScan, KnownScan, Beliefs | None]:
+        found = self.kept.pop(number, None)
+        if found is None:
+            source, case = self.scans.cases[number]
+            scan = self.scans.open(number)
+            known = known_of(case, scan, Path(source.cache), self.config.network.detector.types)
+            used = self.beliefs is not None and _has_beliefs(case, self.beliefs)
+            found = scan, known, read_beliefs(self.beliefs, case.id) if used and self.beliefs else None
+        self.kept[number] = found
+        if len(self.kept) > KEPT:
+            self.kept.popitem(last=False)
+        return found
+
+
+def _begin(_: int) -> None:
+    """In a worker: a signal to the whole group is for the main process, which ends the workers itself; they
+    end by themselves if it is killed.
+    """
+    import blosc2
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, signal.SIG_IGN)
+    blosc2.set_nthreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Workers are forked from a process that has loaded the code and done nothing else: they start at once,
+    and inherit neither threads nor CUDA.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "resources.training.data"])
+    return context
+
+
+def stream(
+    scans: Scans,
+    config: TrainingConfig,
+    first_step: int,
+    last_step: int,
+    rank: int,
+    ranks: int,
+    beliefs: Path | None = None,
+    hard: Path | None = None,
+) -> Generator[tuple[Batch, float]]:
+    """The batches of the steps from first_step up to, without, last_step; and the seconds waited for each.
+
+    A rank's part of a step is optimisation.batch / ranks patches, so the step is the same over however many
+    ranks; it depends on seed, step and files alone, not on the workers. beliefs: folder of the last round.
+    hard: its hard.json. Raises CaseError: one line that names the case. Close it to end its workers early.
+    """
+    size = config.optimisation.batch
+    if size % ranks:
+        raise CaseError(f"optimisation.batch: expected a multiple of {ranks} ranks, found {size}")
+    numbers = range(rank * size // ranks, (rank + 1) * size // ranks)
+    steps = _Steps(
+        scans, config, pools_of(scans, config, beliefs, hard), beliefs, range(first_step, last_step), numbers
     )
-    os.replace(part, path)
+    workers = min(config.patches.workers, len(steps))
+    # a generator of its own: the loader draws a number from it, and no state of torch's is to depend on that
+    loader: DataLoader[Batch | str] = DataLoader(
+        steps, batch_size=None, num_workers=workers, generator=torch.Generator(),
+        prefetch_factor=AHEAD if workers else None, worker_init_fn=_begin if workers else None,
+        multiprocessing_context=_context() if workers else None,
+    )  # fmt: skip
+    batches = iter(loader)
+    try:
+        for _ in steps.steps:
+            started = time.perf_counter()
+            found = next(batches) if not workers else _received(batches)
+            if isinstance(found, str):
+                raise CaseError(found)
+            yield found, time.perf_counter() - started
+    finally:
+        if workers:
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # now, not when the last reference goes
 
 
-def load_scans(
-    seeds: Iterable[int], folder: Path, config: DetectorConfig, dense: bool = False, processes: int = 2
-) -> list[Scan]:
-    """The synthetic scans of these seeds; what the folder lacks is made first, in several processes.
-
-    dense: scans with as many lesions as find room, up to DENSE_LESIONS, and of coarser spacing: a patch then
-    teaches more.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {seed: folder / f"{seed}{'-dense' if dense else ''}.npz" for seed in seeds}
-    missing = {seed: path for seed, path in paths.items() if not path.exists()}
-    if missing:
-        with concurrent.futures.ProcessPoolExecutor(processes) as pool:
-            jobs = [
-                pool.submit(_make, seed, path, config.spacing_mm, config.stride, dense)
-                for seed, path in missing.items()
-            ]
-            done = concurrent.futures.as_completed(jobs)
-            for job in rich.progress.track(done, "Making scans", total=len(jobs)):
-                job.result()
-    return [_load(path, config) for path in paths.values()]
+def _received(batches: Iterator[Batch | str]) -> Batch | str:
+    try:
+        return next(batches)
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+    ) as error:  # of the way between processes; work's own come as text
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CaseError(
+            f"patches.workers: expected them to live, found {text} (out of memory, or of /dev/shm?); "
+            "--resume goes on"
+        ) from None
 
 
-def _load(path: Path, config: DetectorConfig) -> Scan:
-    with np.load(path, allow_pickle=False) as data:
-        kinds = [config.types.index(name) for name in json.loads(str(data["types"]))]
-        lesions = Lesions(
-            center=torch.from_numpy(data["center"]),
-            size_mm=torch.from_numpy(data["size_mm"]),
-            kind=torch.tensor(kinds, dtype=torch.long),
-        )
-        return Scan(torch.from_numpy(data["hu"]), lesions)
+def measure(config: TrainingConfig, workers: int, steps: int) -> float:
+    """Patches a second, once the workers run and have read each scan's states."""
+    config = dataclasses.replace(config, patches=dataclasses.replace(config.patches, workers=workers))
+    scans = open_scans(config)
+    begin = AHEAD * max(1, workers)
+    started = 0.0
+    for number, _ in enumerate(stream(scans, config, 0, begin + steps, 0, 1)):
+        if number == begin - 1:
+            started = time.perf_counter()
+    return steps * config.optimisation.batch / (time.perf_counter() - started)
 
 
-def cut_patch(
-    scan: Scan, shape: tuple[int, int, int], generator: torch.Generator
-) -> tuple[torch.Tensor, Lesions]:
-    """A patch (1, z, y, x) in HU, turned, scaled and noised at random, and its lesions.
-
-    Four of five patches are near a lesion where the scan has any. Turns are up to 12 degrees around
-    z and the scale is 0.87 to 1.15; sizes follow the scale.
-    """
-
-    def uniform(low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=generator))
-
-    size = torch.tensor(scan.hu.shape, dtype=torch.float32)
-    count = len(scan.lesions.center)
-    middle = torch.rand(3, generator=generator) * (size - 1)
-    if count and uniform(0, 1) < 0.8:
-        chosen = int(torch.randint(count, (), generator=generator))
-        reach = torch.tensor(shape) * 0.35
-        middle = scan.lesions.center[chosen] + (torch.rand(3, generator=generator) * 2 - 1) * reach
-    angle, scale = np.deg2rad(uniform(-12, 12)), uniform(0.87, 1.15)
-    cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    matrix = torch.tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) / scale
-    half = (torch.tensor(shape, dtype=torch.float32) - 1) / 2
-    hu = _sample(scan.hu, shape, middle, matrix)
-    center = (scan.lesions.center - middle) @ torch.linalg.inv(matrix).T + half
-    lesions = Lesions(center, scan.lesions.size_mm * scale, scan.lesions.kind)
-    near = ((center > -40) & (center < torch.tensor(shape) + 40)).all(1)
-    lesions = Lesions(lesions.center[near], lesions.size_mm[near], lesions.kind[near])
-    hu = hu * uniform(0.97, 1.03) + uniform(-12, 12)
-    hu = hu + torch.randn(hu.shape, generator=generator) * uniform(0, 12)
-    return hu.clamp_(AIR_HU, 3071)[None], lesions
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m resources.training.data", description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--steps", type=int, default=40, help="steps that are timed (default 40)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="default 0 1 2")
+    options = parser.parse_args(arguments)
+    try:
+        config = read_config(options.config)
+        print(f"patches of {config.patches.shape} voxels, {config.optimisation.batch} a step")
+        for workers in options.workers:
+            print(f"{workers} workers: {measure(config, workers, options.steps):.1f} patches/s", flush=True)
+    except CaseError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
 
 
-def _sample(
-    hu: torch.Tensor, shape: tuple[int, int, int], middle: torch.Tensor, matrix: torch.Tensor
-) -> torch.Tensor:
-    """Trilinear samples of `hu` at `middle + matrix @ (voxel - patch centre)`; air outside."""
-    half = (torch.tensor(shape, dtype=torch.float32) - 1) / 2
-    axes = [torch.arange(n) - h for n, h in zip(shape, half, strict=True)]
-    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) @ matrix.T + middle
-    reach = [(int(places[..., i].min()) - 1, int(places[..., i].max()) + 3) for i in range(3)]
-    box = [(max(0, low), max(1, min(n, high))) for (low, high), n in zip(reach, hu.shape, strict=True)]
-    box = [(min(low, high - 1), high) for low, high in box]
-    part = hu[box[0][0] : box[0][1], box[1][0] : box[1][1], box[2][0] : box[2][1]].float() - AIR_HU
-    low = torch.tensor([b[0] for b in box])
-    extent = torch.tensor(part.shape, dtype=torch.float32)
-    grid = ((places - low) * 2 + 1) / extent - 1
-    sampled = F.grid_sample(part[None, None], grid.flip(-1)[None], mode="bilinear", align_corners=False)
-    return sampled[0, 0] + AIR_HU
+if __name__ == "__main__":
+    # workers look classes up by module, and theirs has another __main__
+    from resources.training.data import main as run
+
+    sys.exit(run())

@@ -1,114 +1,138 @@
-"""Turns a checkpoint into weights: `python -m resources.training.export --work DIR --out FILE`.
+"""Turns a run into weights: `python -m resources.training.export --work DIR --out FILE`.
 
 Calibration and operating points are fitted on the validation scans, by Platt's logistic (1999): one for
-candidates, one for the surest candidate of each scan.
+candidates, one for the surest candidate of each scan. Without validation the last averaged weights are
+exported as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import json
 import math
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rich.progress
-import torch
 from sklearn.linear_model import LogisticRegression
 
-from model.boxes import distances
-from model.config import DetectorConfig
-from model.decode import calibrated, decode
-from model.detector import DEFAULT_MEMORY_GB, save_weights
+from model.config import DetectorConfig, WeightsError
+from model.detector import load_network, save_weights
 from model.network import CenterNet3D
-from model.tiles import run_network
-from resources.training.__main__ import SEEDS, load_average
-from resources.training.data import Scan, load_scans
+from resources.cases.strict import CaseError, decode_object
+from resources.evaluation import EvaluationError
+from resources.evaluation.measures import scan_truth
+from resources.training.checkpoint import aside, read_checkpoint, take
+from resources.training.config import TrainingConfig
+from resources.training.validation import Held, look, match_all, open_held, read_candidates
 
 FALSE_POSITIVES_PER_SCAN = 0.5
 """The operating point: the lowest probability with at most this many on the validation scans."""
-NEAREST_MM = 4.0
-"""A candidate within half a lesion's long diameter of its centre, or within this, has found it."""
+NOTHING = 0.001
+"""Probability that stands for a scan without candidates, as at inference."""
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m resources.training.export", description=__doc__.splitlines()[0]
+        prog="python -m resources.training.export", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--work", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file")
-    parser.add_argument("--scans", type=int, default=24, help="validation scans")
-    options = parser.parse_args()
-    config = DetectorConfig()
-    network, training = load_average(options.work / "checkpoint.safetensors", config)
-    network.eval()
-    seeds = range(SEEDS["validation"], SEEDS["validation"] + options.scans)
-    scans = load_scans(seeds, options.work.parent / "scans", config)
-    config = fit(network, scans, provenance(training, len(seeds)))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    part = options.out.with_suffix(".part")
-    save_weights(part, network, config)
-    part.chmod(0o644)  # safetensors writes files that only their owner can read
-    part.replace(options.out)
+    options = parser.parse_args(arguments)
+    try:
+        config = export(options.work, options.out)
+    except (CaseError, EvaluationError, WeightsError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     print(f"{options.out}: {config}")
+    return 0
 
 
-def provenance(training: str, validation: int) -> dict[str, str]:
-    """Where the weights come from, for people: data, steps, commit."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", check=True)
+def export(work: Path, out: Path) -> DetectorConfig:
+    """Writes the weights file; the configuration in it. Raises CaseError, EvaluationError, WeightsError."""
+    tensors, state = read_checkpoint(work / "checkpoint.safetensors")
+    config = decode_object(TrainingConfig, state["config"])
+    held = open_held(config, [])
+    if held is None:
+        network, step, calibration = CenterNet3D(config.network.detector), state["step"], "none"
+        take(tensors, "average", network)
+        network.eval()
+        fitted = network.config
+    else:
+        best = work / "best.safetensors"
+        if not best.exists():
+            raise CaseError(f"{best}: expected the weights of a validation, found none; train further")
+        network = load_network(best)
+        step = int(network.config.provenance["step"])
+        folder = work / "validation" / f"{step:07d}"
+        look(network, held, folder, 0, 1)
+        fitted = fit(network.config, held, folder)
+        calibration = f"{len(held.truths)} validation scans"
+    fitted = dataclasses.replace(fitted, provenance=provenance(config, state, step, calibration))
+    with aside(out) as part:
+        save_weights(part, network, fitted)
+    return fitted
+
+
+def provenance(config: TrainingConfig, state: dict[str, Any], step: int, calibration: str) -> dict[str, str]:
+    """Where the weights come from, for people. step: at which the weights were taken."""
+    origin = state["origin"]
+    root = Path(__file__).parents[2]
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.strip()
+    settings = json.dumps(state["config"], sort_keys=True).encode()
+    started = {}
+    if config.start is not None:
+        before = load_network(Path(config.start)).config.provenance
+        started = {"start": json.dumps(before, sort_keys=True)}
     return {
-        "data": "synthetic scans only (resources/synthetic), no patient data",
-        "training": training,
-        "calibration": f"{validation} scans (seeds from {SEEDS['validation']})",
-        "git_commit": commit.stdout.strip(),
+        "config": origin["name"],
+        "config_sha256": hashlib.sha256(settings).hexdigest(),
+        "data": ", ".join(f"{name}: {count} cases" for name, count in origin["sources"].items()),
+        "data_sha256": origin["data"],
+        "supervision": json.dumps(dataclasses.asdict(config.supervision)),
+        "pretraining_steps": str(config.pretraining.steps),
+        "steps": f"{step} of {state['step']}",
+        "seed": str(config.seed),
+        "calibration": calibration,
+        "git_commit": commit or "unknown",
         "intended_use": "research only; not a medical device",
-    }
+    } | started
 
 
-def fit(network: CenterNet3D, scans: list[Scan], origin: dict[str, str]) -> DetectorConfig:
-    """The network's configuration with calibration, operating points and provenance."""
-    plain = dataclasses.replace(network.config, calibration=(1.0, 0.0), scan_calibration=(1.0, 0.0))
-    found = [_candidates(network, scan, plain) for scan in rich.progress.track(scans, "Validating")]
-    probability = np.concatenate([values for values, _ in found])
-    hit = np.concatenate([hits for _, hits in found])
-    top = np.array([values.max(initial=0.001) for values, _ in found])
-    positive = np.array([len(scan.lesions.center) > 0 for scan in scans])
-    calibration = _platt(probability, hit)
-    scan_calibration = _platt(_apply(calibration, top), positive)
-    allowed = int(FALSE_POSITIVES_PER_SCAN * len(scans))
-    false = np.sort(_apply(calibration, probability[~hit]))[::-1]
+def fit(plain: DetectorConfig, held: Held, folder: Path) -> DetectorConfig:
+    """The configuration with calibration and operating points, from the candidates that `look` wrote.
+
+    plain: of the network, its calibration being none.
+    """
+    predictions = read_candidates(held, folder)
+    table = match_all(held, predictions)
+    found = table.lesion_score[table.lesion_prediction >= 0]
+    probability = np.concatenate([found, table.false_score])
+    calibration = _platt(probability, np.arange(len(probability)) < len(found))
+    top = np.array([scan.probability.max(initial=NOTHING) for scan in predictions])
+    truth = [scan_truth(own.case)[0] for own in held.truths]
+    known = np.array([positive is not None for positive in truth])
+    positive, likelihood = np.array(truth)[known].astype(bool), _apply(calibration, top[known])
+    scan_calibration = _platt(likelihood, positive)
+    allowed = int(FALSE_POSITIVES_PER_SCAN * table.judged.sum())
+    false = np.sort(_apply(calibration, table.false_score))[::-1]
     threshold = float(false[allowed]) if len(false) > allowed else 0.01
     return dataclasses.replace(
         plain,
         calibration=calibration,
         scan_calibration=scan_calibration,
         operating_point=round(min(0.999, threshold + 1e-4), 4),
-        scan_operating_point=_youden(_apply(scan_calibration, _apply(calibration, top)), positive),
-        provenance=origin,
+        scan_operating_point=_youden(_apply(scan_calibration, likelihood), positive),
     )
-
-
-def _candidates(
-    network: CenterNet3D, scan: Scan, config: DetectorConfig
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Probability of each candidate, and whether it is the first to find a lesion."""
-    with torch.inference_mode():
-        heads = run_network(network, scan.hu, int(DEFAULT_MEMORY_GB["cpu"] * 1e9))
-        found = decode(calibrated(heads, config), len(config.types), config.spacing_mm)
-    apart_mm = distances(found.voxel, scan.lesions.center.numpy()) * config.spacing_mm
-    reach_mm = np.maximum(NEAREST_MM, scan.lesions.size_mm[:, 0].numpy() / 2)
-    free = np.ones(len(reach_mm), bool)
-    hit = np.zeros(len(apart_mm), bool)
-    for i, row in enumerate(apart_mm):
-        near = np.where(free & (row < reach_mm), row, np.inf)
-        if np.isfinite(near).any():
-            hit[i] = True
-            free[near.argmin()] = False
-    return found.probability, hit
 
 
 def _logit(probability: Floats) -> Floats:
@@ -120,20 +144,19 @@ def _apply(calibration: tuple[float, float], probability: Floats) -> Floats:
     return 1 / (1 + np.exp(-(calibration[0] * _logit(probability) + calibration[1])))
 
 
-def _platt(probability: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """(slope, intercept) of the logistic on the logit. Raises SystemExit where it does not rise."""
+def _platt(probability: Floats, positive: Bools) -> tuple[float, float]:
+    """(slope, intercept) of the logistic on the logit. Raises CaseError where it does not rise."""
     if positive.all() or not positive.any():
-        raise SystemExit(
-            "error: calibration: expected hits and misses on the validation scans, found one kind"
-        )
+        kind = "only hits" if positive.any() else "only misses"
+        raise CaseError(f"calibration: expected hits and misses on the validation scans, found {kind}")
     model = LogisticRegression(C=100.0).fit(_logit(probability)[:, None], positive)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if not slope > 0 or not math.isfinite(intercept):
-        raise SystemExit(f"error: calibration: expected a rising logistic, found a slope of {slope:g}")
+        raise CaseError(f"calibration: expected a rising logistic, found a slope of {slope:g}")
     return slope, intercept
 
 
-def _youden(likelihood: Floats, positive: npt.NDArray[np.bool_]) -> float:
+def _youden(likelihood: Floats, positive: Bools) -> float:
     """The threshold of the highest sensitivity plus specificity."""
     levels = np.unique(likelihood)
     gain = [(likelihood[positive] >= v).mean() - (likelihood[~positive] >= v).mean() for v in levels]
@@ -141,4 +164,4 @@ def _youden(likelihood: Floats, positive: npt.NDArray[np.bool_]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

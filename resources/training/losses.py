@@ -1,28 +1,68 @@
-"""Losses of CenterNet ("Objects as Points", Zhou et al. 2019, equations 1 to 3), in three dimensions."""
+"""Losses of CenterNet ("Objects as Points", Zhou et al. 2019, equations 1 to 3), in three dimensions.
+
+They are given cell by cell, not summed: resources.training.supervise counts the cells of each source of
+knowledge apart.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 
+SHARPNESS = 4.0
+"""Of the maximum over the type maps."""
+CHANNELS = 6
+"""Of the geometry: offset (z, y, x) and log size (long, short, z)."""
 
-def focal_loss(logits: torch.Tensor, heat: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Penalty-reduced pixel-wise focal loss (alpha 2, beta 4), summed and divided by the lesions.
 
-    All arguments have one shape; `heat` is exactly 1 at centres; cells of weight 0 have no gradient.
+def focal_cells(logits: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
+    """Penalty-reduced focal loss (alpha 2, beta 4) of each cell; all of one shape.
+
+    heat is exactly 1 in the cells of lesions. p being the probability, a cell of a lesion costs
+    -(1 - p)^2 log p, any other -(1 - heat)^4 p^2 log(1 - p).
     """
     probability = torch.sigmoid(logits)
-    center = heat == 1
     hit = -F.logsigmoid(logits) * (1 - probability).square()
     miss = -F.logsigmoid(-logits) * probability.square() * (1 - heat) ** 4
-    loss = (torch.where(center, hit, miss) * weight).sum()
-    return loss / (center * weight).sum().clamp(min=1)
+    return torch.where(heat == 1, hit, miss)
+
+
+def positive_weight(heat: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The summed weight of the cells of lesions: what focal losses are divided by."""
+    return ((heat == 1) * weight).sum()
+
+
+def any_type(logits: torch.Tensor) -> torch.Tensor:
+    """(b, t, z, y, x) logits -> (b, z, y, x): their maximum over the types, smoothed.
+
+    log(mean(exp(s x))) / s with s = SHARPNESS. A hard maximum would teach a lesion of unknown type to that
+    one map which happens to be ahead, by however little; this shares the gradient between maps that are about
+    equal and leaves it to one that leads by a logit or more. It equals the maximum where all maps agree, and
+    lies at most log(t) / s below it (0.52 for eight types), never above: so a lesion that this calls sure is
+    at least as sure in the maximum that inference takes.
+    """
+    return torch.logsumexp(SHARPNESS * logits, 1) / SHARPNESS - math.log(logits.shape[1]) / SHARPNESS
+
+
+def geometry_cells(predicted: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted absolute error of each cell, (b, z, y, x), summed over the six channels.
+
+    predicted, wanted, weight: (b, 6, z, y, x) offset and log size. `wanted` may hold anything, NaN too, where
+    `weight` is 0.
+    """
+    known = torch.where(weight > 0, wanted, torch.zeros_like(wanted))
+    return ((predicted - known).abs() * weight).sum(1)
+
+
+def focal_loss(logits: torch.Tensor, heat: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`focal_cells`, weighted, summed and divided by the weight of the lesions' cells, at least 1."""
+    loss = (focal_cells(logits, heat) * weight).sum()
+    return loss / positive_weight(heat, weight).clamp(min=1)
 
 
 def geometry_loss(predicted: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error of (batch, 6, z, y, x) offset and log size over cells of weight > 0.
-
-    weight: (batch, z, y, x).
-    """
-    error = (predicted - wanted).abs().sum(1)
-    return (error * weight).sum() / weight.sum().clamp(min=1)
+    """Mean error of (b, 6, z, y, x) over cells of weight > 0; weight: (b, z, y, x)."""
+    shared = weight[:, None].expand_as(predicted)
+    return geometry_cells(predicted, wanted, shared).sum() / weight.sum().clamp(min=1)

@@ -15,15 +15,14 @@ import numpy.typing as npt
 
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import LESIONS, ORGANS, CachedScan
-from resources.cases.case import Annotation, Case, Completeness, Finding
-from resources.cases.geometry import LONG_MM, Z_RATIO, Shape, shape_of_annotation
+from resources.cases.case import Annotation, Case, Completeness
+from resources.cases.geometry import Shape, shape_of_annotation
+from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
+from resources.training.clearing import cleared_by_report
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 REPORT_WEIGHT = 0.5
 """Weight of a cell that only a report calls free of lesions."""
-REACH_PER_SIZE = Z_RATIO[0.975] / 2
-"""How far from its centre a lesion reaches, as a share of its largest reported diameter."""
-DEFAULT_REACH_MM = REACH_PER_SIZE * LONG_MM[2] / 2
 
 Mask = npt.NDArray[np.bool_]
 
@@ -31,11 +30,15 @@ Mask = npt.NDArray[np.bool_]
 @dataclasses.dataclass(frozen=True)
 class States:
     """On the output grid (z, y, x). state: int8, POSITIVE, NEGATIVE or IGNORED; weight: float32 of the
-    loss.
+    loss; said_by: int8, who says so (FULL, WEAK, REPORT_NEGATIVE; else UNMARKED).
+
+    Of what is IGNORED, the edge of marks and doubtful lesions have weight 0 and are never learnt; cells
+    of which nothing is known have weight 1, for the loss decides what an UNMARKED cell is worth.
     """
 
     state: npt.NDArray[np.int8]
     weight: npt.NDArray[np.float32]
+    said_by: npt.NDArray[np.int8]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,25 +79,23 @@ def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> Stat
     points = _centers_mm(scan, stride)
     state = np.full(points.shape[:3], IGNORED, np.int8)
     weight = np.ones(points.shape[:3], np.float32)
+    said_by = np.full(points.shape[:3], UNMARKED, np.int8)
+
+    def say(cells: Mask, value: int, own_weight: float, speaker: int) -> None:
+        state[cells], weight[cells], said_by[cells] = value, own_weight, speaker
+
     cells = _cells_of(marks, scan, stride)
     cleared = cleared_by_report(case, organs, cells, scan.spacing_mm * stride)
-    state[cleared] = NEGATIVE
-    weight[cleared] = REPORT_WEIGHT
-    complete = _complete(case.completeness, scan, points, organs)
-    state[complete] = NEGATIVE
-    weight[complete] = 1.0
+    say(cleared, NEGATIVE, REPORT_WEIGHT, REPORT_NEGATIVE)
+    say(_complete(case.completeness, scan, points, organs), NEGATIVE, 1.0, FULL)
     half_cell = scan.spacing_mm * (stride - 1) / 2
     for mark in marks:
-        possible = _possible(mark, points, lesions, half_cell)
-        state[possible] = IGNORED
+        say(_possible(mark, points, lesions, half_cell), IGNORED, 0.0, UNMARKED)
     for status, value in (("benign", NEGATIVE), ("lesion", POSITIVE)):
         for mark in marks:
             if mark.annotation.status == status:
-                sure = _sure(mark, points, lesions)
-                state[sure] = value
-                weight[sure] = 1.0
-    weight[state == IGNORED] = 0.0
-    return States(state, weight)
+                say(_sure(mark, points, lesions), value, 1.0, FULL if mark.shape is None else WEAK)
+    return States(state, weight, said_by)
 
 
 def _centers_mm(scan: CachedScan, stride: int) -> npt.NDArray[np.float64]:
@@ -172,75 +173,3 @@ def _sure(mark: Marked, points: npt.NDArray[np.float64], lesions: npt.NDArray[np
         box = _near(mark, points, mark.shape.reach_mm)
         found[box] |= mark.shape.surely(points[box])
     return found
-
-
-def cleared_by_report(
-    case: Case, organs: npt.NDArray[np.int16], cells: list[tuple[int, int, int]], cell_mm: float
-) -> Mask:
-    """Cells that the findings call free of lesions, marked ones aside.
-
-    organs: (z, y, x, n) labels of the voxels in each cell; cells: where marked lesions have their centres. An
-    organ is clear if the report says so, or if it reports no more lesions there than are marked. Lesions that
-    are reported and not marked may reach out of their organ, so what is near that organ is not clear.
-    """
-    values = case.completeness.organ_values
-    current = [f for f in case.findings if f.time == "current" and f.character != "benign"]
-    reported = [f for f in current if f.presence != "absent"]
-    absent = [f for f in current if f.presence == "absent" and (f.organ is not None or f.type is None)]
-    everywhere = any(f.organ is None for f in absent)
-    if any(f.organ is None for f in reported):
-        return np.zeros(organs.shape[:3], bool)
-    clear: list[int] = []
-    zones: list[tuple[Mask, float]] = []
-    for name, own_values in values.items():
-        own = [f for f in reported if _concerns(f, name)]
-        marked = sum(bool(np.isin(organs[cell], own_values).any()) for cell in cells)
-        if own and not _accounted(own, marked):
-            zones.append((np.asarray(np.isin(organs, own_values).any(-1)), max(map(_reach_mm, own))))
-        elif own or everywhere or any(_clears(f, name) for f in absent):
-            clear += own_values
-    mapped = np.isin(organs, [value for own_values in values.values() for value in own_values])
-    elsewhere = [f for f in reported if not any(_concerns(f, name) for name in values)]
-    found = np.asarray(np.isin(organs, clear).all(-1))
-    if elsewhere:
-        zones.append((np.asarray(~mapped.all(-1)), max(map(_reach_mm, elsewhere))))
-    elif everywhere:
-        found |= (np.isin(organs, clear) | ~mapped).all(-1)
-    for zone, reach_mm in zones:
-        found &= ~_within(zone, reach_mm, cell_mm)
-    return found
-
-
-def _within(zone: Mask, reach_mm: float, cell_mm: float) -> Mask:
-    """Cells nearer to a zone than the reach and a cell's diagonal."""
-    from scipy import ndimage
-
-    if not zone.any():
-        return zone
-    nearer: Mask = ndimage.distance_transform_edt(~zone) * cell_mm <= reach_mm + 2 * cell_mm
-    return nearer
-
-
-def _accounted(reported: list[Finding], marked: int) -> bool:
-    """Whether as many lesions are marked as are reported."""
-    counts = [f.count for f in reported if isinstance(f.count, int)]
-    return len(counts) == len(reported) and marked >= sum(counts)
-
-
-def _reach_mm(finding: Finding) -> float:
-    return REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
-
-
-def _sided(finding: Finding) -> list[str]:
-    sides = ("left", "right") if finding.side in (None, "both") else (finding.side,)
-    return [f"{side} {finding.organ}" for side in sides]
-
-
-def _concerns(finding: Finding, name: str) -> bool:
-    """Whether a reported lesion can be in the organ `name`, which may be one of a pair."""
-    return name == finding.organ or name in _sided(finding)
-
-
-def _clears(finding: Finding, name: str) -> bool:
-    """Whether "no lesion" speaks of the whole organ `name`."""
-    return (name == finding.organ and finding.side in (None, "both")) or name in _sided(finding)

@@ -144,7 +144,7 @@ def test_a_bad_scan_is_told_and_the_others_are_done(
     assert main(given) == 1
     assert "2 scans done" in (out := capsys.readouterr().out)
     assert "failed: case/1: " in out
-    (failure,) = (tmp_path / "cache" / "failed.jsonl").read_text().splitlines()
+    (failure,) = (tmp_path / "cache" / "failed.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(failure)["case"] == "case/1"
     make(tmp_path, 3)  # the scan is repaired
     assert main(given) == 0

@@ -26,7 +26,7 @@ def refusal(tmp_path: Path, **changes: Any) -> str:
     """The error of a file whose second line is changed, without the file's name."""
     path = tmp_path / "cases.jsonl"
     good = {**LINE, "id": "first", "image": {"path": "b.mha"}}
-    path.write_text(json.dumps(good) + "\n" + json.dumps({**LINE, **changes}) + "\n")
+    path.write_text(json.dumps(good) + "\n" + json.dumps({**LINE, **changes}) + "\n", encoding="utf-8")
     with pytest.raises(CaseError) as error:
         read_cases(path)
     text = str(error.value)
@@ -62,7 +62,7 @@ def test_paths_are_relative_to_the_file_and_everything_comes_back(tmp_path: Path
     )
     path = tmp_path / "lists" / "cases.jsonl"
     write_cases(path, [case])
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text(encoding="utf-8"))
     assert stored["image"]["path"] == "../scans/a.mha"
     assert stored["report"] == "../reports/a.txt"
     assert read_cases(path) == [case]
@@ -182,7 +182,7 @@ def test_refusals_name_line_and_field(tmp_path: Path, changes: dict[str, Any], e
 )
 def test_lines_that_are_no_cases(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "cases.jsonl"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(CaseError) as error:
         read_cases(path)
     assert str(error.value).startswith(f"{path}, line 1: {expected}")
@@ -200,11 +200,11 @@ def test_lists_that_contradict_themselves(tmp_path: Path) -> None:
 
 def test_a_list_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "cases.jsonl"
-    path.write_text("before")
+    path.write_text("before", encoding="utf-8")
     case = Case("a", "1", "x", "train", ImageSource("a.mha"))
     with pytest.raises(CaseError, match="unique id"):
         write_cases(path, [case, case])
-    assert [p.read_text() for p in tmp_path.iterdir()] == ["before"]
+    assert [p.read_text(encoding="utf-8") for p in tmp_path.iterdir()] == ["before"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

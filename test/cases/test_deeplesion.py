@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 import json
 import math
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from cases.layouts import png, row, slices, table
 
 from model.volume import InputError
 from resources.cases.case import CaseError, read_cases, write_cases
@@ -26,45 +25,11 @@ TABLE = DATA / "deeplesion" / "DL_info_excerpt.csv"
 genuine = pytest.mark.skipif(not TABLE.exists(), reason="the genuine rows and slices are not here")
 
 
-def row(series: str = "000001_01_01", key: int = 5, **changes: str) -> dict[str, str]:
-    """A row in the official layout: axes of 20 and 10 pixels that cross in (100, 200)."""
-    patient, study, number = (str(int(part)) for part in series.split("_"))
-    values = (
-        f"{series}_{key:03d}.png", patient, study, number, str(key), "90, 200, 110, 200, 100, 195, 100, 205",
-        "85, 190, 115, 210", "20, 10", "0.2, 0.4, 0.5", "-1", "0", "3, 7", "0.5, 0.5, 5", "512, 512",
-        "-175, 275", "F", "61", "1",
-    )  # fmt: skip
-    return {**dict(zip(COLUMNS, values, strict=True)), **changes}
-
-
-def table(path: Path, rows: list[dict[str, str]], columns: tuple[str, ...] = COLUMNS) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def png(hu: np.ndarray) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray((hu.astype(np.int32) + 32768).astype(np.uint16)).save(data, "PNG")
-    return data.getvalue()
-
-
-def slices(folder: Path, series: str, numbers: range) -> Path:
-    """512 x 512 slices whose HU is ten times their number."""
-    (folder / "Images_png" / series).mkdir(parents=True)
-    for number in numbers:
-        path = folder / "Images_png" / series / f"{number:03d}.png"
-        path.write_bytes(png(np.full((512, 512), 10 * number)))
-    return folder
-
-
 @genuine
 def test_conventions_of_the_genuine_rows() -> None:
     rows = read_table(TABLE)
     assert len(rows) == 105
-    with TABLE.open(newline="") as file:
+    with TABLE.open(newline="", encoding="utf-8") as file:
         fields = list(csv.DictReader(file))
     for r, f in zip(rows, fields, strict=True):
         box = [float(v) for v in f["Bounding_boxes"].split(",")]
@@ -267,9 +232,11 @@ def test_both_re_annotations_make_a_sub_volume_complete(tmp_path: Path) -> None:
     cases, _ = convert(read_table(table(tmp_path / "t.csv", [row()])), find_slices(images, {"000001_01_01"}))
     name = "000001_01_01_003-007"
     lens, harvester, plain = (tmp_path / n for n in ("lens.json", "harvester.json", "lens.csv"))
-    lens.write_text(json.dumps({name: [[90, 194, 4, 110, 206, 6]], "000009_01_01_001-002": []}))
-    harvester.write_text(json.dumps({name: [[89.5, 193.5, 110.5, 206.5, 1, 3]]}))
-    plain.write_text(f"volume,x1,y1,z1,x2,y2,z2\n{name},90,194,4,110,206,6\n")
+    lens.write_text(
+        json.dumps({name: [[90, 194, 4, 110, 206, 6]], "000009_01_01_001-002": []}), encoding="utf-8"
+    )
+    harvester.write_text(json.dumps({name: [[89.5, 193.5, 110.5, 206.5, 1, 3]]}), encoding="utf-8")
+    plain.write_text(f"volume,x1,y1,z1,x2,y2,z2\n{name},90,194,4,110,206,6\n", encoding="utf-8")
     complete, missing = with_boxes(cases, read_boxes(lens, "lens"), "lens")
     assert missing == 1
     assert complete[0].completeness.kind == "all"
@@ -280,7 +247,7 @@ def test_both_re_annotations_make_a_sub_volume_complete(tmp_path: Path) -> None:
     others = with_boxes(cases, read_boxes(harvester, "harvester"), "harvester")[0][0].annotations
     assert (others[0].lower, others[0].upper) == (box.lower, box.upper)
     assert read_boxes(plain, "lens")[name] == read_boxes(lens, "lens")[name]
-    lens.write_text(json.dumps({name: [[300, 300, 4, 310, 310, 6]]}))
+    lens.write_text(json.dumps({name: [[300, 300, 4, 310, 310, 6]]}), encoding="utf-8")
     (far, mark) = with_boxes(cases, read_boxes(lens, "lens"), "lens")[0][0].annotations
     assert (far.kind, mark.kind, mark.status) == ("box3d", "recist", "doubtful")
 
@@ -306,7 +273,7 @@ def test_both_re_annotations_make_a_sub_volume_complete(tmp_path: Path) -> None:
 )
 def test_boxes_that_are_refused(tmp_path: Path, content: object, source: str, expected: str) -> None:
     path = tmp_path / "boxes.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(CaseError) as error:
         read_boxes(path, source)  # type: ignore[arg-type]
     assert expected in str(error.value)
@@ -320,7 +287,7 @@ def test_terms_follow_the_row(tmp_path: Path) -> None:
     mined |= {"train_lesion_idxs": [0, 1], "train_relevant_labels": [[1], [0, 1, 0]]}
     mined |= {"val_lesion_idxs": [1], "val_uncertain_labels": [[1]]}
     path = tmp_path / "terms.json"
-    path.write_text(json.dumps(mined))
+    path.write_text(json.dumps(mined), encoding="utf-8")
     (mark,) = with_terms(cases, read_terms(path))[0].annotations
     assert mark.attributes == {"row": 1, "lesanet_relevant": "liver; cyst", "lesanet_uncertain": "cyst"}
     assert dataclasses.replace(mark, attributes={"row": 1.0}) == cases[0].annotations[0]

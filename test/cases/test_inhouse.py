@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from cases.layouts import scan
 
 from resources.cases.case import Case, CaseError
 from resources.cases.inhouse import Settings, convert
@@ -14,18 +14,9 @@ HEAD = "scan,patient,kind,unit,x1,y1,z1,x2,y2,z2,x3,y3,z3,x4,y4,z4,long_mm,type\
 RECIST = "a.nii.gz,Jansen,recist,voxel,10,20,4,30,20,4,20,15,4,20,25,4"
 
 
-def scan(folder: Path, name: str = "a.nii.gz") -> None:
-    """40 x 40 x 10 voxels of 0.5 x 0.5 x 3 mm, flipped in x and y."""
-    image = sitk.GetImageFromArray(np.zeros((10, 40, 40), np.int16))
-    image.SetSpacing((0.5, 0.5, 3.0))
-    image.SetOrigin((100.0, 50.0, -20.0))
-    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    sitk.WriteImage(image, str(folder / name))
-
-
 def converted(folder: Path, text: str, key: bytes | None = None, reports: Path | None = None) -> list[Case]:
     scan(folder)
-    (folder / "t.csv").write_text(text)
+    (folder / "t.csv").write_text(text, encoding="utf-8")
     return convert(folder / "t.csv", Settings("site", reports, folder / "texts", key, 0.0, 0.0))
 
 
@@ -49,7 +40,7 @@ def test_marks_of_all_kinds_in_voxels_and_mm(tmp_path: Path) -> None:
 
 def test_a_scan_without_marks_and_its_report(tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
-    (tmp_path / "given" / "x1.txt").write_text("No lesions.")
+    (tmp_path / "given" / "x1.txt").write_text("No lesions.", encoding="utf-8")
     (case,) = converted(tmp_path, "scan,patient,id,complete\na.nii.gz,B,x1,all\n", reports=tmp_path / "given")
     assert (case.id, case.annotations, case.completeness.kind) == ("x1", (), "all")
     assert case.report == str(tmp_path / "given" / "x1.txt")
@@ -66,7 +57,7 @@ def test_pseudonyms_need_the_key_and_stay_the_same(tmp_path: Path) -> None:
     assert case.patient == f"site-{pseudonym('Jansen', key)}"
     assert "Jansen" not in case.patient + case.id
     assert pseudonym("Jansen", b"other") != pseudonym("Jansen", key)
-    (tmp_path / "bad").write_text("secret")
+    (tmp_path / "bad").write_text("secret", encoding="utf-8")
     with pytest.raises(CaseError, match="expected a key of 64 hexadecimal digits, found 6"):
         read_or_make_key(tmp_path / "bad")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from cases.layouts import write_image
 
 from model.volume import InputError
 from resources.cases.__main__ import main
@@ -12,16 +13,6 @@ from resources.cases.case import CaseError, read_cases
 from resources.cases.masks import Job, convert_pair, convert_uls23, find_pairs, number_components, uls23_jobs
 
 SARCOMA = Path(__file__).parents[3] / "shared" / "data" / "ct" / "sarcoma"
-
-
-def write(path: Path, array: np.ndarray, spacing: tuple[float, ...] = (1.0, 1.0, 3.0)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing)
-    image.SetOrigin((5.0, 6.0, 7.0))
-    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    sitk.WriteImage(image, str(path))
-    return path
 
 
 def ct(shape: tuple[int, int, int] = (4, 10, 12)) -> np.ndarray:
@@ -47,8 +38,8 @@ def job(folder: Path, **changes: object) -> Job:
 
 
 def test_components_are_lesions_with_axes(tmp_path: Path) -> None:
-    write(tmp_path / "a_0000.nii.gz", ct())
-    write(tmp_path / "a.nii.gz", labels())
+    write_image(tmp_path / "a_0000.nii.gz", ct())
+    write_image(tmp_path / "a.nii.gz", labels())
     case = convert_pair(job(tmp_path, complete="organs"))
     assert [(a.long_mm, a.short_mm, a.z_extent_mm) for a in case.annotations[:1]] == [(4, 1, 3)]
     second = case.annotations[1]
@@ -93,8 +84,8 @@ def test_diagonal_neighbours_are_one_lesion_and_values_stay_apart() -> None:
     ],
 )
 def test_masks_that_are_refused(tmp_path: Path, mask: np.ndarray, spacing: tuple, expected: str) -> None:
-    write(tmp_path / "a_0000.nii.gz", ct())
-    write(tmp_path / "a.nii.gz", mask, spacing)
+    write_image(tmp_path / "a_0000.nii.gz", ct())
+    write_image(tmp_path / "a.nii.gz", mask, spacing)
     with pytest.raises((CaseError, InputError)) as error:
         convert_pair(job(tmp_path))
     assert expected in str(error.value)
@@ -102,9 +93,9 @@ def test_masks_that_are_refused(tmp_path: Path, mask: np.ndarray, spacing: tuple
 
 def test_pairs_of_both_layouts(tmp_path: Path) -> None:
     for name in ("images/a_0000.nii.gz", "images/b.nii.gz", "labels/a.nii.gz", "labels/b.nii.gz"):
-        write(tmp_path / name, ct())
+        write_image(tmp_path / name, ct())
     assert [p[0] for p in find_pairs(tmp_path / "images", tmp_path / "labels")] == ["a", "b"]
-    write(tmp_path / "labels/c.nii.gz", ct())
+    write_image(tmp_path / "labels/c.nii.gz", ct())
     with pytest.raises(CaseError, match="expected its image c or c_0000"):
         find_pairs(tmp_path / "images", tmp_path / "labels")
     with pytest.raises(CaseError, match="expected label images"):
@@ -120,9 +111,9 @@ def test_uls23_of_both_kinds(tmp_path: Path) -> None:
         (full, "b1_lesion_01", "labels"),
         (part, "000010_02_02_100_lesion_01", "labels_grabcut"),
     ):
-        write(folder / "images" / f"{name}.nii.gz", ct((6, 16, 16)))
+        write_image(folder / "images" / f"{name}.nii.gz", ct((6, 16, 16)))
         mask = lesion if folder == full else lesion * (np.arange(6) == 3)[:, None, None]
-        write(folder / kind / f"{name}.nii.gz", mask.astype(np.uint8))
+        write_image(folder / kind / f"{name}.nii.gz", mask.astype(np.uint8))
     jobs = uls23_jobs(tmp_path, 0.0, 0.0, {"DeepLesion-000010": "test"})
     whole, flat = (convert_uls23(j) for j in jobs)
     assert whole.annotations[0].type == "bone"
@@ -139,8 +130,8 @@ def test_uls23_of_both_kinds(tmp_path: Path) -> None:
 def test_command_line_from_folders_to_a_checked_list(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path / "imagesTr/a_0000.nii.gz", ct())
-    write(tmp_path / "labelsTr/a.nii.gz", labels())
+    write_image(tmp_path / "imagesTr/a_0000.nii.gz", ct())
+    write_image(tmp_path / "labelsTr/a.nii.gz", labels())
     out = tmp_path / "out" / "cases.jsonl"
     given = ["masks", "--images", str(tmp_path / "imagesTr"), "--labels", str(tmp_path / "labelsTr")]
     given += ["--source", "site", "--lesion", "2=liver", "--organ", "1=liver", "--complete", "organs"]
@@ -148,7 +139,7 @@ def test_command_line_from_folders_to_a_checked_list(
     assert main(["check", str(out), "--processes", "1"]) == 0
     (case,) = read_cases(out)
     assert (case.id, case.patient, len(case.annotations)) == ("a", "site-a", 2)
-    write(tmp_path / "labelsTr/a.nii.gz", labels()[:, :5])
+    write_image(tmp_path / "labelsTr/a.nii.gz", labels()[:, :5])
     assert main([*given, "--processes", "1", "--out", str(tmp_path / "other.jsonl")]) == 2
     assert "expected a mask of the image's (12, 10, 4) voxels" in capsys.readouterr().err
     assert not (tmp_path / "other.jsonl").exists()

@@ -71,7 +71,7 @@ def write_prediction(
     folder.mkdir(parents=True)
     named = [{"name": "liver", "point": list(point), "probability": p} for point, p in rows]
     head = {"type": "Multiple points", "version": {"major": 1, "minor": 0}, "name": "lesions"}
-    (folder / "lesion-points.json").write_text(json.dumps(head | {"points": named}))
+    (folder / "lesion-points.json").write_text(json.dumps(head | {"points": named}), encoding="utf-8")
     lesions = [
         {
             "box_mm": {"lower": [v - 5 for v in point], "upper": [v + 5 for v in point]},
@@ -84,5 +84,7 @@ def write_prediction(
         for point, p in rows
     ]
     points_of = {"operating_point": 0.5, "scan_operating_point": 0.5, "weights_version": "made"}
-    (folder / "lesion-details.json").write_text(json.dumps(points_of | {"points": lesions} | details))
-    (folder / "metastasis-likelihood.json").write_text(json.dumps(likelihood))
+    (folder / "lesion-details.json").write_text(
+        json.dumps(points_of | {"points": lesions} | details), encoding="utf-8"
+    )
+    (folder / "metastasis-likelihood.json").write_text(json.dumps(likelihood), encoding="utf-8")

@@ -39,8 +39,11 @@ def test_from_scans_to_the_page(tmp_path: Path) -> None:
     assert process.main([f"--{name}={path}" for name, path in options.items()] + ["--device=cpu"]) == 0
     given = {"truth": tmp_path / "cases.jsonl", "predictions": tmp_path / "found", "out": tmp_path / "out"}
     assert main([f"--{name}={os.fspath(path)}" for name, path in given.items()]) == 0
-    model = json.loads((tmp_path / "out" / "metrics.json").read_text())["models"][0]
-    points = [json.loads((tmp_path / "found" / case.id / "lesion-points.json").read_text()) for case in cases]
+    model = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["models"][0]
+    points = [
+        json.loads((tmp_path / "found" / case.id / "lesion-points.json").read_text(encoding="utf-8"))
+        for case in cases
+    ]
     assert model["predictions"] == sum(len(file["points"]) for file in points)
     assert model["operating_point"] == config.operating_point
     assert model["weights_version"] == "w"

@@ -22,7 +22,7 @@ def run(folder: Path, cases: list[Case], *more: str) -> dict:
     write_cases(folder / "cases.jsonl", cases)
     given = ["--truth", folder / "cases.jsonl", "--predictions", folder / "found", "--out", folder / "out"]
     assert main([*map(str, given), *more]) == 0
-    return json.loads((folder / "out" / "metrics.json").read_text())
+    return json.loads((folder / "out" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def values(measures: dict) -> dict[str, float | None]:
@@ -97,7 +97,7 @@ def test_by_hand(tmp_path: Path, four_cases: list[Case]) -> None:
 
 def test_every_lesion_and_every_other_prediction_has_a_row(tmp_path: Path, four_cases: list[Case]) -> None:
     run(tmp_path, four_cases)
-    with (tmp_path / "out" / "lesions.csv").open() as file:
+    with (tmp_path / "out" / "lesions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["what"], row["probability"]) for row in rows] == [
         ("a", "lesion", "0.9"),
@@ -129,7 +129,7 @@ def test_benign_findings_can_count_as_no_lesion(tmp_path: Path, four_cases: list
 def test_all_rules_are_reported_beside_each_other(tmp_path: Path, four_cases: list[Case]) -> None:
     found = run(tmp_path, four_cases)
     assert list(found["models"][0]["rules"]) == [rule.name for rule in RULES]
-    page = (tmp_path / "out" / "index.html").read_text()
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert all(rule.name in page for rule in RULES)
     assert "Known weakness" in page
 
@@ -139,7 +139,7 @@ def test_small_strata_say_so(tmp_path: Path, four_cases: list[Case]) -> None:
     for row in model["lesion_strata"] + model["scan_strata"]:
         assert row["too_small"]
         assert row["cpm"] == {"value": None, "lower": None, "upper": None, "note": "fewer than 10: no figure"}
-    assert "too small" in (tmp_path / "out" / "index.html").read_text()
+    assert "too small" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_lesion_without_extent_is_left_out_by_rules_on_boxes(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_strata_add_up(tmp_path: Path) -> None:
     truth = make_cohort(tmp_path, scans=60, predictions=5, seed=4)
     given = ["--truth", truth, "--predictions", tmp_path / "predictions", "--out", tmp_path / "out"]
     assert main(list(map(str, given))) == 0
-    model = json.loads((tmp_path / "out" / "metrics.json").read_text())["models"][0]
+    model = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["models"][0]
     rule = model["rules"]["point_inside"]
     for division in ("size", "type"):
         rows = [row for row in model["lesion_strata"] if row["division"] == division]
@@ -218,7 +218,7 @@ def two_models(tmp_path: Path, skills: tuple[float, float]) -> dict:
     make_cohort(tmp_path / "second", 80, 6, seed=1, skill=skills[1])
     given = ["--truth", truth, "--predictions", tmp_path / "first" / "predictions", "--out", tmp_path / "out"]
     assert main([*map(str, given), "--compare", str(tmp_path / "second" / "predictions")]) == 0
-    return json.loads((tmp_path / "out" / "metrics.json").read_text())
+    return json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def test_a_model_against_itself(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_model_against_itself(tmp_path: Path) -> None:
 
 def test_a_better_model_against_a_worse_one(tmp_path: Path) -> None:
     truth = make_cohort(tmp_path / "first", 80, 6, seed=1, skill=0.95)
-    cases = [json.loads(line) for line in truth.read_text().splitlines()]
+    cases = [json.loads(line) for line in truth.read_text(encoding="utf-8").splitlines()]
     # the worse model says the same but misses the lesions of every other scan
     for number, row in enumerate(cases):
         source, target = tmp_path / "first" / "predictions" / row["id"], tmp_path / "second" / row["id"]
@@ -240,7 +240,7 @@ def test_a_better_model_against_a_worse_one(tmp_path: Path) -> None:
             shutil.copytree(source, target)
     given = ["--truth", truth, "--predictions", tmp_path / "first" / "predictions", "--out", tmp_path / "out"]
     assert main([*map(str, given), "--compare", str(tmp_path / "second")]) == 0
-    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     models, row = found["models"], found["comparison"]["cpm"]
     scores = [model["rules"]["point_inside"]["measures"]["cpm"]["value"] for model in models]
     assert row["difference"]["value"] == pytest.approx(scores[0] - scores[1])

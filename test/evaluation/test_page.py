@@ -116,7 +116,9 @@ def test_pictures_show_true_and_predicted_outlines(page: Path) -> None:
 @needs_browser
 def test_it_shows_and_asks_for_nothing(page: Path, tmp_path: Path) -> None:
     open_page = tmp_path / "open.html"  # without its policy nothing would hold a request back
-    open_page.write_text(re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8")))
+    open_page.write_text(
+        re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8")), encoding="utf-8"
+    )
     shot = tmp_path / "shot.png"
     for number, file in enumerate((page, open_page)):
         asked = browse(file, tmp_path / f"profile{number}", f"--screenshot={shot}", "--window-size=1100,3000")
@@ -133,7 +135,7 @@ def test_it_shows_and_asks_for_nothing(page: Path, tmp_path: Path) -> None:
 def test_a_request_would_have_been_seen(tmp_path: Path) -> None:
     """The guard can fail: a page with an image from elsewhere asks the proxy for it."""
     page = tmp_path / "page.html"
-    page.write_text('<img src="http://example.invalid/picture.png">')
+    page.write_text('<img src="http://example.invalid/picture.png">', encoding="utf-8")
     asked = browse(page, tmp_path / "profile", f"--screenshot={tmp_path / 'shot.png'}")
     assert any("example.invalid" in line for line in asked)
 

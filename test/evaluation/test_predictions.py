@@ -69,10 +69,10 @@ def test_a_file_that_is_wrong(folder: Path, capsys, file: str, edit, message: st
 
 
 def test_broken_files(folder: Path, capsys) -> None:
-    (folder / "found" / "a" / LIKELIHOOD).write_text("NaN")
+    (folder / "found" / "a" / LIKELIHOOD).write_text("NaN", encoding="utf-8")
     assert evaluate(folder) == 1
     assert "metastasis-likelihood.json: expected a number from 0 to 1, found NaN" in capsys.readouterr().err
-    (folder / "found" / "a" / POINTS).write_text('{"type": ')
+    (folder / "found" / "a" / POINTS).write_text('{"type": ', encoding="utf-8")
     assert evaluate(folder) == 1
     assert "lesion-points.json: expected JSON, found" in capsys.readouterr().err
 
@@ -90,7 +90,7 @@ def test_a_case_without_prediction(folder: Path, capsys) -> None:
     assert "found none for 1 of 3; the first: c" in error
     assert "--missing-as-empty" in error
     assert evaluate(folder, "--missing-as-empty") == 0
-    found = json.loads((folder / "out" / "metrics.json").read_text())
+    found = json.loads((folder / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert found["models"][0]["cases_without_prediction"] == ["c"]
     assert found["models"][0]["rules"]["point_inside"]["counts"]["lesions"] == 2
     assert found["models"][0]["scans"]["counts"]["false_negative"] == 1
@@ -124,7 +124,7 @@ def test_points_outside_the_image(tmp_path: Path, capsys) -> None:
     # the outermost voxel ends at 19.5: 4.4 mm beyond it is tolerated, 29.5 mm is outside
     write_prediction(tmp_path / "found" / "a", [lesion, beyond, far])
     assert evaluate(tmp_path) == 0
-    model = json.loads((tmp_path / "out" / "metrics.json").read_text())["models"][0]
+    model = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["models"][0]
     assert model["predictions_outside_the_image"] == 1
     assert model["rules"]["point_inside"]["counts"]["false_positives"] == 2
     shutil.rmtree(tmp_path / "found")
@@ -137,14 +137,14 @@ def test_points_outside_the_image(tmp_path: Path, capsys) -> None:
 
 
 def test_truths_that_are_wrong(folder: Path, capsys) -> None:
-    lines = (folder / "cases.jsonl").read_text()
+    lines = (folder / "cases.jsonl").read_text(encoding="utf-8")
     for text, message in [
         ("", "cases.jsonl: expected at least one case, found none"),
         (lines + lines.splitlines()[0], "case a: id: expected a unique id, found it twice"),
         (lines.replace('"made"', "NaN"), "expected finite numbers, found NaN"),
         ("[]", "line 1: line: expected an object"),
     ]:
-        (folder / "cases.jsonl").write_text(text)
+        (folder / "cases.jsonl").write_text(text, encoding="utf-8")
         assert evaluate(folder) == 1
         assert message in capsys.readouterr().err
     assert not (folder / "out").exists()
@@ -167,11 +167,11 @@ def test_without_details_there_are_no_rules_on_boxes_and_no_operating_point(fold
         (folder / "found" / name / DETAILS).unlink()
         (folder / "found" / name / LIKELIHOOD).unlink()
     assert evaluate(folder) == 0
-    model = json.loads((folder / "out" / "metrics.json").read_text())["models"][0]
+    model = json.loads((folder / "out" / "metrics.json").read_text(encoding="utf-8"))["models"][0]
     assert list(model["rules"]) == ["point_inside", "luna16_distance"]
     assert model["operating_point"] is None
     assert "scans" not in model
-    assert "needs boxes" in (folder / "out" / "index.html").read_text()
+    assert "needs boxes" in (folder / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_details_in_some_folders_only(folder: Path, capsys) -> None:

@@ -31,9 +31,9 @@ def test_boxes_and_places_of_real_masks(tmp_path: Path) -> None:
         inside = labels.TransformIndexToPhysicalPoint(shape.GetIndexes(1)[:3])
         folder = tmp_path / "found" / name
         write_prediction(folder, [(inside, 0.9)], 0.9)
-        details = json.loads((folder / "lesion-details.json").read_text())
+        details = json.loads((folder / "lesion-details.json").read_text(encoding="utf-8"))
         details["points"][0]["box_mm"] = {"lower": lower, "upper": upper}
-        (folder / "lesion-details.json").write_text(json.dumps(details))
+        (folder / "lesion-details.json").write_text(json.dumps(details), encoding="utf-8")
         value = int(sitk.GetArrayFromImage(sitk.ReadImage(str(mask))).max())
         lesion = Annotation("mask", mask=str(mask), label=value)
         source = ImageSource(str(image))
@@ -41,7 +41,7 @@ def test_boxes_and_places_of_real_masks(tmp_path: Path) -> None:
     write_cases(tmp_path / "cases.jsonl", cases)
     given = {"truth": tmp_path / "cases.jsonl", "predictions": tmp_path / "found", "out": tmp_path / "out"}
     assert main([f"--{name}={path}" for name, path in given.items()] + ["--gallery=1"]) == 0
-    model = json.loads((tmp_path / "out" / "metrics.json").read_text())["models"][0]
+    model = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["models"][0]
     assert len(cases) == 6
     for name in ("point_inside", "iou_0.1", "iou_0.1_hungarian", "iobb_0.3"):
         assert model["rules"][name]["measures"]["cpm"]["value"] == 1, name

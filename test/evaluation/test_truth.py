@@ -197,7 +197,7 @@ def test_errors_name_case_and_annotation(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="case b: expected its image at .*b.mha, found nothing"):
         truth_of(case("b", Annotation("point", point=(1, 1, 1))), BOTH)
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "c.mha").write_text("no image")
+    (tmp_path / "images" / "c.mha").write_text("no image", encoding="utf-8")
     broken = Case("c", "p", "made", None, ImageSource(str(tmp_path / "images" / "c.mha")), (ball(0),))
     with pytest.raises(EvaluationError, match=r"case c: .*c.mha: expected an image"):
         truth_of(broken, BOTH)

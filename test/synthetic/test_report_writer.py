@@ -366,7 +366,7 @@ def test_command_writes_json_lines(tmp_path: Path) -> None:
         [*command, *options], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
     )
     assert rows[0]["text"] in printed.stdout
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     failed = subprocess.run(
         [*command, "--out", str(tmp_path / "file")],
         cwd=ROOT,

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from helpers import ROOT
 from resources.cases.case import CaseError
 from resources.training.config import Network, read_config
 
 SOURCE = '[[sources]]\nname = "a"\ncases = "a.jsonl"\ncache = "cache"\n'
 RUN = 'work = "run"\n'
+CONFIGS = sorted((ROOT / "resources" / "configs").glob("*.toml"))
 STEPS = "[optimisation]\nsteps = 3\n"
 
 
@@ -42,6 +44,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (RUN + SOURCE + SOURCE + STEPS, "sources: expected names that differ"),
         (RUN + SOURCE + STEPS + "batch = 0\n", "optimisation.batch: expected at least 1, found 0"),
         (
+            RUN + SOURCE + STEPS + "checkpoint_every_s = 61\n",
+            "checkpoint_every_s: expected at most 60, found 61",
+        ),
+        (
             RUN + SOURCE + STEPS + "[supervision]\nbag = -1\n",
             "supervision.bag: expected at least 0, found -1",
         ),
@@ -59,3 +65,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -
         read(tmp_path, text)
     assert message in str(caught.value)
     assert str(tmp_path / "run.toml") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "resources" / "configs").glob("*.toml")), ids=lambda f: f.stem
+)
+def test_the_configurations_that_ship(file: Path) -> None:
+    config = read_config(file)
+    assert config.work == str(ROOT / "build" / "runs" / file.stem)
+    assert all(source.cases.startswith(str(ROOT / "build" / "cases")) for source in config.sources)
+    assert config.validation is not None

@@ -12,6 +12,7 @@ from resources.cases.case import Annotation, Case, Completeness, Finding, ImageS
 from resources.synthetic.anatomy import Draw
 from resources.synthetic.cases import ORGAN_VALUES, ellipsoid_of, findings_of, recist_of
 from resources.synthetic.lesions import Truth
+from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
 from resources.training.states import IGNORED, NEGATIVE, POSITIVE, REPORT_WEIGHT, states_of
 
 ORGANS_OF = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
@@ -49,7 +50,8 @@ def test_nothing_said_is_nothing_known() -> None:
     states = states_of(case_of(), scan_of())
     assert states.state.shape == (12, 20, 40)
     assert (states.state == IGNORED).all()
-    assert (states.weight == 0).all()
+    assert (states.said_by == UNMARKED).all()
+    assert (states.weight == 1).all()  # the loss decides what that is worth
 
 
 def test_complete_parts_are_negative() -> None:
@@ -70,15 +72,23 @@ def test_a_mask_is_positive_its_edge_ignored_and_the_rest_negative() -> None:
     scan = scan_of(centers={0: (25.0, 41.0, 25.0)})
     scan.array[LESIONS, 12:14, 20:22, 12:15] = 1  # the last column is half a cell
     mask = Annotation("mask", "liver", mask="m.nii", label=1)
-    state = states_of(case_of((mask,), kind="all"), scan).state
-    assert np.argwhere(state == POSITIVE).tolist() == [[6, 10, 6]]
-    assert np.argwhere(state == IGNORED).tolist() == [[6, 10, 7]]
+    states = states_of(case_of((mask,), kind="all"), scan)
+    assert np.argwhere(states.state == POSITIVE).tolist() == [[6, 10, 6]]
+    assert np.argwhere(states.state == IGNORED).tolist() == [[6, 10, 7]]
+    assert np.argwhere(states.weight == 0).tolist() == [[6, 10, 7]]
+    assert np.argwhere(states.said_by != FULL).tolist() == [[6, 10, 7]]
+    alone = states_of(case_of((mask,)), scan)
+    assert np.argwhere(alone.said_by == FULL).tolist() == [[6, 10, 6]]
+    assert np.argwhere(alone.weight == 0).tolist() == [[6, 10, 7]]
 
 
 def test_a_weak_mark_is_sure_inside_and_silent_around() -> None:
     states = states_of(case_of((RECIST,), kind="all"), scan_of())
     positive, ignored = (np.argwhere(states.state == value) for value in (POSITIVE, IGNORED))
     assert (states.state[6, 10, 5], states.weight[6, 10, 5]) == (POSITIVE, 1)
+    assert ((states.said_by == WEAK) == (states.state == POSITIVE)).all()
+    assert ((states.weight == 0) == (states.state == IGNORED)).all()
+    assert (states.said_by[states.state == NEGATIVE] == FULL).all()
     assert np.ptp(positive[:, 2]) * 4 < 20 < np.ptp(ignored[:, 2]) * 4  # the long axis is 20 mm
     assert np.ptp(positive[:, 0]) * 4 < 17 < np.ptp(ignored[:, 0]) * 4  # its median extent 17 mm
     assert states.state[6, 10, 12] == NEGATIVE
@@ -94,6 +104,8 @@ def test_a_report_clears_organs_with_a_lower_weight() -> None:
     states = states_of(case_of(findings=(absent("spleen"),)), scan_of())
     assert (states.state[:, :, 10:20] == NEGATIVE).all()
     assert (states.weight[:, :, 10:20] == REPORT_WEIGHT).all()
+    assert (states.said_by[:, :, 10:20] == REPORT_NEGATIVE).all()
+    assert (states.said_by[:, :, 20:] == UNMARKED).all()
     assert organ_states(case_of(findings=(absent("kidney"),)))[2:] == [{NEGATIVE}] * 2
     assert organ_states(case_of(findings=(absent("kidney", side="left"),)))[2:] == [{NEGATIVE}, {IGNORED}]
     assert organ_states(case_of(findings=(absent(None),))) == [{NEGATIVE}] * 4
@@ -109,6 +121,33 @@ def test_a_reported_lesion_that_is_not_marked_keeps_its_organ_and_its_surroundin
     assert organ_states(case_of(findings=(benign, absent("spleen"))))[1] == {NEGATIVE}
     prior = dataclasses.replace(liver, time="resolved")
     assert organ_states(case_of(findings=(prior, absent(None)))) == [{NEGATIVE}] * 4
+
+
+def test_no_lesions_at_all_clears_only_what_no_finding_speaks_of() -> None:
+    everywhere = absent(None)
+    liver = Finding("liver", "liver", sizes_mm=(10.0,))
+    states = organ_states(case_of(findings=(liver, everywhere)))
+    assert states == [{IGNORED}, {IGNORED, NEGATIVE}, {NEGATIVE}, {NEGATIVE}]
+    uncertain = dataclasses.replace(liver, presence="uncertain")
+    assert organ_states(case_of(findings=(uncertain, everywhere))) == states
+    # an organ that the map does not have: the abdomen may be the spleen, but is neither liver nor kidney
+    abdomen = Finding("abdomen", "abdomen", sizes_mm=(2.0,))
+    states = organ_states(case_of(findings=(abdomen, everywhere)))
+    assert states == [{NEGATIVE}, {IGNORED}, {NEGATIVE}, {NEGATIVE}]
+    assert organ_states(case_of(findings=(abdomen, everywhere, absent("spleen"))))[1] == {NEGATIVE}
+    unknown = Finding(None, "flank")
+    assert organ_states(case_of(findings=(unknown, everywhere))) == [{IGNORED}] * 4
+
+
+def test_a_lesion_of_a_part_keeps_the_whole_organ_open() -> None:
+    """The map has bone (in place of the liver), the report speaks of the spine."""
+    case = case_of(findings=(Finding("bone", "spine", sizes_mm=(2.0,)), absent("bone"), absent("kidney")))
+    values = {"bone": (1,), "spleen": (2,), "kidney": (3, 4)}
+    case = dataclasses.replace(case, completeness=Completeness(organ_labels="o.nii", organ_values=values))
+    assert organ_states(case) == [{IGNORED}, {IGNORED}, {NEGATIVE}, {NEGATIVE}]
+    spine = dataclasses.replace(case.completeness, organ_values={**values, "spine": (1,), "bone": (2,)})
+    cleared = dataclasses.replace(case, findings=(absent("bone"),), completeness=spine)
+    assert organ_states(cleared)[:2] == [{NEGATIVE}, {NEGATIVE}]
 
 
 def test_an_organ_with_as_many_marks_as_reported_lesions_is_known() -> None:

@@ -7,15 +7,19 @@ import torch
 from model.volume import Volume
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
-from resources.training.states import IGNORED, locate, states_of
-from resources.training.targets import Lesions, lesions_of, make_target
+from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
+from resources.training.states import IGNORED, POSITIVE, REPORT_WEIGHT, locate, states_of
+from resources.training.targets import Lesions, geometry_weights, lesions_of, make_target
 
 SHAPE = (16, 16, 16)
 
 
-def lesions(kind: int, size: float = 8.0) -> Lesions:
-    """One lesion in the middle of cell (4, 4, 4)."""
-    return Lesions(torch.tensor([[8.5, 8.5, 8.5]]), torch.full((1, 3), size), torch.tensor([kind]))
+def lesions(
+    kind: int, size: float = 8.0, center: tuple[float, ...] = (8.5, 8.5, 8.5), said_by: int = FULL
+) -> Lesions:
+    """One lesion, by default in the middle of cell (4, 4, 4)."""
+    sizes, said = torch.full((1, 3), size), torch.tensor([said_by])
+    return Lesions(torch.tensor([center]), sizes, torch.tensor([kind]), said, torch.ones(1, 6))
 
 
 def test_a_lesion_of_known_type_is_in_its_map_and_in_the_maximum() -> None:
@@ -26,7 +30,10 @@ def test_a_lesion_of_known_type_is_in_its_map_and_in_the_maximum() -> None:
     assert target.heat[[0, 2]].max() == 0
     assert target.weight.min() == target.any_weight.min() == 1
     np.testing.assert_allclose(target.geometry[:, 4, 4, 4], [0, 0, 0, *[np.log(0.8)] * 3], rtol=1e-5)
-    assert target.geometry_weight[4, 4, 4] == 1
+    assert (target.geometry_weight[:, 4, 4, 4] == 1).all()
+    assert (target.said_by == FULL).all()
+    assert (target.geometry_said_by[3:6, 4, 4] == FULL).all()
+    assert target.geometry_said_by[0, 0, 0] == UNMARKED
 
 
 def test_a_large_lesion_weighs_as_much_as_seven_cells() -> None:
@@ -40,8 +47,7 @@ def test_a_large_lesion_weighs_as_much_as_seven_cells() -> None:
 
 
 def test_a_lesion_between_cells_has_the_nearest_ones() -> None:
-    between = Lesions(torch.tensor([[10.5, 8.5, 8.5]]) - 1, torch.full((1, 3), 8.0), torch.tensor([0]))
-    target = make_target(between, SHAPE, 2.0, 1, 10.0)
+    target = make_target(lesions(0, center=(9.5, 7.5, 7.5)), SHAPE, 2.0, 1, 10.0)
     # centre at cell (4.5, 3.5, 3.5): the eight cells around are 3.5 mm away, where the Gaussian is 0.51
     assert (target.heat[0] == 1).sum() == 8
 
@@ -53,13 +59,14 @@ def test_a_lesion_of_unknown_type_is_only_in_the_maximum() -> None:
     assert (target.weight[:, 4, 4, 4] == 0).all()
     assert (target.weight[:, 3:6, 4, 4] == 0).all()
     assert (target.weight[:, 0, 0, 0] == 1).all()
-    assert target.geometry_weight[4, 4, 4] == 1
+    assert target.geometry_weight[3, 4, 4, 4] == 1
 
 
 def test_an_unknown_size_is_not_taught() -> None:
     target = make_target(lesions(0, float("nan")), SHAPE, 2.0, 3, 10.0)
     assert target.heat[0, 4, 4, 4] == 1
-    assert target.geometry_weight.max() == 0
+    assert target.geometry_weight[3:].max() == 0
+    assert (target.geometry_weight[:3, 4, 4, 4] == 1).all()  # its place is known
     assert bool(torch.isfinite(target.geometry).all())
 
 
@@ -67,8 +74,13 @@ def test_states_become_weights_but_a_centre_always_counts() -> None:
     state = torch.full((8, 8, 8), IGNORED, dtype=torch.int8)
     weight = torch.zeros(8, 8, 8)
     state[0], weight[0] = 0, 0.5
-    target = make_target(lesions(1), SHAPE, 2.0, 3, 10.0, (state, weight))
+    said_by = torch.full((8, 8, 8), UNMARKED, dtype=torch.int8)
+    said_by[0] = REPORT_NEGATIVE
+    target = make_target(lesions(1, said_by=WEAK), SHAPE, 2.0, 3, 10.0, (state, weight, said_by))
     assert (target.weight[:, 0] == 0.5).all()
+    assert (target.said_by[:, 0] == REPORT_NEGATIVE).all()
+    assert target.said_by[1, 4, 4, 4] == target.any_said_by[4, 4, 4] == WEAK
+    assert target.said_by[0, 4, 4, 4] == UNMARKED
     assert (target.any_weight[0] == 0.5).all()
     assert target.weight[1, 4, 4, 4] == target.any_weight[4, 4, 4] == 1
     assert target.weight[0, 4, 4, 4] == 0
@@ -89,8 +101,62 @@ def test_from_a_case_to_its_target() -> None:
     assert found.center.tolist() == [[8.5, 8.5, 8.5]]
     assert found.kind.tolist() == [1]
     states = states_of(case, scan)
-    both = torch.from_numpy(states.state), torch.from_numpy(states.weight)
-    target = make_target(found, SHAPE, 2.0, 2, 10.0, both)
+    known = tuple(torch.from_numpy(part) for part in (states.state, states.weight, states.said_by))
+    target = make_target(found, SHAPE, 2.0, 2, 10.0, known)  # type: ignore[arg-type]
     assert target.heat[1, 4, 4, 4] == target.weight[1, 4, 4, 4] == 1
     assert target.weight[1, 4, 4, 6] == 0  # the lesion may reach there
     assert target.weight[1, 0, 0, 0] == 1
+    assert found.said_by.tolist() == [WEAK]
+    # the long diameter is measured; the rest follows laws: less weight
+    assert found.geometry_weight.tolist() == [[0.5, 1, 1, 1, 0.5, 0.25]]
+
+
+def test_a_lesion_that_lies_mostly_outside_is_ignored_where_it_reaches_in() -> None:
+    for center in ((-2.0, 8.5, 8.5), (1.0, 1.0, 1.0)):  # outside; in the corner: an eighth or so is inside
+        target = make_target(lesions(0, 16.0, center), SHAPE, 2.0, 2, 10.0)
+        assert target.heat.max() == target.any_heat.max() == target.geometry_weight.max() == 0
+        near = tuple(max(0, round((v - 0.5) / 2)) for v in center)
+        assert (target.weight[(slice(None), *near)] == 0).all()
+        assert target.any_weight[near] == 0
+        assert (target.weight[:, 7, 7, 7] == 1).all()
+    edge = make_target(
+        lesions(0, 16.0, (1.0, 8.5, 8.5)), SHAPE, 2.0, 2, 10.0
+    )  # more than half of it is inside
+    assert edge.heat[0, 0, 4, 4] == 1
+
+
+def test_the_body_of_a_lesion_is_learnt_only_with_its_centre() -> None:
+    """Cells of a mask, all positive; the centre is inside, then outside the patch."""
+    known = torch.ones(8, 8, 8, dtype=torch.int8), torch.ones(8, 8, 8), torch.zeros(8, 8, 8, dtype=torch.int8)
+    assert int(known[0][0, 0, 0]) == POSITIVE
+    inside = make_target(lesions(0, 40.0), SHAPE, 2.0, 2, 10.0, known)
+    assert inside.weight[1, 4, 4, 7] == 1
+    outside = make_target(lesions(0, 40.0, (8.5, 8.5, 30.0)), SHAPE, 2.0, 2, 10.0, known)
+    assert outside.weight.max() == outside.any_weight.max() == 0
+
+
+def test_what_the_report_clears_of_one_type_is_negative_in_its_map_alone() -> None:
+    state = torch.full((8, 8, 8), IGNORED, dtype=torch.int8)
+    weight, said_by = torch.ones(8, 8, 8), torch.full((8, 8, 8), UNMARKED, dtype=torch.int8)
+    state[0], said_by[0], weight[1] = 0, FULL, 0  # a complete part, and one that is never learnt
+    target = make_target(lesions(-1), SHAPE, 2.0, 3, 10.0, (state, weight, said_by), cleared=(2,))
+    assert (target.said_by[2, 2:] == REPORT_NEGATIVE).all()
+    assert (target.weight[2, 7] == REPORT_WEIGHT).all()
+    assert (target.said_by[:2, 2:] == UNMARKED).all()
+    assert (target.any_said_by[7] == UNMARKED).all()
+    assert (target.said_by[2, 0] == FULL).all()
+    assert (target.weight[:, 1] == 0).all()
+    assert target.weight[2, 4, 4, 4] == 0  # the lesion of unknown type may be of this one
+
+
+def test_weights_of_sizes_by_what_was_measured() -> None:
+    segment = ((0.0, 0.0, 0.0), (9.0, 0.0, 0.0))
+    short = ((4.0, -3.0, 0.0), (4.0, 3.0, 0.0))
+    assert geometry_weights(Annotation("recist", long=segment), False) == [0.5, 1, 1, 1, 0.5, 0.25]
+    assert geometry_weights(Annotation("recist", long=segment, short=short), False) == [0.5, 1, 1, 1, 1, 0.25]
+    box = Annotation("box3d", lower=(0, 0, 0), upper=(9, 9, 9))
+    assert geometry_weights(box, True) == [1, 1, 1, 0.5, 0.5, 1]
+    assert geometry_weights(box, False) == [0.5, 1, 1, 0.5, 0.5, 0.25]
+    mask = Annotation("mask", mask="m.nii", label=1, long_mm=9.0)
+    assert geometry_weights(mask, False) == [1, 1, 1, 1, 0, 0]
+    assert geometry_weights(Annotation("point", point=(0, 0, 0)), False) == [0.5, 1, 1, 0, 0, 0]

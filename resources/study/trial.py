@@ -1,0 +1,238 @@
+"""A trial of the supervisions on synthetic site A: what each adds to a small fully annotated set.
+
+    python -m resources.study.trial --work build/trial --seeds 1 2
+
+Each seed begins with a detector trained on a few fully annotated scans ("base"). From its weights every arm
+goes on for the same number of steps with the same seed, and differs in its data and its supervision alone.
+All are measured on the same test scans; intervals are by bootstrap over patients, arms of one seed paired,
+seeds averaged. Each step is a command of its own, and what is there in --work is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from resources.cases.case import CaseError, read_cases, write_cases
+from resources.evaluation.curves import sensitivity_at
+from resources.evaluation.evaluation import Settings, evaluate, prepare
+from resources.evaluation.matching import PRIMARY
+from resources.evaluation.measures import lesion_ranking
+from resources.evaluation.outcomes import Table
+from resources.evaluation.predictions import read_predictions
+from resources.evaluation.statistics import Estimate, Floats, estimates
+from resources.study.held_out import step
+from resources.training.config import Supervision
+
+ROOT = Path(__file__).resolve().parents[2]
+RATES = (0.5, 1.0, 2.0, 4.0)
+SPACING_MM = 2.0
+NETWORK = "[network]\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n"
+FIRST_SEED = {"train": 500_000, "validation": 600_000, "test": 700_000}
+"""First seed of the scans of each split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """view: of the weakly annotated scans, by the names of resources.synthetic; None: without them."""
+
+    view: str | None
+    supervision: Supervision
+    against: str | None = None
+
+
+ARMS = {
+    "full only": Arm(None, Supervision()),
+    "reports": Arm(
+        "report", Supervision(report_positive=1.0, bag=0.2, report_negative=1.0), against="full only"
+    ),
+    "naive": Arm("deeplesion", Supervision(unmarked=1.0)),
+    "ignored": Arm("deeplesion", Supervision(), against="naive"),
+    "teacher": Arm("deeplesion", Supervision(teacher=1.0), against="naive"),
+    "marks and reports": Arm(
+        "deeplesion",
+        Supervision(teacher=1.0, report_positive=1.0, bag=0.2, report_negative=1.0),
+        against="naive",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Numbers of scans, and of steps."""
+
+    full: int = 12
+    weak: int = 40
+    validation: int = 10
+    test: int = 60
+    base_steps: int = 2500
+    arm_steps: int = 2000
+
+
+def make_scans(work: Path, sizes: Sizes) -> None:
+    """Scans of all splits with the findings of their reports, as cases, and cached."""
+    counts = {"train": sizes.full + sizes.weak, "validation": sizes.validation, "test": sizes.test}
+    for split, count in counts.items():
+        folder = work / split
+        seed = ["--seed", FIRST_SEED[split], "--split", split, "--spacing-mm", SPACING_MM]
+        step("resources.synthetic", "--site", "A", "--count", count, *seed, "--out", folder)
+    train = work / "train"
+    whole = read_cases(train / "cases.jsonl")
+    write_cases(work / "full.jsonl", whole[: sizes.full])
+    kept = {case.patient for case in whole[sizes.full :]}
+    for view in ("deeplesion", "report"):
+        cases = [case for case in read_cases(train / f"{view}.jsonl") if case.patient in kept]
+        write_cases(work / f"{view}.jsonl", cases)
+        step("resources.reports.attach", work / f"{view}.jsonl", "--out", work / f"{view}.jsonl")
+        step("resources.cases", "cache", work / f"{view}.jsonl", "--out", work / "cache" / view)
+    for name, file in (("full", "full.jsonl"), ("validation", "validation/cases.jsonl")):
+        step("resources.cases", "cache", work / file, "--out", work / "cache" / name)
+
+
+def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path | None) -> str:
+    """The TOML of one run."""
+    lines = [f'work = "{work}/runs/{run}"', f"seed = {seed}"]
+    if start is not None:
+        lines.append(f'start = "{start}"')
+    shares = {"full": 1.0} if arm.view is None else {"full": 0.3, arm.view: 0.7}
+    for name, share in shares.items():
+        lines += ["[[sources]]", f'name = "{name}"', f'cases = "{work}/{name}.jsonl"']
+        lines += [f'cache = "{work}/cache/{name}"', f"share = {share}"]
+    lines += ["[supervision]"]
+    for field in dataclasses.fields(arm.supervision):
+        lines.append(f"{field.name} = {json.dumps(getattr(arm.supervision, field.name))}")
+    lines += ["[validation]", f'cases = "{work}/validation/cases.jsonl"']
+    lines += [f'cache = "{work}/cache/validation"', f"every_steps = {steps}"]
+    lines += ["[teacher]", "start_step = 0", f"every_steps = {max(1, steps // 4)}"]
+    lines += ["[optimisation]", f"steps = {steps}", f"rate = {0.002 if start is None else 0.001}"]
+    return "\n".join(lines) + "\n" + NETWORK
+
+
+def train(work: Path, run: str, text: str) -> Path:
+    """Trains and exports a run; the folder with its weights. What is done is left alone."""
+    folder = work / "weights" / run
+    weights = folder / "centernet3d.safetensors"
+    if not weights.exists():
+        config = work / "configs" / f"{run}.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(text, encoding="utf-8")
+        runs = work / "runs" / run
+        resume = ["--resume"] if any(runs.glob("*.safetensors")) else []
+        step("resources.training", config, *resume)
+        step("resources.training.export", "--work", runs, "--out", weights)
+    return folder
+
+
+def run_arms(work: Path, arms: list[str], seeds: list[int], sizes: Sizes) -> dict[tuple[str, int], Path]:
+    """Predictions of every arm and seed on the test scans, by (arm, seed)."""
+    found = {}
+    for seed in seeds:
+        text = settings(work, f"base-{seed}", Arm(None, Supervision()), seed, sizes.base_steps, None)
+        base = train(work, f"base-{seed}", text)
+        weights = {"base": base}
+        for name in arms:
+            run = f"{name.replace(' ', '-')}-{seed}"
+            start = base / "centernet3d.safetensors"
+            weights[name] = train(work, run, settings(work, run, ARMS[name], seed, sizes.arm_steps, start))
+        for name, folder in weights.items():
+            out = work / "predictions" / folder.name
+            step("resources.predict", "--cases", work / "test/cases.jsonl", "--weights", folder, "--out", out)
+            found[name, seed] = out
+    return found
+
+
+def measure_of(tables: list[Table]) -> Callable[[npt.NDArray[Any]], dict[str, Floats]]:
+    """Sensitivities and their mean over the seeds' tables, for resampled weights."""
+    rankings = [(lesion_ranking(table), table) for table in tables]
+
+    def measure(weights: npt.NDArray[Any]) -> dict[str, Floats]:
+        found = [
+            sensitivity_at(ranking, weights, table.lesions, table.judged, RATES)
+            for ranking, table in rankings
+        ]
+        cpm = [sensitivity_at(ranking, weights, t.lesions, t.judged).mean(1) for ranking, t in rankings]
+        mean = np.mean(found, 0)
+        return {f"{rate:g}": mean[:, i] for i, rate in enumerate(RATES)} | {"CPM": np.mean(cpm, 0)}
+
+    return measure
+
+
+def difference(first: list[Table], second: list[Table]) -> Callable[[npt.NDArray[Any]], dict[str, Floats]]:
+    """The same of the first minus the second, paired by scan."""
+    one, other = measure_of(first), measure_of(second)
+
+    def measure(weights: npt.NDArray[Any]) -> dict[str, Floats]:
+        minus = other(weights)
+        return {name: value - minus[name] for name, value in one(weights).items()}
+
+    return measure
+
+
+def report(work: Path, predictions: dict[tuple[str, int], Path]) -> dict[str, Any]:
+    """Prints every arm, and every difference that an arm was made for; returns the figures."""
+    cases = read_cases(work / "test" / "cases.jsonl")
+    chosen = Settings()
+    truths = prepare(cases, chosen, lambda _: None)
+    known = {case.id for case in cases}
+    read = tuple(read_predictions(folder, cases, known) for folder in predictions.values())
+    evaluation = evaluate(truths, read, chosen, lambda _: None)
+    tables: dict[str, list[Table]] = {}
+    for (name, _), model in zip(predictions, evaluation.models, strict=True):
+        tables.setdefault(name, []).append(model.tables[PRIMARY.name])
+    first = next(iter(tables.values()))
+    print(f"{len(cases)} scans, {int(first[0].lesions.sum())} lesions, {len(first)} seeds; {PRIMARY.name}")
+    head = [f"at {rate:g} FP" for rate in RATES] + ["CPM"]
+    print(f"{'sensitivity':<34}" + "".join(f"{name:>24}" for name in head))
+    rows = {name: measure_of(found) for name, found in tables.items()}
+    for name, arm in ARMS.items():
+        if name in tables and arm.against in tables:
+            rows[f"{name} - {arm.against}"] = difference(tables[name], tables[arm.against])
+    found: dict[str, Any] = {}
+    for name, measure in rows.items():
+        values = estimates(measure, evaluation.weights)
+        found[name] = {key: dataclasses.asdict(value) for key, value in values.items()}
+        print(f"{name:<34}" + "".join(f"{_shown(value):>24}" for value in values.values()))
+    return found
+
+
+def _shown(value: Estimate) -> str:
+    low, high = ("?" if limit is None else f"{limit:.3f}" for limit in (value.lower, value.upper))
+    return f"{value.value:.3f} ({low} to {high})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m resources.study.trial", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "trial")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    for field in dataclasses.fields(Sizes):
+        name = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(name, type=int, default=field.default, help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    work = options.work.absolute()
+    sizes = Sizes(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Sizes)})
+    try:
+        make_scans(work, sizes)
+        found = report(work, run_arms(work, options.arms, options.seeds, sizes))
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)
+    except CaseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    (work / "trial.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

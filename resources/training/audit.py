@@ -1,0 +1,205 @@
+"""The audit log of a round: every lesion that was mined, and pictures of some, for people to judge.
+
+A round's folder holds audit.jsonl, one line a mined lesion, and audit.png, a sheet of some of them, from the
+surest to the least sure. Nothing here knows the truth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from resources.cases.cache import HU, CachedScan
+from resources.cases.case import Case, Point
+from resources.cases.geometry import LONG_MM, SHORT_RATIO, Z_RATIO
+from resources.training.beliefs import Believed, Sizes
+
+WINDOWS_HU = {"bone": (-450.0, 1050.0), "liver": (-80.0, 180.0)}
+LUNG_HU, SOFT_TISSUE_HU = (-1350.0, 150.0), (-160.0, 240.0)
+AROUND_MM, AIR_SHARE = 50.0, 0.3
+"""Edge of the square, and share of air in it, from which on a lesion lies in the lung."""
+EDGE_MM = (120.0, 260.0)
+"""A picture is three times as wide as the lesion, but within these."""
+GAP_MM = 2.0
+"""Between a lesion and its outline, which must not hide its edge."""
+ABREAST = 2
+"""Lesions side by side on the sheet."""
+PANEL_IN, GAP_IN, CAPTION_IN, TITLE_IN = 2.2, 0.2, 0.45, 0.4
+"""Inches of a picture, between lesions, above each and above all."""
+PLANES = (("axial", 0, "R", "A"), ("coronal", 1, "R", "S"), ("sagittal", 2, "A", "S"))
+"""Name; axis (z, y, x) that is cut; what lies to the left and above."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mined:
+    """One line of the log: a lesion that nobody drew and that is believed.
+
+    place_mm: LPS (x, y, z). slice: nearest index z of the case's own image, from 0. size_mm: axial long and
+    short diameter and z extent, None where unknown. finding, span: number of the finding that was assigned
+    to it, and its place in the report's text.
+    """
+
+    case: str
+    place_mm: Point
+    slice: int
+    size_mm: Sizes
+    type: str | None
+    probability: float
+    rounds: int
+    weight: float
+    source: Literal["teacher", "report"]
+    finding: int | None
+    span: tuple[int, int] | None
+
+
+def mined_of(case: Case, scan: CachedScan, lesions: Iterable[Believed]) -> list[Mined]:
+    """The lines of one case: of its lesions those believed to be positive, in their order."""
+    found = []
+    for lesion in lesions:
+        if lesion.verdict != "positive":
+            continue
+        level = float(scan.volume.world_to_index(lesion.center_mm)[0, 2])
+        found.append(
+            Mined(
+                case=case.id,
+                place_mm=lesion.center_mm,
+                slice=round(level),
+                size_mm=lesion.size_mm,
+                type=lesion.type,
+                probability=lesion.probability,
+                rounds=lesion.rounds,
+                weight=lesion.weight,
+                source=lesion.source,
+                finding=lesion.finding,
+                span=None if lesion.finding is None else case.findings[lesion.finding].span,
+            )
+        )
+    return found
+
+
+def write_log(path: Path, lines: Iterable[Mined]) -> None:
+    """JSON Lines, UTF-8, every key on every line."""
+    text = "".join(json.dumps(dataclasses.asdict(line), ensure_ascii=False) + "\n" for line in lines)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def chosen(lines: Sequence[Mined], most: int) -> list[int]:
+    """Numbers of the lesions that are drawn: at most `most`, evenly from the surest to the least sure.
+
+    Does not depend on the order of the lines.
+    """
+    order = sorted(range(len(lines)), key=lambda i: (-lines[i].probability, lines[i].case, lines[i].place_mm))
+    if len(order) <= most:
+        return order
+    return [order[round(step * (len(order) - 1) / max(1, most - 1))] for step in range(most)]
+
+
+def draw_sheet(path: Path, mined: Sequence[tuple[Mined, CachedScan]], title: str) -> None:
+    """A PNG of each lesion cut axially, coronally and sagittally through its centre, its outline dashed.
+
+    As radiologists look: the patient's right on the left, the front on the left of sagittal planes.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    abreast = min(ABREAST, len(mined))
+    block_in = 3 * PANEL_IN + GAP_IN, PANEL_IN + CAPTION_IN
+    width_in = block_in[0] * abreast
+    height_in = block_in[1] * math.ceil(len(mined) / abreast) + TITLE_IN
+    figure = plt.figure(figsize=(width_in, height_in))
+    white: dict[str, Any] = {"color": "white", "ha": "center", "va": "center"}
+    figure.text(0.5, 1 - TITLE_IN / 2 / height_in, title, fontsize=10, **white)
+    for number, (lesion, scan) in enumerate(mined):
+        left_in = number % abreast * block_in[0] + GAP_IN / 2
+        top_in = height_in - TITLE_IN - number // abreast * block_in[1]
+        across, up = (left_in + 1.5 * PANEL_IN) / width_in, (top_in - CAPTION_IN / 2) / height_in
+        figure.text(across, up, _caption(lesion), fontsize=7.5, **white)
+        for column, plane in enumerate(PLANES):
+            corner = (left_in + column * PANEL_IN) / width_in, (top_in - block_in[1]) / height_in
+            edges = (*corner, 0.98 * PANEL_IN / width_in, 0.98 * PANEL_IN / height_in)
+            _draw_plane(figure.add_axes(edges), lesion, scan, plane)
+    part = path.with_name(f".{path.name}.part.png")
+    figure.savefig(part, dpi=100, facecolor="black")
+    plt.close(figure)
+    os.replace(part, path)
+
+
+def _caption(lesion: Mined) -> str:
+    known = any(mm is not None for mm in lesion.size_mm)
+    size = " x ".join("?" if mm is None else f"{mm:.0f}" for mm in lesion.size_mm) if known else "?"
+    source = "teacher" if lesion.finding is None else f"report, finding {lesion.finding}"
+    return (
+        f"{lesion.case}, slice {lesion.slice}: {lesion.type or 'unknown type'} {lesion.probability:.2f}\n"
+        f"{size} mm; seen in {lesion.rounds} rounds; {source}"
+    )
+
+
+def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: tuple[str, int, str, str]) -> None:
+    from matplotlib.patches import Ellipse
+
+    name, axis, left, above = plane
+    wide_mm, high_mm = extent = _extent_mm(lesion)
+    edge_mm = min(EDGE_MM[1], max(EDGE_MM[0], 3 * max(extent)))
+    image, place = crop(scan, lesion.place_mm, axis, edge_mm)
+    low, high = window_hu(lesion, scan)
+    panel.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic")
+    style: dict[str, Any] = {"fill": False, "edgecolor": "#ffd400", "lw": 0.9, "ls": (0, (3, 3))}
+    height_mm = wide_mm if axis == 0 else high_mm
+    size = [(mm + 2 * GAP_MM) / scan.spacing_mm for mm in (wide_mm, height_mm)]
+    panel.add_patch(Ellipse(place, *size, **style))
+    panel.set_axis_off()
+    rows, columns = image.shape
+    text: dict[str, Any] = {"color": "#9ad1ff", "fontsize": 7, "ha": "center", "va": "center"}
+    text["bbox"] = {"facecolor": "black", "alpha": 0.5, "pad": 0.8, "linewidth": 0}
+    panel.text(columns * 0.04, rows * 0.5, left, **text)
+    panel.text(columns * 0.5, rows * 0.05, above, **text)
+    bar = 20 / scan.spacing_mm
+    panel.plot([columns * 0.95 - bar, columns * 0.95], [rows * 0.95] * 2, color="#9ad1ff", linewidth=1.5)
+    if name == "axial":
+        panel.text(columns * 0.95 - bar / 2, rows * 0.91, "2 cm", **text)
+
+
+def window_hu(lesion: Mined, scan: CachedScan) -> tuple[float, float]:
+    """(lower, upper) HU: the lung's where air is around the place, whatever the type, which may be wrong;
+    bone's and the liver's for these types; else that of soft tissue.
+    """
+    around = crop(scan, lesion.place_mm, 0, AROUND_MM)[0]
+    if (around < -500).mean() > AIR_SHARE:
+        return LUNG_HU
+    return WINDOWS_HU.get(lesion.type or "", SOFT_TISSUE_HU)
+
+
+def _extent_mm(lesion: Mined) -> tuple[float, float]:
+    """In the plane and along z. How the axes lie is not known, so all directions get the long diameter."""
+    long_mm = lesion.size_mm[0] or LONG_MM[1]
+    return long_mm, lesion.size_mm[2] or Z_RATIO[0.50] * math.sqrt(SHORT_RATIO) * long_mm
+
+
+def crop(
+    scan: CachedScan, place_mm: Point, axis: int, edge_mm: float
+) -> tuple[npt.NDArray[np.int16], tuple[float, float]]:
+    """A square of HU (rows, columns) around a place on the plane that cuts `axis` (0 z, 1 y, 2 x), head up,
+    and where the place is in it (column, row); air beyond the scan.
+    """
+    voxel = np.array(place_mm[::-1]) / scan.spacing_mm - scan.lower
+    half = round(edge_mm / scan.spacing_mm / 2)
+    start = [round(float(v)) - (0 if a == axis else half) for a, v in enumerate(voxel)]
+    shape = [1 if a == axis else 2 * half + 1 for a in range(3)]
+    patch = scan.patch((start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))[HU]
+    image = patch.reshape(2 * half + 1, 2 * half + 1)
+    row, column = (float(voxel[a] - start[a]) for a in range(3) if a != axis)
+    if axis == 0:
+        return image, (column, row)
+    return image[::-1], (column, 2 * half - row)

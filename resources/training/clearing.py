@@ -1,0 +1,161 @@
+"""What a report clears: the cells of organs that it calls free of lesions, and whole type maps.
+
+Only current findings speak; what is resolved or was seen before says nothing of this scan.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from model.config import LESION_TYPES
+from resources.cases.case import Case, Finding
+from resources.cases.geometry import LONG_MM, Z_RATIO
+
+REACH_PER_SIZE = Z_RATIO[0.975] / 2
+"""How far from its centre a lesion reaches, as a share of its largest reported diameter."""
+DEFAULT_REACH_MM = REACH_PER_SIZE * LONG_MM[2] / 2
+WHOLE = ("liver", "kidney", "lung", "bone")
+"""Types whose territory is one organ, which has the type's name. Where that organ is clear, no lesion of the
+type is anywhere (a report that has a pleural lesion, which counts as lung, tells of it). The territories of
+the other types (abdomen, mediastinum, soft tissue, pelvis) are many organs and the spaces between them, of
+which no report speaks one by one."""
+BONES = (
+    "spine", "vertebra", "sacrum", "rib", "sternum", "clavicle", "scapula", "humerus", "femur",
+    "pelvic bone", "hip bone", "skull",
+)  # fmt: skip
+
+Mask = npt.NDArray[np.bool_]
+
+
+def type_of_organ(name: str) -> str | None:
+    """The type of WHOLE that every lesion of an organ has, its side aside."""
+    organ = name.removeprefix("left ").removeprefix("right ")
+    return "bone" if organ in BONES else organ if organ in WHOLE else None
+
+
+def _findings(case: Case) -> tuple[list[Finding], list[Finding]]:
+    """What the report says there is, or may be, and what it says there is not."""
+    current = [f for f in case.findings if f.time == "current" and f.character != "benign"]
+    return (
+        [f for f in current if f.presence != "absent"],
+        [f for f in current if f.presence == "absent"],
+    )
+
+
+def cleared_types(case: Case) -> frozenset[str]:
+    """Types of which the whole scan has no lesion by its report; no organ map is needed.
+
+    The report clears the whole scan, or the organ that is all of the type's territory (both sides of it),
+    and neither another finding nor a mark can be of that type.
+    """
+    reported, absent = _findings(case)
+    marked = {a.type for a in case.annotations if a.status == "lesion"}
+    return frozenset(
+        type
+        for type in LESION_TYPES
+        if type not in marked
+        if not any(_may_be(finding, type) for finding in reported)
+        if _denied(type, absent)
+    )
+
+
+def _may_be(finding: Finding, type: str) -> bool:
+    if finding.type is not None:
+        return finding.type == type
+    return finding.organ is None or type_of_organ(finding.organ) in (None, type)
+
+
+def _denied(type: str, absent: list[Finding]) -> bool:
+    own = [f for f in absent if f.type in (None, type)]
+    if any(f.organ is None for f in own):
+        return True
+    sides = {f.side for f in own if type in WHOLE and f.organ == type}
+    return bool(sides & {None, "both"}) or {"left", "right"} <= sides
+
+
+def cleared_by_report(
+    case: Case, organs: npt.NDArray[np.int16], cells: list[tuple[int, int, int]], cell_mm: float
+) -> Mask:
+    """Cells that the findings call free of lesions, marked ones aside.
+
+    organs: (z, y, x, n) labels of the voxels in each cell; cells: where marked lesions have their centres. An
+    organ is clear if the report says so, or if it reports no more lesions there than are marked. "No
+    lesions" of no organ clears only what no other finding can speak of. Lesions that are reported and not
+    marked may reach out of their organ, so what is near that organ is not clear.
+    """
+    values = case.completeness.organ_values
+    reported, absent = _findings(case)
+    absent = [f for f in absent if f.organ is not None or f.type is None]
+    everywhere = any(f.organ is None for f in absent)
+    if any(f.organ is None for f in reported):
+        return np.zeros(organs.shape[:3], bool)
+    clear: list[int] = []
+    zones: list[tuple[Mask, float]] = []
+    elsewhere = [f for f in reported if not any(_concerns(f, name) for name in values)]
+    for name, own_values in values.items():
+        own = [f for f in reported if _concerns(f, name)]
+        marked = sum(bool(np.isin(organs[cell], own_values).any()) for cell in cells)
+        open_ones = [] if _accounted(own, marked) else own
+        open_ones += [f for f in elsewhere if f.type in WHOLE and f.type == type_of_organ(name)]
+        if open_ones:
+            reach_mm = max(map(_reach_mm, open_ones))
+            zones.append((np.asarray(np.isin(organs, own_values).any(-1)), reach_mm))
+            continue
+        rest = everywhere and not any(_may_lie_in(f, name) for f in elsewhere)
+        if own or rest or any(_clears(f, name) for f in absent):
+            clear += own_values
+    mapped = np.isin(organs, [value for own_values in values.values() for value in own_values])
+    found = np.asarray(np.isin(organs, clear).all(-1))
+    if elsewhere:
+        zones.append((np.asarray(~mapped.all(-1)), max(map(_reach_mm, elsewhere))))
+    elif everywhere:
+        found |= (np.isin(organs, clear) | ~mapped).all(-1)
+    for zone, reach_mm in zones:
+        found &= ~_within(zone, reach_mm, cell_mm)
+    return found
+
+
+def _within(zone: Mask, reach_mm: float, cell_mm: float) -> Mask:
+    """Cells nearer to a zone than the reach and a cell's diagonal."""
+    from scipy import ndimage
+
+    if not zone.any():
+        return zone
+    nearer: Mask = ndimage.distance_transform_edt(~zone) * cell_mm <= reach_mm + 2 * cell_mm
+    return nearer
+
+
+def _accounted(reported: list[Finding], marked: int) -> bool:
+    """Whether as many lesions are marked as are reported."""
+    counts = [f.count for f in reported if isinstance(f.count, int)]
+    return len(counts) == len(reported) and marked >= sum(counts)
+
+
+def _reach_mm(finding: Finding) -> float:
+    return REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
+
+
+def _sided(finding: Finding) -> list[str]:
+    sides = ("left", "right") if finding.side in (None, "both") else (finding.side,)
+    return [f"{side} {finding.organ}" for side in sides]
+
+
+def _concerns(finding: Finding, name: str) -> bool:
+    """Whether a reported lesion can be in the organ `name`, which may be one of a pair."""
+    return name == finding.organ or name in _sided(finding)
+
+
+def _may_lie_in(finding: Finding, name: str) -> bool:
+    """Whether a lesion reported of no organ of the map can be in the organ `name`: "abdomen", the spleen."""
+    if finding.type is None:
+        return True
+    return finding.type not in WHOLE and type_of_organ(name) is None
+
+
+def _clears(finding: Finding, name: str) -> bool:
+    """Whether "no lesion" speaks of the whole organ `name`; of all bones if it names bone."""
+    whole = finding.side in (None, "both")
+    if whole and (name == finding.organ or (finding.organ == "bone" and type_of_organ(name) == "bone")):
+        return True
+    return name in _sided(finding)

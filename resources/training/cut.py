@@ -1,0 +1,185 @@
+"""Patches cut from a cached scan, turned, scaled and mirrored at random, with all that is known of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from model.network import OUTPUT_STRIDE
+from model.preprocess import AIR_HU
+from resources.cases.cache import HU, CachedScan
+from resources.cases.case import Case, CaseError
+from resources.training.batch import Batch, PatchBag
+from resources.training.beliefs import Beliefs, Believed
+from resources.training.clearing import cleared_types
+from resources.training.config import Augmentation, TrainingConfig
+from resources.training.known import OUTSIDE, KnownScan, unpack
+from resources.training.overlay import Cells, Placed, bag_of, draw_believed, with_empty, without_report
+from resources.training.targets import Lesions, draw_known, draw_lesions
+
+Shape = tuple[int, int, int]
+TILT_SHARE = 0.25
+"""Rotation around the axes in the plane, as a share of that around z."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where a patch of `shape` voxels lies. middle: (3,) scan voxel (z, y, x) of its centre. matrix: (3, 3)
+    from offsets in patch voxels to offsets in scan voxels. Float64.
+    """
+
+    middle: torch.Tensor
+    matrix: torch.Tensor
+    shape: Shape
+
+    @property
+    def scale(self) -> float:
+        """How much larger things look in the patch."""
+        return float(torch.linalg.det(self.matrix).abs() ** (-1 / 3))
+
+    @property
+    def half(self) -> torch.Tensor:
+        return (torch.tensor(self.shape, dtype=torch.float64) - 1) / 2
+
+    def to_scan(self, voxels: torch.Tensor) -> torch.Tensor:
+        """(..., 3) voxel positions in the patch -> in the scan."""
+        return (voxels.double() - self.half) @ self.matrix.T + self.middle
+
+    def to_patch(self, voxels: torch.Tensor) -> torch.Tensor:
+        """Inverse of `to_scan`."""
+        return (voxels.double() - self.middle) @ torch.linalg.inv(self.matrix).T + self.half
+
+
+def place(
+    middle: npt.NDArray[np.float64], shape: Shape, settings: Augmentation, random: np.random.Generator
+) -> Placement:
+    """A random turn, scale and mirror image around a scan voxel; as many numbers are drawn whatever is on."""
+    most = math.radians(settings.rotation_deg)
+    around_z, around_y, around_x = (random.uniform(-1, 1, 3) * [1, TILT_SHARE, TILT_SHARE] * most).tolist()
+    scale = (1 + settings.scale) ** random.uniform(-1, 1)
+    mirrored = random.uniform() < settings.flip
+    turn = np.eye(3)
+    for angle, (a, b) in ((around_z, (1, 2)), (around_y, (0, 2)), (around_x, (0, 1))):
+        step = np.eye(3)
+        step[[a, b], [a, b]] = math.cos(angle)
+        step[a, b], step[b, a] = -math.sin(angle), math.sin(angle)
+        turn = turn @ step
+    matrix = turn @ np.diag([1.0, 1.0, -1.0 if mirrored else 1.0]) / scale
+    return Placement(torch.from_numpy(np.asarray(middle, np.float64)), torch.from_numpy(matrix), shape)
+
+
+def sample_hu(scan: CachedScan, placement: Placement) -> torch.Tensor:
+    """(z, y, x) float32 HU of a patch, trilinear, air outside; only the chunks it lies in are read."""
+    reach = placement.matrix.abs() @ placement.half
+    low = (placement.middle - reach).floor().long().clamp(min=0)
+    high = torch.minimum((placement.middle + reach).ceil().long() + 1, torch.tensor(scan.shape))
+    if bool((low >= high).any()):
+        return torch.full(placement.shape, float(AIR_HU))
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    part = torch.from_numpy(np.asarray(scan.array[(HU, *box)]).astype(np.float32)) - AIR_HU
+    size, shape = (high - low).double(), torch.tensor(placement.shape, dtype=torch.float64)
+    # of affine_grid: positions from -1 to 1 from edge to edge, in the order x, y, z
+    theta = torch.zeros(3, 4, dtype=torch.float64)
+    theta[:, :3] = (placement.matrix * shape / size[:, None]).flip(0, 1)
+    theta[:, 3] = ((2 * (placement.middle - low) + 1) / size - 1).flip(0)
+    grid = F.affine_grid(theta[None].float(), [1, 1, *placement.shape], align_corners=False)
+    return F.grid_sample(part[None, None], grid, mode="bilinear", align_corners=False)[0, 0] + AIR_HU
+
+
+def cells_of(scan: CachedScan, placement: Placement) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """For each output cell of a patch: the scan's nearest cell as a flat index, 0 outside; whether it lies in
+    the scan; and its z in mm. All (Z, Y, X).
+    """
+    # the middle of cell i is voxel stride * i + rest, in patch and scan alike
+    stride, rest = OUTPUT_STRIDE, (OUTPUT_STRIDE - 1) / 2
+    counts = [n // stride for n in placement.shape]
+    begin = (placement.to_scan(torch.full((3,), rest)) - rest) / stride
+    columns = [
+        placement.matrix[:, axis, None] * torch.arange(n, dtype=torch.float64)
+        for axis, n in enumerate(counts)
+    ]
+    flat = torch.zeros(counts, dtype=torch.long)
+    inside = torch.ones(counts, dtype=torch.bool)
+    z_mm = torch.zeros(counts, dtype=torch.float64)
+    for axis, n in enumerate(scan.shape):
+        position = columns[0][axis][:, None, None] + columns[1][axis][:, None] + columns[2][axis]
+        position = position + begin[axis]
+        if axis == 0:
+            z_mm = (position * stride + rest + scan.lower[0]) * scan.spacing_mm
+        nearest = position.round().long()
+        inside &= (nearest >= 0) & (nearest < n // stride)
+        flat = flat * (n // stride) + nearest
+    return torch.where(inside, flat, 0), inside, z_mm
+
+
+def cut(
+    case: Case,
+    scan: CachedScan,
+    known: KnownScan,
+    placement: Placement,
+    config: TrainingConfig,
+    beliefs: Beliefs | None = None,
+) -> Batch:
+    """A patch, as a batch of one, with its targets. Raises CaseError if the beliefs are of another grid."""
+    detector, supervision = config.network.detector, config.supervision
+    spacing_mm, size_scale_mm = scan.spacing_mm, detector.size_scale_mm
+    flat, inside, z_mm = cells_of(scan, placement)
+    own = unpack(torch.where(inside, known.code.flatten()[flat], OUTSIDE))
+    cleared: tuple[int, ...] = ()
+    if supervision.report_negative > 0:
+        cleared = tuple(detector.types.index(name) for name in sorted(cleared_types(case)))
+    else:
+        own = without_report(own)
+    if beliefs is not None and beliefs.empty.shape != tuple(known.code.shape):
+        shapes = f"{tuple(known.code.shape)} cells, found {beliefs.empty.shape}"
+        raise CaseError(f"beliefs of {case.id}: expected {shapes}")
+    if beliefs is not None and supervision.teacher > 0:
+        own = with_empty(own, torch.from_numpy(beliefs.empty).flatten()[flat] & inside)
+    drawing = draw_known(own, len(detector.types), cleared)
+    draw_lesions(drawing, _moved(known.lesions, placement), spacing_mm, size_scale_mm)
+    bags: list[PatchBag] = []
+    if beliefs is not None:
+        placed = [_placed(lesion, scan, placement, detector.types) for lesion in beliefs.lesions]
+        draw_believed(drawing, placed, supervision, spacing_mm, size_scale_mm)
+        if supervision.bag > 0:
+            here = Cells(torch.where(inside, known.organs.flatten()[flat], 0), z_mm, inside)
+            for bag in beliefs.bags:
+                place = here.of(bag, case.completeness)
+                whole = all_cells(scan, known).of(bag, case.completeness)
+                share = int(place.sum()) / placement.scale**3 / max(1, int(whole.sum()))
+                kind = _channel(bag.type, detector.types)
+                found = bag_of(bag, kind, place, drawing, share, placement.scale)
+                bags += [found] if found is not None else []
+    target = drawing.finish()
+    tensors = {f.name: getattr(target, f.name)[None] for f in dataclasses.fields(target)}
+    hu = sample_hu(scan, placement)[None, None]
+    return Batch(hu=hu, **tensors, bags=tuple(bags), names=(case.id,))
+
+
+def all_cells(scan: CachedScan, known: KnownScan) -> Cells:
+    """The cells of a whole scan."""
+    levels = torch.arange(known.code.shape[0]) * OUTPUT_STRIDE + (OUTPUT_STRIDE - 1) / 2 + scan.lower[0]
+    z_mm = (levels * scan.spacing_mm)[:, None, None].expand(known.code.shape)
+    return Cells(known.organs, z_mm, torch.ones(known.code.shape, dtype=torch.bool))
+
+
+def _channel(type: str | None, types: tuple[str, ...]) -> int:
+    return -1 if type is None else types.index(type)
+
+
+def _moved(lesions: Lesions, placement: Placement) -> Lesions:
+    """Lesions of the scan as the patch shows them."""
+    center = placement.to_patch(lesions.center).float()
+    return dataclasses.replace(lesions, center=center, size_mm=lesions.size_mm * placement.scale)
+
+
+def _placed(lesion: Believed, scan: CachedScan, placement: Placement, types: tuple[str, ...]) -> Placed:
+    voxel = np.array(lesion.center_mm[::-1]) / scan.spacing_mm - np.array(scan.lower)
+    center = placement.to_patch(torch.from_numpy(voxel)).float()
+    size = [math.nan if mm is None else mm * placement.scale for mm in lesion.size_mm]
+    return Placed(lesion, center, torch.tensor(size), _channel(lesion.type, types))

@@ -1,0 +1,204 @@
+"""What to believe of a scan: the teacher's proposals in the light of its marks and its report.
+
+In this order: a proposal where something is known already (a mark, complete annotation, an organ that the
+report clears) is no news; findings that marks account for are found; the others are assigned to
+proposals; those that meet none are kept as bags; what proposals remain is the teacher's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.network import OUTPUT_STRIDE
+from resources.cases.cache import LESIONS, CachedScan
+from resources.cases.case import Case, Finding
+from resources.cases.geometry import LONG_MM, SHORT_RATIO, Z_RATIO
+from resources.training.assignment import Candidate, Pair, Wanted, match, wanted_of
+from resources.training.beliefs import Bag, Believed, Proposal, Sizes
+from resources.training.config import Supervision, Teacher
+from resources.training.joint import account
+from resources.training.states import IGNORED, Marked, locate, states_of
+from resources.training.whereabouts import Whereabouts, look, organ_values
+
+UNCERTAIN = 0.5
+"""Weight of a lesion of which a report is not sure."""
+LEAST_SHARE = 0.5
+"""A finding is taken for the place it was assigned to if that is likelier than all others together."""
+MARGIN_MM = 4.0
+"""A proposal this far outside of what a mark may cover is still the mark's: a cell of the output grid."""
+WHOLE = ("liver", "kidney", "lung", "bone")
+"""Types whose territory is one organ, which has the type's name."""
+PIECE_MM = 150.0
+"""A scan shorter than this is a piece of the body: a finding without a place may lie outside it."""
+
+
+def resolve(
+    case: Case,
+    scan: CachedScan,
+    proposals: tuple[Proposal, ...],
+    types: tuple[str, ...],
+    supervision: Supervision,
+    teacher: Teacher,
+) -> tuple[tuple[Believed, ...], tuple[Bag, ...]]:
+    """Believed lesions, in the order of the proposals, and bags, in that of the findings.
+
+    types: names of the proposals' type maps. With `supervision.report_positive` 0 no finding is assigned and
+    all that are not marked become bags; with `bag` 0 there are none; with `teacher` 0 nothing is believed on
+    the teacher's word alone. The order of findings and proposals changes nothing but that of the results.
+    """
+    marks, places = locate(case, scan), look(case, scan)
+    left = unknown(case, scan, marks, proposals, types)
+    wanted = account(case, marks, places, types)[1] if supervision.joint else wanted_of(case.findings)
+    wanted = tuple(one for one in wanted if _in_scan(one.finding, places))
+    pairs: tuple[Pair, ...] = ()
+    if supervision.report_positive > 0:
+        candidates = [Candidate(p.center_mm, p.size_mm[0], p.probability, p.types) for p in left]
+        centers = np.array([p.center_mm for p in left], np.float64).reshape(-1, 3)
+        likelihood = np.array([places.log_likelihood(one.finding, centers) for one in wanted])
+        pairs = tuple(p for p in match(wanted, candidates, likelihood, types) if p.share > LEAST_SHARE)
+    by_candidate = {pair.candidate: pair for pair in pairs}
+    lesions = []
+    for number, proposal in enumerate(left):
+        if number in by_candidate:
+            pair = by_candidate[number]
+            lesions.append(_told(wanted[pair.wanted], pair, proposal))
+        elif supervision.teacher > 0 and proposal.probability >= teacher.doubtful_above:
+            lesions.append(_own(proposal, types, teacher))
+    bags = []
+    for i, one in enumerate(wanted):
+        mine = [pair for pair in pairs if pair.wanted == i]
+        if supervision.bag > 0 and len(mine) < one.count and not _complete(case, one.finding):
+            sized = not any(pair.largest for pair in mine)
+            bag = _bag(one, one.count - len(mine), one.size_mm if sized else None, case, places)
+            bags += [] if bag is None else [bag]
+    return tuple(lesions), tuple(bags)
+
+
+def unknown(
+    case: Case,
+    scan: CachedScan,
+    marks: Sequence[Marked],
+    proposals: Sequence[Proposal],
+    types: tuple[str, ...],
+) -> list[Proposal]:
+    """The proposals at places of which nothing is known, and of types that the report does not rule out."""
+    state = states_of(case, scan).state
+    ruled_out = ruled_out_types(case, types)
+    found = []
+    for proposal in proposals:
+        voxel = np.array(proposal.center_mm[::-1]) / scan.spacing_mm - np.array(scan.lower)
+        cell = np.clip(np.floor((voxel + 0.5) / OUTPUT_STRIDE).astype(int), 0, np.array(state.shape) - 1)
+        if state[tuple(cell)] != IGNORED or _at_mark(scan, marks, proposal, voxel):
+            continue
+        if types[int(np.argmax(proposal.types))] not in ruled_out:
+            found.append(proposal)
+    return found
+
+
+def _at_mark(scan: CachedScan, marks: Sequence[Marked], proposal: Proposal, voxel: np.ndarray) -> bool:
+    center = np.array(proposal.center_mm)
+    if any(mark.shape is not None and bool(mark.shape.perhaps(center, MARGIN_MM)) for mark in marks):
+        return True
+    reach = math.ceil(MARGIN_MM / scan.spacing_mm)
+    z, y, x = (int(v) - reach for v in np.rint(voxel))
+    around = scan.patch((z, y, x), (2 * reach + 1,) * 3)[LESIONS]
+    return bool((around > 0).any())
+
+
+def ruled_out_types(case: Case, types: Sequence[str]) -> set[str]:
+    """Types of which a report says that the scan has no lesion.
+
+    A denial speaks of a whole type if it names no organ, or the one that is all of the type's territory ("no
+    liver lesions", not "no lesions in the spine"); without type and organ ("no metastases") it speaks of
+    all. It never holds against a lesion that the same report tells of or that is marked: that one's type
+    stays possible, and all do where it has none.
+    """
+    current = [f for f in case.findings if f.time == "current" and f.character != "benign"]
+    there = {f.type for f in current if f.presence != "absent"}
+    there |= {a.type for a in case.annotations if a.status == "lesion" and a.type is not None}
+    if None in there:
+        return set()
+    denied: set[str] = set()
+    for f in current:
+        if f.presence == "absent" and f.organ is None:
+            denied |= set(types) if f.type is None else {f.type}
+        elif f.presence == "absent" and f.organ in WHOLE and f.side in (None, "both"):
+            denied.add(f.organ)
+    return denied - there
+
+
+def _told(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
+    """A finding at a proposal, of the size the report tells, else of that which the teacher sees."""
+    told = one.size_mm if pair.largest else None
+    size: Sizes = proposal.size_mm if told is None else size_of(one.finding)
+    weight = certainty(one.finding) * pair.share
+    return Believed(
+        proposal.center_mm, size, one.finding.type, "positive", weight, "report", proposal.probability,
+        proposal.rounds, one.number,
+    )  # fmt: skip
+
+
+def size_of(finding: Finding) -> tuple[float, float, float]:
+    """Long, short and z of the lesion a finding tells of: its two largest diameters, and the shape law."""
+    told = sorted(finding.sizes_mm, reverse=True)
+    long_mm = told[0]
+    short_mm = told[1] if len(told) > 1 else SHORT_RATIO * long_mm
+    return long_mm, short_mm, Z_RATIO[0.50] * math.sqrt(long_mm * short_mm)
+
+
+def certainty(finding: Finding) -> float:
+    """How sure the report is that the lesion is there, 0 to 1."""
+    return UNCERTAIN if finding.presence == "uncertain" else 1.0
+
+
+def _own(proposal: Proposal, types: tuple[str, ...], teacher: Teacher) -> Believed:
+    """The teacher's verdict: positive where it is sure and has been for some rounds, else doubtful."""
+    sure = proposal.probability >= teacher.positive_above and proposal.rounds >= teacher.persistence
+    return Believed(
+        proposal.center_mm, proposal.size_mm, types[int(np.argmax(proposal.types))],
+        "positive" if sure else "doubtful", proposal.probability, "teacher", proposal.probability,
+        proposal.rounds,
+    )  # fmt: skip
+
+
+def _bag(one: Wanted, count: int, size_mm: float | None, case: Case, places: Whereabouts) -> Bag | None:
+    """The lesions of a finding that met no proposal; None where they may lie outside the scan."""
+    f = one.finding
+    z_mm: tuple[float, float] | None = None
+    if f.organ is None or not organ_values(case.completeness, f.organ, f.side):
+        z_mm = _slab(f, places)
+        if z_mm is None and places.extent_mm[1] - places.extent_mm[0] < PIECE_MM:
+            return None
+    return Bag(f.type, f.organ, f.side, count, size_mm, z_mm, certainty(f), one.number)
+
+
+def _slab(finding: Finding, places: Whereabouts) -> tuple[float, float] | None:
+    """z from, to in LPS mm within the scan: around the image that the finding names, where it is known for
+    sure, else where its organ or type can be.
+    """
+    slab = places.slab_mm(finding.organ, finding.type)
+    low, high, sure = places.images.get(finding.images, (0.0, 0.0, 0.0))
+    if sure == 1:
+        reach = Z_RATIO[0.975] / 2 * (max(finding.sizes_mm) if finding.sizes_mm else LONG_MM[2] / 2)
+        slab = (low - reach, high + reach)
+    if slab is None:
+        return None
+    return max(slab[0], places.extent_mm[0]), min(slab[1], places.extent_mm[1])
+
+
+def _in_scan(finding: Finding, places: Whereabouts) -> bool:
+    """Whether the scan shows the place that a finding names, as far as one can tell."""
+    voxels = None if finding.organ is None else places.organs.get((finding.organ, finding.side))
+    if voxels is not None:
+        return len(voxels) > 0
+    slab = _slab(finding, places)
+    return slab is None or slab[0] < slab[1]
+
+
+def _complete(case: Case, finding: Finding) -> bool:
+    """Whether all lesions where the finding is are marked: nothing is left to find."""
+    known = case.completeness
+    return known.kind == "all" or (known.kind == "organs" and finding.organ in known.organs)

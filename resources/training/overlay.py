@@ -1,0 +1,150 @@
+"""What is believed of a scan, put over what is known of a patch: lesions, empty regions, bags.
+
+Beliefs never speak where annotations do: complete annotation, marks and their edges stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from resources.cases.case import Completeness
+from resources.training.batch import (
+    REPORT_NEGATIVE,
+    REPORT_POSITIVE,
+    TEACHER,
+    UNMARKED,
+    PatchBag,
+)
+from resources.training.beliefs import Bag, Believed
+from resources.training.config import Supervision
+from resources.training.states import IGNORED, NEGATIVE
+from resources.training.targets import Drawing, Known, Spot, put, put_geometry, spot_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """A believed lesion in a patch. center: (3,) voxel (z, y, x). size_mm: (3,) long, short, z, NaN unknown;
+    both as the patch shows them. kind: channel, -1 for any.
+    """
+
+    lesion: Believed
+    center: torch.Tensor
+    size_mm: torch.Tensor
+    kind: int
+
+
+def without_report(known: Known) -> Known:
+    """What only a report clears is as if nobody had spoken of it."""
+    state, weight, said_by = known
+    own = said_by == REPORT_NEGATIVE
+    return (
+        torch.where(own, torch.full_like(state, IGNORED), state),
+        torch.where(own, torch.ones_like(weight), weight),
+        torch.where(own, torch.full_like(said_by, UNMARKED), said_by),
+    )
+
+
+def with_empty(known: Known, empty: torch.Tensor) -> Known:
+    """Cells (z, y, x) in which the teacher is sure of no lesion are negative, where nothing else is known."""
+    state, weight, said_by = known
+    own = empty & (said_by == UNMARKED) & (weight > 0)
+    return (
+        torch.where(own, torch.full_like(state, NEGATIVE), state),
+        weight,
+        torch.where(own, torch.full_like(said_by, TEACHER), said_by),
+    )
+
+
+def draw_believed(
+    drawing: Drawing,
+    lesions: list[Placed],
+    supervision: Supervision,
+    spacing_mm: float,
+    size_scale_mm: float,
+) -> None:
+    """Puts in what is believed, after what is annotated.
+
+    A positive whose supervision is off, that lies mostly outside the patch, or whose centre annotations
+    speak of, is ignored like a doubtful lesion. Doubtful lesions do not speak against a report.
+    """
+    cells = tuple(drawing.state.shape)
+    for placed in lesions:
+        spot = spot_of(placed.center, placed.size_mm, cells, spacing_mm)  # type: ignore[arg-type]
+        if spot is None:
+            continue
+        teacher = placed.lesion.source == "teacher"
+        used = (supervision.teacher if teacher else supervision.report_positive) > 0
+        sure = placed.lesion.verdict == "positive"
+        if sure and used and spot.middle and not bool(drawing.closed[spot.box][spot.middle]):
+            log_size = torch.log(placed.size_mm / size_scale_mm)
+            _believe(drawing, spot, placed, TEACHER if teacher else REPORT_POSITIVE, log_size)
+        else:
+            _ignore(drawing, spot, (UNMARKED, TEACHER, REPORT_NEGATIVE) if sure else (UNMARKED, TEACHER))
+
+
+def _believe(drawing: Drawing, spot: Spot, placed: Placed, said_by: int, log_size: torch.Tensor) -> None:
+    """Its own cells are positive; nothing denies it in the rest of its body or in the maps of other types."""
+    weight = placed.lesion.weight
+    own = spot.own & ~drawing.closed[spot.box]
+    _ignore(drawing, spot, (UNMARKED, TEACHER, REPORT_NEGATIVE))
+    put(drawing, spot, placed.kind, said_by, weight, own)
+    put_geometry(drawing, spot, log_size, torch.full((6,), weight), said_by)
+    drawing.taken[spot.box] |= spot.touched
+
+
+def _ignore(drawing: Drawing, spot: Spot, speakers: tuple[int, ...]) -> None:
+    """Takes the weight of the cells a lesion touches from these speakers, but from no positive."""
+    giving = torch.tensor(speakers)
+    here = (slice(None), *spot.box)
+    free = spot.touched & ~drawing.closed[spot.box]
+    drawing.weight[here][free & torch.isin(drawing.said_by[here], giving)] = 0.0
+    drawing.any_weight[spot.box][free & torch.isin(drawing.any_said_by[spot.box], giving)] = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """Where cells are, of a patch or of a whole scan: organ label and z in mm, one tensor each of the same
+    shape. inside: those that lie in the scan.
+    """
+
+    organs: torch.Tensor
+    z_mm: torch.Tensor
+    inside: torch.Tensor
+
+    def of(self, bag: Bag, completeness: Completeness) -> torch.Tensor:
+        """The place of a bag: its organ if the label map has it, else its slab, else all."""
+        values = organ_values(bag, completeness)
+        if values:
+            return self.inside & torch.isin(self.organs, torch.tensor(values, dtype=self.organs.dtype))
+        if bag.z_mm is not None:
+            low, high = bag.z_mm
+            return self.inside & (self.z_mm >= low) & (self.z_mm <= high)
+        return self.inside.clone()
+
+
+def organ_values(bag: Bag, completeness: Completeness) -> list[int]:
+    """The labels of a bag's organ, on its side if the map tells sides apart; none if the map lacks it."""
+    values = completeness.organ_values
+    if bag.organ is None:
+        return []
+    sides = ("left", "right") if bag.side in (None, "both") else (bag.side,)
+    sided = [value for side in sides for value in values.get(f"{side} {bag.organ}", ())]
+    return sorted({*sided, *(values.get(bag.organ, ()) if bag.side in (None, "both") or not sided else ())})
+
+
+def bag_of(
+    bag: Bag, kind: int, place: torch.Tensor, drawing: Drawing, share: float, scale: float
+) -> PatchBag | None:
+    """A bag in so far as it may be in the patch, or None. place: bool (z, y, x) of the patch's cells.
+
+    share: of the whole place, that in the patch. What is known to be free of lesions, annotated or believed
+    to be another one, is left out.
+    """
+    known = drawing.closed | drawing.taken | (drawing.any_said_by == REPORT_NEGATIVE)
+    where = place & ~known
+    if not bool(where.any()):
+        return None
+    size_mm = float("nan") if bag.size_mm is None else bag.size_mm * scale
+    return PatchBag(0, kind, bag.count, size_mm, where, min(1.0, share) * bag.weight)

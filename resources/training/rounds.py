@@ -1,0 +1,176 @@
+"""Rounds: now and then the averaged network looks at all training scans, and what is believed is renewed.
+
+A round writes WORK/beliefs/.NNNN.part and renames it to NNNN when all processes are done. Killed, it goes on
+with the scans that are missing. The same network and files give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model.boxes import distances
+from model.detector import DEFAULT_MEMORY_GB
+from model.network import OUTPUT_STRIDE, CenterNet3D
+from resources.cases.cache import CachedScan
+from resources.cases.case import Case, CaseError
+from resources.cases.geometry import LONG_MM
+from resources.training import audit, guidance
+from resources.training.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
+from resources.training.config import TrainingConfig
+from resources.training.data import Scans
+from resources.training.progress import tracked
+from resources.training.states import NEGATIVE, locate, states_of
+from resources.training.teacher import NEAREST_MM, cell_of, link, look
+
+HARD_PER_SCAN = 5
+"""Hard negatives of one scan at most: the surest."""
+HARD_FILE = "hard.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class HardNegative:
+    """Where the network sees a lesion and there is none. voxel: (z, y, x) in the cached scan."""
+
+    case: str
+    voxel: tuple[int, int, int]
+    probability: float
+
+
+def renew(
+    network: CenterNet3D,
+    scans: Scans,
+    config: TrainingConfig,
+    number: int,
+    rank: int,
+    ranks: int,
+    barrier: Callable[[], None],
+) -> None:
+    """Looks at all training scans and writes the folder WORK/beliefs/NUMBER (four digits) unless it is there.
+
+    In it: beliefs of every case (nothing is believed where all is annotated); hard.json, a list of case,
+    voxel and probability; the audit log. network: in evaluation mode, on its device, the same in all
+    processes. rank, ranks: this process, which looks at each ranks-th scan, and how many there are; all call
+    this, on one file system. barrier: returns when all have called it. Raises CaseError naming the case.
+    """
+    folder = Path(config.work) / "beliefs"
+    final, part, aside = (
+        folder / name for name in (f"{number:04d}", f".{number:04d}.part", f".{number:04d}.hard")
+    )
+    if final.exists():
+        return
+    cases = [case for _, case in scans.cases]
+    if any(_path(part, case.id) == part / HARD_FILE for case in cases):
+        raise CaseError(f"case id: expected any but that of the file {HARD_FILE}, found it")
+    own = [i for i in range(rank, len(cases), ranks) if not _path(part, cases[i].id).exists()]
+    for index in tracked(own, f"Round {number}", quiet=rank > 0):
+        case = cases[index]
+        try:
+            before = _proposals_of(folder / f"{number - 1:04d}", case.id)
+            beliefs, hard = _renewed(network, case, scans.open(index), config, before)
+        except CaseError as error:
+            raise CaseError(f"case {case.id}: {error}") from None
+        _write(_path(aside, case.id), json.dumps([dataclasses.asdict(place) for place in hard]))
+        write_beliefs(part, case.id, beliefs)  # last, for its file says that the scan is done
+    barrier()
+    if rank == 0:
+        found = [place for case in cases for place in json.loads(_path(aside, case.id).read_text("utf-8"))]
+        _audit(part, scans, config.teacher.pictures, number)
+        _write(part / HARD_FILE, json.dumps(found))
+        for left in part.rglob(".*.part"):  # of a process that was killed
+            left.unlink()
+        os.replace(part, final)
+        shutil.rmtree(aside)
+    barrier()
+
+
+def _renewed(
+    network: CenterNet3D,
+    case: Case,
+    scan: CachedScan,
+    config: TrainingConfig,
+    before: tuple[Proposal, ...],
+) -> tuple[Beliefs, list[HardNegative]]:
+    """What is believed of one scan, and its hard negatives; nobody looks where neither is gained."""
+    benign = any(mark.status == "benign" for mark in case.annotations)
+    known = case.completeness.kind != "none" or bool(case.findings) or benign
+    believes = config.supervision.believes and case.completeness.kind != "all"
+    hardens = config.patches.hard > 0 and known
+    z, y, x = (n // OUTPUT_STRIDE for n in scan.shape)
+    beliefs = Beliefs((), (), (), np.zeros((z, y, x), bool))
+    if not believes and not hardens:
+        return beliefs, []
+    memory = int(DEFAULT_MEMORY_GB[network.out.weight.device.type] * 1e9)
+    proposals, empty = look(network, scan, config.teacher, memory)
+    if believes:
+        proposals = link(proposals, before)
+        types, settings = network.config.types, config.supervision
+        lesions, bags = guidance.resolve(case, scan, proposals, types, settings, config.teacher)
+        beliefs = Beliefs(proposals, lesions, bags, empty)
+    return beliefs, hard_negatives(case, scan, proposals, beliefs.lesions) if hardens else []
+
+
+def hard_negatives(
+    case: Case, scan: CachedScan, proposals: Sequence[Proposal], lesions: Sequence[Believed]
+) -> list[HardNegative]:
+    """The surest proposals, at most HARD_PER_SCAN, on cells that complete annotation, a benign mark or the
+    report calls free of lesions, and that are nearer to no lesion, annotated or believed, than half its long
+    diameter (or NEAREST_MM).
+    """
+    if not proposals:
+        return []
+    state = states_of(case, scan).state
+    marks = [mark for mark in locate(case, scan) if mark.annotation.status != "benign"]
+    centers_mm = [tuple(mark.center_mm.tolist()) for mark in marks] + [x.center_mm for x in lesions]
+    long_mm = [float(mark.size_mm[0]) for mark in marks] + [x.size_mm[0] or np.nan for x in lesions]
+    reach_mm = np.maximum(NEAREST_MM, np.nan_to_num(np.array(long_mm), nan=LONG_MM[1]) / 2)
+    apart_mm = distances([proposal.center_mm for proposal in proposals], centers_mm)
+    found = []
+    for proposal, free in zip(proposals, (apart_mm >= reach_mm).all(1), strict=True):
+        cell = np.clip(np.rint(cell_of(proposal.center_mm, scan)).astype(int), 0, np.array(state.shape) - 1)
+        if free and state[tuple(cell)] == NEGATIVE:
+            voxel = np.rint(np.array(proposal.center_mm[::-1]) / scan.spacing_mm - scan.lower).astype(int)
+            z, y, x = np.clip(voxel, 0, np.array(scan.shape) - 1).tolist()
+            found.append(HardNegative(case.id, (z, y, x), proposal.probability))
+    return found[:HARD_PER_SCAN]
+
+
+def _audit(folder: Path, scans: Scans, most: int, number: int) -> None:
+    """Writes the audit log of the beliefs in a folder, and its pictures."""
+    lines: list[audit.Mined] = []
+    indices: list[int] = []
+    for index, (_, case) in enumerate(scans.cases):
+        lesions = read_beliefs(folder, case.id).lesions
+        if any(lesion.verdict == "positive" for lesion in lesions):
+            lines += audit.mined_of(case, scans.open(index), lesions)
+            indices += [index] * (len(lines) - len(indices))
+    audit.write_log(folder / "audit.jsonl", lines)
+    drawn = audit.chosen(lines, most)
+    if drawn:
+        title = (
+            f"Round {number}: {len(drawn)} of {len(lines)} mined lesions, from the surest to the least sure"
+        )
+        pairs = [(lines[i], scans.open(indices[i])) for i in drawn]
+        audit.draw_sheet(folder / "audit.png", pairs, title)
+
+
+def _path(folder: Path, case_id: str) -> Path:
+    return folder / f"{case_id}.json"
+
+
+def _proposals_of(folder: Path, case_id: str) -> tuple[Proposal, ...]:
+    """Of a round; none if there was none."""
+    return read_beliefs(folder, case_id).proposals if _path(folder, case_id).exists() else ()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

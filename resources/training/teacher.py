@@ -1,0 +1,130 @@
+"""The teacher: the averaged network looks at a whole scan, as the detector does at inference.
+
+It sees several mirrored copies and answers with the mean, which is surer than one view (Radosavovic et al.,
+"Data Distillation", 2018); what it proposes again in later rounds persists. After the teacher of Tarvainen
+and Valpola, "Mean teachers are better role models" (2017).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from model.boxes import distances
+from model.decode import calibrated, decode
+from model.detector import inside
+from model.network import OUTPUT_STRIDE, CenterNet3D
+from model.preprocess import Grid
+from model.tiles import run_network
+from resources.cases.cache import HU, CachedScan
+from resources.cases.case import Point
+from resources.cases.strict import CaseError
+from resources.training.beliefs import Proposal
+from resources.training.config import Teacher
+
+VIEWS = tuple(tuple(axis for bit, axis in enumerate((2, 1, 0)) if view >> bit & 1) for view in range(8))
+"""Axes (0 z, 1 y, 2 x) along which each view is mirrored: none first, then left to right, which bodies bear
+best."""
+NEAREST_MM = 4.0
+"""Proposals of two rounds nearer than this, or than half the long diameter, are one."""
+EMPTY_FROM_MM = 10.0
+"""No cell this near to what a proposal may cover is empty."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+def look(
+    network: CenterNet3D, scan: CachedScan, settings: Teacher, memory_bytes: int
+) -> tuple[tuple[Proposal, ...], Mask]:
+    """What the network proposes in a scan, surest first, and the cells in which it is sure of no lesion.
+
+    The network must be in evaluation mode; its calibration is not applied, for it is none while training.
+    Proposals are the peaks of the mean over the views, from doubtful_above up (at least decode's least
+    probability). The mask is (z, y, x) on output cells: every view's highest type probability is below
+    empty_below, and no proposal's reach, half its largest size, ends within EMPTY_FROM_MM.
+    memory_bytes: for the network's activations. Raises CaseError where the output is not finite.
+    """
+    if network.training:
+        raise ValueError("look: expected a network in evaluation mode, found one that trains")
+    config = dataclasses.replace(network.config, calibration=(1.0, 0.0))
+    types = len(config.types)
+    hu = torch.from_numpy(np.ascontiguousarray(scan.array[HU]))
+    with torch.inference_mode():
+        total = highest = torch.zeros(())
+        for number, axes in enumerate(VIEWS[: settings.views]):
+            heads = mirrored(run_network(network, hu.flip(axes), memory_bytes), axes, types)
+            maps = calibrated(heads, config)
+            top = maps[:types].amax(0)
+            total, highest = (total + maps, torch.maximum(highest, top)) if number else (maps, top)
+        if not bool(total.isfinite().all()):
+            raise CaseError("teacher: expected finite output of the network, found NaN or infinity")
+        found = decode(total / settings.views, types, config.spacing_mm)
+    grid = Grid(hu, scan.lower, scan.spacing_mm)
+    found = inside(found, grid, scan.volume)
+    proposals = tuple(
+        Proposal(_triple(point), _triple(size), tuple(heat.tolist()))
+        for point, size, heat in zip(grid.to_world(found.voxel), found.size_mm, found.types, strict=True)
+        if heat.max() >= settings.doubtful_above
+    )
+    empty = (highest < settings.empty_below).cpu().numpy()
+    for proposal in proposals:
+        reach_mm = max(proposal.size_mm) / 2 + EMPTY_FROM_MM
+        _clear_ball(empty, cell_of(proposal.center_mm, scan), reach_mm / (scan.spacing_mm * OUTPUT_STRIDE))
+    return proposals, empty
+
+
+def mirrored(heads: torch.Tensor, axes: tuple[int, ...], types: int) -> torch.Tensor:
+    """Heads (types + 6, z, y, x) of a grid mirrored along `axes`, in the frame of the grid; its own inverse.
+
+    Offsets (z, y, x) along these axes change their sign.
+    """
+    if not axes:
+        return heads
+    heads = heads.flip([axis + 1 for axis in axes])
+    heads[[types + axis for axis in axes]] *= -1
+    return heads
+
+
+def cell_of(point_mm: Point, scan: CachedScan) -> npt.NDArray[np.float64]:
+    """Place (z, y, x) of a point, LPS mm (x, y, z), in output cells whose centres are whole numbers."""
+    voxel = np.array(point_mm[::-1]) / scan.spacing_mm - scan.lower
+    return np.asarray((voxel - (OUTPUT_STRIDE - 1) / 2) / OUTPUT_STRIDE)
+
+
+def link(proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]) -> tuple[Proposal, ...]:
+    """The proposals with the rounds in which they have been seen running.
+
+    One is that of the previous round if it is nearer than half its long diameter, or than NEAREST_MM; one to
+    one, as many pairs as possible and then the nearest (Kuhn 1955). What was not there starts with 1.
+    """
+    apart_mm = distances([p.center_mm for p in proposals], [p.center_mm for p in previous])
+    reach_mm = np.array([max(NEAREST_MM, p.size_mm[0] / 2) for p in proposals]).reshape(-1, 1)
+    near = apart_mm < reach_mm
+    far_mm = 1e6  # more than all distances of a scan together
+    rounds = [1] * len(proposals)
+    for own, other in zip(*linear_sum_assignment(np.where(near, apart_mm, far_mm)), strict=True):
+        if near[own, other]:
+            rounds[own] = previous[other].rounds + 1
+    return tuple(dataclasses.replace(p, rounds=n) for p, n in zip(proposals, rounds, strict=True))
+
+
+def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    a, b, c = values.tolist()
+    return a, b, c
+
+
+def _clear_ball(cells: Mask, center: npt.NDArray[np.float64], radius: float) -> None:
+    """Sets to False what lies within `radius` cells of `center`."""
+    spans = [
+        slice(max(0, math.ceil(c - radius)), max(0, math.floor(c + radius) + 1))
+        for c in center.tolist()
+    ]  # fmt: skip
+    part = cells[spans[0], spans[1], spans[2]]
+    axes = [np.arange(s.start, s.start + n) - c for s, n, c in zip(spans, part.shape, center, strict=True)]
+    z, y, x = np.ix_(*axes)
+    part[z**2 + y**2 + x**2 <= radius**2] = False

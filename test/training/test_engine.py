@@ -1,0 +1,263 @@
+"""A run is a function of its settings, its data and its seed, however often it is stopped."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from training.tiny import HELD, STILL, settings, write_scans
+
+from helpers import ROOT, environment, last_line
+from resources.training.__main__ import main
+from resources.training.config import read_config
+from resources.training.data import stream
+from resources.training.engine import Run, round_of, segments
+from resources.training.learner import NotFiniteError, generator_of, schedule
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with scans to train on and scans to validate on."""
+    folder = tmp_path_factory.mktemp("scans")
+    write_scans(folder / "train", 0)
+    write_scans(folder / "held", 10, count=2)
+    return folder
+
+
+def run_in(folder: Path, work: str, text: str) -> Path:
+    """The settings of a run in FOLDER/work; all bear one name."""
+    file = folder / f"settings of {work}" / "run.toml"
+    file.parent.mkdir(exist_ok=True)
+    for name in ("train/", "held/"):
+        text = text.replace(f'"{name}', f'"../{name}')
+    file.write_text(text.replace('"run"', f'"../{work}"'), encoding="utf-8")
+    return file
+
+
+def opened(file: Path, resume: bool = False) -> Run:
+    return Run(read_config(file), file.stem, resume)
+
+
+def losses(run: Run, last: int) -> list[dict[str, float]]:
+    batches = stream(run.scans, run.config, run.step, last, 0, 1, None, None)
+    with contextlib.closing(batches):
+        return [run.train_on(batch, waited_s) for batch, waited_s in batches]
+
+
+def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path) -> None:
+    text = settings(6)
+    whole = opened(run_in(scans, "whole", text))
+    expected = losses(whole, 6)
+    whole.keep()
+    file = run_in(scans, "stopped", text)
+    first = opened(file)
+    found = losses(first, 3)
+    first.keep()
+    second = opened(file, resume=True)
+    assert second.step == 3
+    found += losses(second, 6)
+    second.keep()
+    assert found == expected
+    assert len({tuple(values.values()) for values in expected}) == 6
+    assert (scans / "whole/checkpoint.safetensors").read_bytes() == (
+        scans / "stopped/checkpoint.safetensors"
+    ).read_bytes()
+
+
+def start(*options: object, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    command = [sys.executable, *prefix, "-m", "resources.training", *map(str, options)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=pipe, stderr=pipe, encoding="utf-8")
+
+
+def finished(*options: object, prefix: tuple[str, ...] = ()) -> tuple[int, str, str]:
+    process = start(*options, prefix=prefix)
+    out, error = process.communicate(timeout=300)
+    return process.returncode, out, error
+
+
+def steps_done(work: Path) -> int:
+    """Of the checkpoint; -1 without one."""
+    if not (work / "checkpoint.safetensors").exists():
+        return -1
+    with safe_open(work / "checkpoint.safetensors", framework="pt") as file:
+        return int(json.loads(file.metadata()["state"])["step"])
+
+
+def await_steps(process: subprocess.Popen[str], work: Path, steps: int) -> None:
+    while steps_done(work) < steps and process.poll() is None:
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_killed_at_random_three_times(scans: Path) -> None:
+    """With rounds, hard negatives and validations on the way."""
+    text = settings(48, optimisation="checkpoint_every_s = 0.0", more=HELD.format(every=16))
+    text = text.replace("hard = 0.0", "hard = 0.3")
+    text += "[teacher]\nstart_step = 10\nevery_steps = 10\n"
+    code, out, error = finished(run_in(scans, "alone", text))
+    assert (code, error) == (0, "")
+    assert "step 48/48: full" in out
+    assert "patches per second" in out
+    file, draw = run_in(scans, "killed", text), random.Random(4)
+    for target in (8, 16, 30):
+        process = start(file, "--resume")
+        await_steps(process, scans / "killed", target)
+        time.sleep(draw.uniform(0, 0.5))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert finished(file, "--resume")[0] == 0
+    for name in ("checkpoint.safetensors", "beliefs/0002/hard.json", "beliefs/0003/hard.json"):
+        assert (scans / "alone" / name).read_bytes() == (scans / "killed" / name).read_bytes(), name
+    for first, second in zip(
+        *(load_file(scans / work / "best.safetensors").values() for work in ("alone", "killed")), strict=True
+    ):
+        assert torch.equal(first, second)
+    parts = [path for path in (scans / "killed").rglob("*") if path.name.endswith(".part")]
+    assert parts == []
+
+
+@pytest.mark.slow
+def test_sigterm_finishes_the_step_and_says_how_to_go_on(scans: Path) -> None:
+    file = run_in(scans, "termed", settings(100_000))
+    process = start(file)
+    await_steps(process, scans / "termed", 0)
+    time.sleep(1)
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143
+    done = steps_done(scans / "termed")
+    assert last_line(error) == (
+        f"SIGTERM after step {done}; to go on: python -m resources.training {file} --resume"
+    )
+
+
+def test_a_loss_that_is_no_number_stops_the_run(scans: Path) -> None:
+    run = opened(run_in(scans, "broken", settings(4)))
+    losses(run, 2)
+    run.keep()
+    before = run.file.read_bytes()
+    run.learner.plain.out.bias.data[3] = float("nan")
+    with pytest.raises(NotFiniteError, match=r"step 3: .*found full nan, .*; cases: scan-\d, scan-\d$"):
+        losses(run, 3)
+    assert run.file.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradients_of_one(scans: Path) -> None:
+    text = settings(1, batch=4, optimisation="frozen_norm = true\nclip = 1e6") + STILL
+    assert finished(run_in(scans, "single", text))[0] == 0
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
+    code, out, error = finished(run_in(scans, "double", text), prefix=torchrun)
+    assert code == 0, error
+    assert out.count("patches per second") == 1
+    one, two = (load_file(scans / name / "checkpoint.safetensors") for name in ("single", "double"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if name.startswith("optimizer.exp_avg."):
+            scale = float(value.abs().max())
+            assert scale > 0, name
+            torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5 * scale)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_half_precision_sees_whole_hu_and_averages_in_single(scans: Path) -> None:
+    run = opened(run_in(scans, "half", settings(2, optimisation='precision = "bf16-mixed"')))
+    assert all(0 < values["full"] < 100 for values in losses(run, 2))
+    assert {v.dtype for v in run.learner.average.parameters()} == {torch.float32}
+    hu = torch.full((1, 1, 16, 16, 16), 39.0)
+    with torch.no_grad():
+        near = [run.learner.network(hu + shift) for shift in (0.0, 0.05)]
+    assert not torch.equal(*near)  # 39.05 is 39 in bfloat16
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ("", [], "expected no checkpoint, found one (--resume goes on from it)"),
+        ("seed = 6", ["--resume"], "seed: expected 5 as in"),
+        ("steps = 1", ["--resume"], "optimisation.steps: expected at least the 2 steps of"),
+        ("lesion = 0.7", ["--resume"], "patches.lesion: expected 0.6 as in"),
+    ],
+)
+def test_starts_that_are_refused(
+    scans: Path, capsys: pytest.CaptureFixture[str], change: str, options: list[str], message: str
+) -> None:
+    file = run_in(scans, "refused", settings(2))
+    if not (scans / "refused").exists():
+        assert main([str(file)]) == 0
+    before = (scans / "refused/checkpoint.safetensors").read_bytes()
+    key = change.split(" = ")[0]
+    lines = [
+        change if change and line.startswith(f"{key} =") else line
+        for line in file.read_text("utf-8").split("\n")
+    ]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    capsys.readouterr()
+    assert main([str(file), *options]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.count("\n") == 1
+    assert message in error
+    assert (scans / "refused/checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_goes_on_to_more_steps_or_stays(scans: Path) -> None:
+    file = run_in(scans, "longer", settings(2))
+    assert main([str(file)]) == 0
+    before = (scans / "longer/checkpoint.safetensors").read_bytes()
+    assert main([str(file), "--resume"]) == 0
+    assert (scans / "longer/checkpoint.safetensors").read_bytes() == before
+    run_in(scans, "longer", settings(3))
+    assert main([str(file), "--resume"]) == 0
+    assert steps_done(scans / "longer") == 3
+
+
+def test_rounds_and_what_holds_when(scans: Path) -> None:
+    text = settings(35) + "[teacher]\nstart_step = 10\nevery_steps = 10\n"
+    config = read_config(run_in(scans, "never", text + "[supervision]\nteacher = 1.0\n"))
+    assert segments(config, 0) == [(0, 10), (10, 20), (20, 30), (30, 35)]
+    assert segments(config, 20) == [(20, 30), (30, 35)]
+    assert segments(config, 24) == [(24, 30), (30, 35)]
+    assert segments(config, 35) == []
+    assert [round_of(config, step) for step in (9, 10, 19, 20, 34)] == [None, 0, 0, 1, 2]
+    without = read_config(run_in(scans, "never", text))
+    assert segments(without, 3) == [(3, 35)]
+    assert round_of(without, 30) is None
+    hard = read_config(run_in(scans, "never", text.replace("hard = 0.0", "hard = 0.1")))
+    assert segments(hard, 3) == segments(config, 3)
+
+
+def test_the_rate_rises_and_falls(scans: Path) -> None:
+    optimisation = read_config(run_in(scans, "never", settings(100, optimisation="warm_up = 4"))).optimisation
+    found = [schedule(optimisation, step) for step in (0, 1, 3, 50, 99)]
+    assert found[:2] == pytest.approx([0.25, 0.5], abs=1e-3)
+    assert found[2] == pytest.approx(1, abs=3e-3)
+    assert found[3] == pytest.approx(0.505)
+    assert found[4] == pytest.approx(0.01, abs=3e-4)
+
+
+def test_numbers_of_a_step_are_its_own() -> None:
+    def draw(*numbers: int) -> float:
+        return float(torch.rand((), generator=generator_of(*numbers, device=torch.device("cpu"))))
+
+    assert draw(1, 2, 0) == draw(1, 2, 0)
+    assert len({draw(1, 2, 0), draw(1, 2, 1), draw(1, 3, 0), draw(2, 2, 0)}) == 4
+    assert os.environ.get("RANK") is None

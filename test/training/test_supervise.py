@@ -1,0 +1,154 @@
+"""Each supervision by itself on 5 x 5 x 5 cells, and two processes against one."""
+
+import dataclasses
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from training.batches import CELLS, bag, silent
+
+from helpers import ROOT
+from resources.training.batch import FULL, REPORT_NEGATIVE, REPORT_POSITIVE, TEACHER, UNMARKED, WEAK, Batch
+from resources.training.config import Supervision
+from resources.training.supervise import SOURCES, losses
+
+OFF = Supervision(
+    **{f.name: 0.0 for f in dataclasses.fields(Supervision) if f.name != "joint"}  # type: ignore[arg-type]
+)
+HIT, MISS = 0.25 * math.log(2), 0.25 * math.log(2)
+"""Of a cell with p = 1/2: (1/2)^2 log 2, whether there is a lesion or none."""
+
+
+def spoken() -> Batch:
+    """One cell a source in the map of type 0: positive for FULL, WEAK, TEACHER, REPORT_POSITIVE, negative for
+    the others. Cell (0, 0, k) is that of source k. Weights are 1, but 1/2 for what a report says.
+    """
+    batch = silent()
+    for who in range(6):
+        cell = (0, 0, 0, 0, who) if who < 5 else (0, 0, 0, 1, 0)
+        batch.said_by[cell] = who
+        batch.weight[cell] = 0.5 if who in (REPORT_POSITIVE, REPORT_NEGATIVE) else 1.0
+        batch.heat[cell] = float(who in (FULL, WEAK, TEACHER, REPORT_POSITIVE))
+    return batch
+
+
+def run(batch: Batch, output: torch.Tensor, **weights: float) -> dict[str, float]:
+    found = losses(output, batch, dataclasses.replace(OFF, **weights), lambda number: number)
+    return {name: value.item() for name, value in found.items()}
+
+
+def zeros(patches: int = 1, types: int = 2) -> torch.Tensor:
+    return torch.zeros(patches, types + 6, *CELLS, requires_grad=True)
+
+
+def test_sources_are_named_in_the_order_of_their_numbers() -> None:
+    assert list(SOURCES.values()) == [FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE]
+    assert list(SOURCES.values()) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("full", HIT),  # one cell of weight 1, divided by it
+        ("weak", HIT),
+        ("unmarked", MISS),  # no lesion among them: divided by 1
+        ("teacher", HIT),
+        ("report_positive", 0.5 * HIT),  # the lesion weighs less than 1
+        ("report_negative", 0.5 * MISS),
+    ],
+)
+def test_a_supervision_alone_sees_its_own_cells_and_no_others(name: str, expected: float) -> None:
+    output = zeros()
+    found = losses(output, spoken(), dataclasses.replace(OFF, **{name: 2.0}), lambda number: number)
+    assert list(found) == [name]
+    assert found[name].item() == pytest.approx(2 * expected)
+    found[name].backward()
+    assert output.grad is not None
+    who = SOURCES[name]
+    assert output.grad.nonzero().tolist() == [[0, 0, 0, 0, who] if who < 5 else [0, 0, 0, 1, 0]]
+
+
+def test_together_all_are_divided_by_the_lesions_of_all() -> None:
+    found = run(spoken(), zeros(), **dict.fromkeys(SOURCES, 1.0))
+    lesions = 1 + 1 + 1 + 0.5
+    assert found == {
+        "full": pytest.approx(HIT / lesions),
+        "weak": pytest.approx(HIT / lesions),
+        "unmarked": pytest.approx(MISS / lesions),
+        "teacher": pytest.approx(HIT / lesions),
+        "report_positive": pytest.approx(0.5 * HIT / lesions),
+        "report_negative": pytest.approx(0.5 * MISS / lesions),
+    }
+
+
+def test_a_lesion_of_unknown_type_is_in_the_maximum_alone() -> None:
+    batch = silent()
+    batch.any_heat[0, 2, 2, 2] = 1.0
+    batch.any_weight[0, 2, 2, 2] = 1.0
+    batch.any_said_by[0, 2, 2, 2] = WEAK
+    output = zeros()
+    found = losses(output, batch, dataclasses.replace(OFF, weak=1.0), lambda number: number)
+    assert found["weak"].item() == pytest.approx(HIT)
+    found["weak"].backward()
+    assert output.grad is not None
+    assert output.grad.nonzero().tolist() == [[0, 0, 2, 2, 2], [0, 1, 2, 2, 2]]  # both maps, equally
+    assert output.grad[0, 0, 2, 2, 2] == output.grad[0, 1, 2, 2, 2] < 0
+
+
+def test_geometry_counts_for_the_sources_that_are_on() -> None:
+    batch = silent()
+    for x, who in enumerate((FULL, WEAK)):
+        batch.geometry[0, :, 2, 2, x] = 1.0
+        batch.geometry_weight[0, :, 2, 2, x] = 1.0
+        batch.geometry_said_by[0, 2, 2, x] = who
+    batch.geometry_weight[0, 5, 2, 2, 1] = 0.0  # the mark has no z extent
+    assert run(batch, zeros(), full=1.0, geometry=0.3)["geometry"] == pytest.approx(0.3 * 6)
+    # six times the mean error of the channels that were measured, 1 everywhere
+    assert run(batch, zeros(), weak=1.0, geometry=0.3)["geometry"] == pytest.approx(0.3 * 5 / 1)
+    assert run(batch, zeros(), full=1.0, weak=1.0, geometry=0.3)["geometry"] == pytest.approx(0.3 * 6)
+    assert run(batch, zeros(), geometry=0.3)["geometry"] == 0
+
+
+def test_bags_are_divided_by_the_lesions_they_want() -> None:
+    batch = silent(bags=(bag(count=3, weight=0.5), bag(type=1, weight=1.0)))
+    # 1.5 + 1 lesions, all peaks at p = 1/2
+    assert run(batch, zeros(), bag=2.0) == {"bag": pytest.approx(2 * HIT)}
+    light = silent(bags=(bag(weight=0.25),))
+    assert run(light, zeros(), bag=1.0) == {"bag": pytest.approx(0.25 * HIT)}
+
+
+def test_nothing_known_gives_gradients_of_zero() -> None:
+    output = zeros()
+    everything = dataclasses.replace(Supervision(), unmarked=1, teacher=1, bag=1, report_negative=1)
+    found = losses(output, silent(), everything, lambda number: number)
+    assert sum(value.item() for value in found.values()) == 0
+    sum(found.values()).backward()  # type: ignore[union-attr]
+    assert output.grad is not None
+    assert not output.grad.any()
+
+
+def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
+    """Real processes over gloo, DDP, a network in eval mode; the first rank's patch has more lesions."""
+    script = Path(__file__).with_name("two_processes.py")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'test'}"}
+    running = [
+        subprocess.Popen([sys.executable, str(script), str(tmp_path), str(rank)], env=environment)
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(timeout=120) for process in running] == [0, 0]
+    finally:
+        for process in running:
+            process.kill()
+    joint, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("joint", "0", "1"))
+    assert set(joint["losses"]) == {*SOURCES, "bag", "geometry"}
+    for name, value in joint["losses"].items():
+        assert (first["losses"][name] + second["losses"][name]) / 2 == pytest.approx(value, rel=1e-5)
+    for name, gradient in joint["gradients"].items():
+        torch.testing.assert_close(first["gradients"][name], gradient, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(second["gradients"][name], gradient, rtol=1e-4, atol=1e-7)
+    assert any(gradient.abs().max() > 1e-3 for gradient in joint["gradients"].values())
