@@ -3,7 +3,7 @@
     python -m resources.study.difficulty --weights DIR --maps ../shared/data/anatomy --work build/difficulty
 
 Groups are reported apart: procedural bodies of site A; of site B; and, with --maps, ICRP's woman and man at
-site B (deformations of two bodies are not patients). Seeds begin at 900000, which training never uses. Each
+site B (deformations of two bodies are not patients). Seeds begin at 900000; training keeps below. Each
 step is a command of its own (resources.synthetic, resources.predict, resources.study.blob,
 resources.evaluation), and what is there in --work is kept. Detections are matched by the rule of
 resources.study.held_out; mimics and doubtful lesions count neither way.
