@@ -75,7 +75,7 @@ def draw_habitus(draw: Draw, larger: float = 1.0) -> Habitus:
         visceral=min(2.2, obesity * draw.uniform(0.7, 1.2) * (0.8 if sex == "female" else 1.05)),
         muscle=draw.normal(0.9 if sex == "female" else 1.06, 0.08) * (1 - 0.003 * max(0.0, age - 50)),
         arms="up" if draw.chance(0.85) else "down",
-        bone_hu=max(60.0, draw.normal(162, 26) - 1.35 * max(0.0, age - 35)),
+        bone_hu=max(60.0, draw.normal(158, 26) - 1.35 * max(0.0, age - 35)),
     )
 
 
