@@ -75,7 +75,7 @@ def draw_habitus(draw: Draw, larger: float = 1.0) -> Habitus:
         visceral=min(2.2, obesity * draw.uniform(0.7, 1.2) * (0.8 if sex == "female" else 1.05)),
         muscle=draw.normal(0.9 if sex == "female" else 1.06, 0.08) * (1 - 0.003 * max(0.0, age - 50)),
         arms="up" if draw.chance(0.85) else "down",
-        bone_hu=max(60.0, draw.normal(162, 26) - 1.35 * max(0.0, age - 35)),
+        bone_hu=max(60.0, draw.normal(158, 26) - 1.35 * max(0.0, age - 35)),
     )
 
 
@@ -263,9 +263,11 @@ def paint_table(space: Space, draw: Draw) -> None:
         (thick, thick + 2.0, -150.0),
     ):
         sheet = torch.maximum((y - top - (low + high) / 2).abs() - (high - low) / 2, x.abs() - half)[0]
-        member = (0.5 - sheet / space.edge_mm).clamp_(0, 1) * free
-        hu += member * (value - hu)
-        label[(member > 0.5) & free] = LABEL["table"]
+        member = (0.5 - sheet / space.edge_mm).clamp_(0, 1)
+        for box in space.slabs(space.whole):
+            share = member * free[box]
+            hu[box] += share * (value - hu[box])
+            label[box].masked_fill_(share > 0.5, LABEL["table"])
 
 
 def block(

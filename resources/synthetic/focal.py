@@ -93,8 +93,10 @@ def paint_lesions(painter: Painter, count: int) -> None:
             if found is None:
                 continue
             name, site, center = found
-            same = texture if name == lesion_type else None
-            texture = _paint_lesion(painter, name, site, (center, size), same, cluster).texture
+            if name == lesion_type:
+                texture = _paint_lesion(painter, name, site, (center, size), texture, cluster).texture
+            else:  # it is of no group then
+                _paint_lesion(painter, name, site, (center, size), None, None)
 
 
 def find_room(painter: Painter, lesion_type: str, size: Size) -> tuple[str, Site, Point3] | None:

@@ -25,6 +25,8 @@ ENTITIES = {
 """Kind of noun for the lesions of a subject; "lesion" for all others."""
 MASSES = {"lung": "lung_mass", "soft": "soft_mass", "lesion": "mass", "implant": "mass"}
 """What it becomes from LARGE_MM on."""
+ENLARGED_MM = 9.0
+"""Short axis from which a node is called enlarged."""
 SIZE_NOISE = 0.05
 """Standard deviation of the log of a told size: readers differ."""
 ENHANCING = ("ring-enhancing", "hyperdense")
@@ -225,7 +227,10 @@ class Teller:
             kind, spoken = "metastasis", True
         elif min(lesion.long_mm for lesion in group.lesions) >= LARGE_MM:
             kind = MASSES.get(kind, kind)
-        phrase = self.speaker.name(self.speaker.pick("entities", kind), many)
+        options = self.speaker.words["entities"][kind]
+        if kind == "node" and max(lesion.short_mm for lesion in group.lesions) < ENLARGED_MM:
+            options = options[-2:]  # prominent, or a node and no more
+        phrase = self.speaker.name(self.draw.choice(options), many)
         return phrase.format(adj=self.draw.choice(adjectives)), spoken
 
     def _tail(self, group: Group, character: Character, many: bool) -> str:

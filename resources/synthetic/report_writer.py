@@ -210,7 +210,7 @@ class _Writer:
                 length = f"{self.draw.uniform(8.5, 12):.1f}".replace(".", self.words["decimal"])
                 sentences.append(phrase.format(aorta=aorta, length=length, duct=self.draw.randint(3, 6)))
         found = [Sentence(tidy(text)[0]) for text in sentences]
-        if organ and self.scene.course and self.draw.random() < RESOLVED_RATE:
+        if organ and self.scene.course not in (None, "stable") and self.draw.random() < RESOLVED_RATE:
             places = [name for name in RESOLVED_IN[zone] if name in self.scan.organs]
             former = imagined_lesion(self.draw.choice(places), self.draw)
             here = {(m.organ, m.side, m.segment) for m in self.scan.lesions}
@@ -283,7 +283,8 @@ class _Writer:
     def _technique(self) -> str:
         regions = self.words["technique"]["regions"]
         chest, abdomen = ("lung" in self.scan.organs, "liver" in self.scan.organs)
-        region = regions["both" if chest == abdomen else "chest" if chest else "abdomen"]
+        seen = "both" if chest == abdomen else "chest" if chest else "abdomen"
+        region = regions[self.scan.attributes.get("coverage", seen)]
         phase = str(self.scan.attributes.get("phase", ""))
         contrast = self.speaker.pick(
             "technique", {"none": "plain", "portal": "portal"}.get(phase, "contrast")

@@ -153,11 +153,11 @@ def _paint_vertebra(space: Space, frame: Frame, level: str, pitch: float, draw: 
         (x / waist, (yy - y) / waist + y, zz), (0, y, z), (wide, deep, pitch / 2 - gap / 2), (0, 0, tilt), 5.0
     )
     arch = _arch(space, xyz, (y + deep, z, pitch), level)
-    paint_bone(space, (box, arch), label, 1.6, (hu[0], hu[1] + 80))
-    paint_bone(space, (box, body), label, 1.3, (hu[0] * 0.46, hu[1]))
+    paint_bone(space, (box, arch), label, 1.6, (hu[0], hu[1] + 65))
+    paint_bone(space, (box, body), label, 1.3, (hu[0] * 0.43, hu[1]))
     inner = torch.maximum(body + 2.0, (zz - z).abs() - (pitch / 2 - gap / 2 - 3.5))
     plate = torch.maximum(body + 1.2, -(inner + 0.5))
-    space.paint((box, plate), hu[1] + 105, None, inside=(label,))
+    space.paint((box, plate), hu[1] + 88, None, inside=(label,))
     grain = space.noise(box, (3.5, 3.5, 5.0), space.draw.generator)
     space.hu[box] += (body < -2.0) * grain * 24.0
     vein = capsule(xyz, (0, y + deep, z), (0, y + 3, z), (2.2, 1.2))

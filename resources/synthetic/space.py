@@ -165,7 +165,10 @@ class Space:
             return part == labels[0]
         table = torch.zeros(256, dtype=torch.bool, device=self.device)
         table[torch.tensor(list(labels), device=self.device)] = True
-        return table[part.int()]
+        found = torch.empty(part.shape, dtype=torch.bool, device=self.device)
+        for rows in range(0, len(part), 32):  # an index is many times as large as a label
+            found[rows : rows + 32] = table[part[rows : rows + 32].int()]
+        return found
 
     def path(
         self, points: Sequence[Point], radii: Sequence[float], flat: float = 1.0, margin_mm: float = 0.0

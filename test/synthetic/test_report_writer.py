@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resources.synthetic import report_writer
-from resources.synthetic.report_phrases import ReportError, Speaker, phrases, tidy
+from resources.synthetic.report_phrases import Language, ReportError, Speaker, phrases, tidy
 from resources.synthetic.report_plan import STYLES, subject_of
 from resources.synthetic.report_sampler import sample_scan
 from resources.synthetic.report_writer import Report, sample_report, write_report
@@ -97,6 +97,31 @@ def test_findings_agree_with_the_truth(samples: dict[tuple[str, str], Sample]) -
                 assert {m.organ for m in lesions} == {finding.organ}
             if finding.time == "current" and "size" not in mention.errors and finding.sizes_mm:
                 check_sizes(finding.sizes_mm, max(lesions, key=lambda m: m.long_mm))
+
+
+def test_wording_fits_the_scan(samples: dict[tuple[str, str], Sample]) -> None:
+    """What reading twenty reports showed to be wrong."""
+    for scan, report in every(samples):
+        assert not re.search(r"\ba (enlarged|osteo|ind|exo|ens)", report.text)
+        truth = {lesion.label: lesion for lesion in scan.lesions}
+        for mention in report.mentions:
+            said = report.text[slice(*mention.finding.span)].replace("\n", " ").lower()
+            small = [truth[n].organ == "lymph node" and truth[n].short_mm < 9 for n in mention.lesions]
+            if small and all(small) and mention.finding.character == "indeterminate":
+                assert "enlarged" not in said
+                assert "vergrote" not in said
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "upper abdomen"), ("nl", "bovenbuik")])
+def test_technique_names_the_part_that_was_scanned(language: Language, words: str) -> None:
+    scan = TrueScan((LESION,), ("spleen",), {"coverage": "upper abdomen", "phase": "none"})
+    for seed in range(10):
+        text = write_report(scan, language, "A", seed).text.replace("\n", " ")
+        start = text.index("Techni")
+        technique = text.lower()[start : text.index({"en": "Findings:", "nl": "Verslag:"}[language])]
+        assert words in technique
+        assert "chest" not in technique
+        assert "thorax" not in technique
 
 
 def check_sizes(told: tuple[float, ...], lesion: TrueLesion) -> None:

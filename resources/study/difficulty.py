@@ -1,0 +1,94 @@
+"""How hard the second generator's scans are: the detector against blob detectors, on scans it never saw.
+
+    python -m resources.study.difficulty --weights DIR --maps ../shared/data/anatomy --work build/difficulty
+
+Groups are reported apart: procedural bodies of site A; of site B; and, with --maps, ICRP's woman and man at
+site B (deformations of two bodies are not patients). Seeds begin at 900000; training keeps below. Each
+step is a command of its own (resources.synthetic, resources.predict, resources.study.blob,
+resources.evaluation), and what is there in --work is kept. Detections are matched by the rule of
+resources.study.held_out; mimics and doubtful lesions count neither way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from resources.study.blob import KINDS
+from resources.study.held_out import ROOT, evaluated, report, step
+
+FIRST_SEED = 900_000
+GROUPS = {
+    "site A": ("A", "procedural"),
+    "site B, procedural bodies": ("B", "procedural"),
+    "site B, ICRP's woman": ("B", "icrp110_AF"),
+    "site B, ICRP's man": ("B", "icrp110_AM"),
+}
+"""Title -> site and anatomy."""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m resources.study.difficulty", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--weights", type=Path, default=ROOT / "model" / "weights")
+    parser.add_argument("--scans", type=int, default=40, help="of each group")
+    parser.add_argument("--maps", type=Path, help="folder with the label maps of real people")
+    parser.add_argument("--spacing-mm", type=float, default=2.0, help="edge of the voxels")
+    parser.add_argument(
+        "--native", action="store_true", help="spacing as the sites' scanners have it instead"
+    )
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "difficulty")
+    chosen = parser.parse_args(arguments)
+    if chosen.scans < 1:
+        parser.error(f"--scans: expected 1 or more, found {chosen.scans}")
+    for name in ("weights", "maps"):
+        folder = getattr(chosen, name)
+        if folder is not None and not folder.is_dir():
+            parser.error(f"--{name}: expected a folder, found {folder}")
+        setattr(chosen, name, folder and folder.absolute())
+    chosen.work = chosen.work.absolute()
+    return chosen
+
+
+def make_group(chosen: argparse.Namespace, site: str, anatomy: str) -> Path:
+    """Makes the scans of a group; returns their folder."""
+    folder: Path = chosen.work / f"{site}-{anatomy}"
+    more: list[object] = [] if chosen.native else ["--spacing-mm", chosen.spacing_mm]
+    more += ["--maps", chosen.maps] if chosen.maps else []
+    plan = ["--site", site, "--anatomy", anatomy, "--split", "test"]
+    step("resources.synthetic", *plan, "--seed", FIRST_SEED, "--count", chosen.scans, "--out", folder, *more)
+    return folder
+
+
+def compare_group(folder: Path, weights: Path) -> None:
+    """Prints the figures of the detector and of each kind of blob on the scans of a folder."""
+    cases, found = folder / "cases.jsonl", folder / "detector"
+    step("resources.predict", "--cases", cases, "--weights", weights, "--out", found)
+    pages = {"detector": evaluated(cases, found, folder / "page-detector")}
+    for kind in KINDS:
+        found = folder / kind.replace(" ", "-")
+        step("resources.study.blob", "--cases", cases, "--kind", kind, "--out", found)
+        pages[f"blobs {kind}"] = evaluated(cases, found, folder / f"page-{found.name}")
+    report(pages)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    chosen = parse(arguments)
+    try:
+        for title, (site, anatomy) in GROUPS.items():
+            if anatomy != "procedural" and chosen.maps is None:
+                print(f"\n{title}: left out, for --maps was not given")
+                continue
+            folder = make_group(chosen, site, anatomy)
+            print(f"\n{title}, {'native spacing' if chosen.native else f'{chosen.spacing_mm:g} mm'}")
+            compare_group(folder, chosen.weights)
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The comparison on the second generator's scans, end to end on two coarse ones."""
+
+from pathlib import Path
+
+import pytest
+
+from resources.study import held_out
+from resources.study.difficulty import FIRST_SEED, GROUPS, main
+from resources.synthetic.sites import SITES
+
+
+def test_seeds_and_bodies_are_kept_apart_from_training() -> None:
+    assert held_out.FIRST_SEED + 100_000 < FIRST_SEED
+    assert {anatomy for site, anatomy in GROUPS.values() if site == "A"} == {"procedural"}
+    assert {anatomy for site, anatomy in GROUPS.values() if site == "B"} == set(SITES["B"].anatomy)
+
+
+def test_bad_arguments_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["--scans", "0"], "--scans: expected 1 or more, found 0"),
+        (["--maps", str(tmp_path / "none")], "--maps: expected a folder, found"),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_prints_sensitivities_of_detector_and_blobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--scans", "2", "--spacing-mm", "6", "--work", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("sensitivity at FP per scan") == 2
+    assert printed.count("blobs bright in lung") == 2
+    assert printed.count("left out, for --maps was not given") == 2
