@@ -6,6 +6,7 @@ Beliefs never speak where annotations do: complete annotation, marks and their e
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 
@@ -139,12 +140,16 @@ def bag_of(
 ) -> PatchBag | None:
     """A bag in so far as it may be in the patch, or None. place: bool (z, y, x) of the patch's cells.
 
-    share: of the whole place, that in the patch. What is known to be free of lesions, annotated or believed
-    to be another one, is left out.
+    share: of the whole place, that in the patch; as many lesions are asked for as should lie in it, to the
+    nearest whole number: asked for one, a patch of a small part of the place would mostly make one up. What
+    is known to be free of lesions, annotated or believed to be another one, is left out.
     """
+    count = math.floor(bag.count * min(1.0, share) + 0.5)
+    if count == 0:
+        return None
     known = drawing.closed | drawing.taken | (drawing.any_said_by == REPORT_NEGATIVE)
     where = place & ~known
     if not bool(where.any()):
         return None
     size_mm = float("nan") if bag.size_mm is None else bag.size_mm * scale
-    return PatchBag(0, kind, bag.count, size_mm, where, min(1.0, share) * bag.weight)
+    return PatchBag(0, kind, count, size_mm, where, min(1.0, share) * bag.weight)

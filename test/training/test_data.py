@@ -111,7 +111,7 @@ def write_round(config: TrainingConfig, folder: Path, shape: tuple[int, int, int
         scan = scans.open(number)
         z, y, x = ((np.array(scan.lower) + np.array(scan.shape) / 2) * scan.spacing_mm).tolist()
         lesion = Believed((x + 20, y, z), (10.0, 8.0, None), "bone", "positive", 0.5, "teacher", 0.9, 2)
-        bag = Bag("liver", "liver", None, 1, 10.0, None, 0.5, 0)
+        bag = Bag("liver", "liver", None, 50, 10.0, None, 0.5, 0)
         empty = np.ones(shape or tuple(n // 2 for n in scan.shape), bool)
         write_beliefs(folder, case.id, Beliefs((), (lesion,), (bag,), empty))
     return folder

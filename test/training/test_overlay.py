@@ -208,14 +208,16 @@ def test_a_bag_in_a_patch() -> None:
     drawing = drawn((state, weight, said_by), [placed(believed(), center=(4.5, 4.5, 4.5))])
     bag = bag_of(BAG, 1, torch.ones(8, 8, 8, dtype=torch.bool), drawing, 0.25, 1.1)
     assert bag is not None
-    assert (bag.type, bag.count, bag.weight) == (1, 2, 0.125)
+    assert (bag.type, bag.count, bag.weight) == (1, 1, 0.125)
     assert bag.size_mm == pytest.approx(11)
     assert bag.where[7].all()
     assert bag.where[0, 7, 7]
     assert not bag.where[4:7].any()
     assert not bag.where[2, 2, 2]  # that one is another lesion
     assert bag_of(BAG, 1, torch.zeros(8, 8, 8, dtype=torch.bool), drawing, 0, 1) is None
+    assert bag_of(BAG, 1, torch.ones(8, 8, 8, dtype=torch.bool), drawing, 0.24, 1) is None
     unsized = bag_of(dataclasses.replace(BAG, size_mm=None), -1, bag.where, drawing, 2.0, 1)
     assert unsized is not None
+    assert unsized.count == 2
     assert math.isnan(unsized.size_mm)
     assert unsized.weight == 0.5

@@ -96,6 +96,7 @@ def test_without_reports_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_signal_within_long_reading_ends_it_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with Signals() as signals:
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
         with pytest.raises(Interrupted, match="SIGTERM") as caught, signals.at_once():
@@ -103,7 +104,7 @@ def test_a_signal_within_long_reading_ends_it_at_once() -> None:
         assert caught.value.number == signal.SIGTERM
         with pytest.raises(Interrupted), signals.at_once():
             raise AssertionError
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_signal_within_a_step_waits() -> None:
