@@ -36,7 +36,7 @@ from resources.training.config import Supervision
 ROOT = Path(__file__).resolve().parents[2]
 RATES = (0.5, 1.0, 2.0, 4.0)
 SPACING_MM = 2.0
-NETWORK = "[network]\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n"
+NETWORK = "[network]\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n[patches]\nhard = 0.0\nworkers = 0\n"
 FIRST_SEED = {"train": 500_000, "validation": 600_000, "test": 700_000}
 """First seed of the scans of each split."""
 
@@ -73,9 +73,9 @@ class Sizes:
     full: int = 12
     weak: int = 40
     validation: int = 10
-    test: int = 60
-    base_steps: int = 2500
-    arm_steps: int = 2000
+    test: int = 40
+    base_steps: int = 1500
+    arm_steps: int = 800
 
 
 def make_scans(work: Path, sizes: Sizes) -> None:

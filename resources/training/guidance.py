@@ -15,9 +15,10 @@ import numpy as np
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import LESIONS, CachedScan
 from resources.cases.case import Case, Finding
-from resources.cases.geometry import LONG_MM, SHORT_RATIO, Z_RATIO
+from resources.cases.geometry import SHORT_RATIO, Z_RATIO
 from resources.training.assignment import Candidate, Pair, Wanted, match, wanted_of
 from resources.training.beliefs import Bag, Believed, Proposal, Sizes
+from resources.training.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
 from resources.training.config import Supervision, Teacher
 from resources.training.joint import account
 from resources.training.states import IGNORED, Marked, locate, states_of
@@ -29,8 +30,6 @@ LEAST_SHARE = 0.5
 """A finding is taken for the place it was assigned to if that is likelier than all others together."""
 MARGIN_MM = 4.0
 """A proposal this far outside of what a mark may cover is still the mark's: a cell of the output grid."""
-WHOLE = ("liver", "kidney", "lung", "bone")
-"""Types whose territory is one organ, which has the type's name."""
 PIECE_MM = 150.0
 """A scan shorter than this is a piece of the body: a finding without a place may lie outside it."""
 
@@ -86,7 +85,7 @@ def unknown(
 ) -> list[Proposal]:
     """The proposals at places of which nothing is known, and of types that the report does not rule out."""
     state = states_of(case, scan).state
-    ruled_out = ruled_out_types(case, types)
+    ruled_out = cleared_types(case)
     found = []
     for proposal in proposals:
         voxel = np.array(proposal.center_mm[::-1]) / scan.spacing_mm - np.array(scan.lower)
@@ -106,28 +105,6 @@ def _at_mark(scan: CachedScan, marks: Sequence[Marked], proposal: Proposal, voxe
     z, y, x = (int(v) - reach for v in np.rint(voxel))
     around = scan.patch((z, y, x), (2 * reach + 1,) * 3)[LESIONS]
     return bool((around > 0).any())
-
-
-def ruled_out_types(case: Case, types: Sequence[str]) -> set[str]:
-    """Types of which a report says that the scan has no lesion.
-
-    A denial speaks of a whole type if it names no organ, or the one that is all of the type's territory ("no
-    liver lesions", not "no lesions in the spine"); without type and organ ("no metastases") it speaks of
-    all. It never holds against a lesion that the same report tells of or that is marked: that one's type
-    stays possible, and all do where it has none.
-    """
-    current = [f for f in case.findings if f.time == "current" and f.character != "benign"]
-    there = {f.type for f in current if f.presence != "absent"}
-    there |= {a.type for a in case.annotations if a.status == "lesion" and a.type is not None}
-    if None in there:
-        return set()
-    denied: set[str] = set()
-    for f in current:
-        if f.presence == "absent" and f.organ is None:
-            denied |= set(types) if f.type is None else {f.type}
-        elif f.presence == "absent" and f.organ in WHOLE and f.side in (None, "both"):
-            denied.add(f.organ)
-    return denied - there
 
 
 def _told(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
@@ -182,7 +159,7 @@ def _slab(finding: Finding, places: Whereabouts) -> tuple[float, float] | None:
     slab = places.slab_mm(finding.organ, finding.type)
     low, high, sure = places.images.get(finding.images, (0.0, 0.0, 0.0))
     if sure == 1:
-        reach = Z_RATIO[0.975] / 2 * (max(finding.sizes_mm) if finding.sizes_mm else LONG_MM[2] / 2)
+        reach = REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
         slab = (low - reach, high + reach)
     if slab is None:
         return None

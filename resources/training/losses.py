@@ -54,15 +54,3 @@ def geometry_cells(predicted: torch.Tensor, wanted: torch.Tensor, weight: torch.
     """
     known = torch.where(weight > 0, wanted, torch.zeros_like(wanted))
     return ((predicted - known).abs() * weight).sum(1)
-
-
-def focal_loss(logits: torch.Tensor, heat: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """`focal_cells`, weighted, summed and divided by the weight of the lesions' cells, at least 1."""
-    loss = (focal_cells(logits, heat) * weight).sum()
-    return loss / positive_weight(heat, weight).clamp(min=1)
-
-
-def geometry_loss(predicted: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean error of (b, 6, z, y, x) over cells of weight > 0; weight: (b, z, y, x)."""
-    shared = weight[:, None].expand_as(predicted)
-    return geometry_cells(predicted, wanted, shared).sum() / weight.sum().clamp(min=1)

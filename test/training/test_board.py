@@ -1,5 +1,6 @@
 """Curves without double points after a stop, and the picture of a patch."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def test_no_step_twice_after_going_on(tmp_path: Path) -> None:
         first.scalars({"loss": float(step)}, step)
     first.picture(batch(), torch.zeros(1, 8, *CELLS), 5)
     first.flush()
+    time.sleep(1.1)  # files are read in the order of the second they were begun in
     second = Board(tmp_path, 5)  # the first one was killed; its last checkpoint is of step 5
     for step in range(5, 10):
         second.scalars({"loss": step + 0.5}, step)

@@ -13,8 +13,9 @@ from resources.cases.case import Annotation, Case, Completeness, Finding, ImageS
 from resources.cases.geometry import SHORT_RATIO, Z_RATIO
 from resources.training.assignment import MISSED
 from resources.training.beliefs import Bag, Believed, Proposal
+from resources.training.clearing import cleared_types
 from resources.training.config import Supervision, Teacher
-from resources.training.guidance import UNCERTAIN, resolve, ruled_out_types, size_of
+from resources.training.guidance import UNCERTAIN, resolve, size_of
 
 VALUES = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
 ALL = Supervision(teacher=1, report_positive=1, bag=1, report_negative=1)
@@ -199,7 +200,7 @@ def test_no_metastases_never_denies_what_the_report_tells_of() -> None:
 def test_types_that_are_ruled_out() -> None:
     def of(*findings: Finding, marks: tuple[Annotation, ...] = ()) -> set[str]:
         case = Case("a", "p", "s", "train", ImageSource("a.mha"), marks, Completeness(), findings)
-        return ruled_out_types(case, LESION_TYPES)
+        return set(cleared_types(case))
 
     everything = set(LESION_TYPES)
     assert of() == set()

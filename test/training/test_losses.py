@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from resources.training.losses import any_type, focal_cells, focal_loss, geometry_cells, positive_weight
+from resources.training.losses import any_type, focal_cells, geometry_cells, positive_weight
 
 LOGIT_3_4 = math.log(3)  # p = 3/4
 SHAPE = (1, 1, 5, 5, 5)
@@ -30,14 +30,9 @@ def test_a_cell_of_a_lesion_its_slope_and_the_rest() -> None:
     assert loss.sum().item() == pytest.approx(0.0179801 + 0.0108304 + 123 * 0.1732868, rel=1e-5)
 
 
-def test_the_sum_is_divided_by_the_weight_of_the_lesions_at_least_one() -> None:
-    heat, logits = grid(_222=1.0, _444=1.0), grid()
-    hit = 0.25 * math.log(2)
-    weight = grid(0.0, _222=1.0, _444=2.0)
-    assert positive_weight(heat, weight).item() == 3
-    assert focal_loss(logits, heat, weight).item() == pytest.approx(hit)
-    light = grid(0.0, _222=0.5)
-    assert focal_loss(logits, heat, light).item() == pytest.approx(0.5 * hit)
+def test_the_weight_of_the_lesions_is_that_of_their_own_cells() -> None:
+    heat = grid(_222=1.0, _444=1.0, _223=0.9)
+    assert positive_weight(heat, grid(0.5, _222=1.0, _444=2.0)).item() == 3
 
 
 def test_gradients_are_exactly_zero_where_nothing_is_known() -> None:
