@@ -80,8 +80,10 @@ def report(pages: dict[str, dict[str, Any]]) -> None:
 
 
 def shown(estimate: dict[str, Any]) -> str:
-    low, high = (("?" if estimate[key] is None else f"{estimate[key]:.3f}") for key in ("lower", "upper"))
-    return f"{estimate['value']:.3f} ({low}-{high})"
+    value, low, high = (
+        "?" if estimate[key] is None else f"{estimate[key]:.3f}" for key in ("value", "lower", "upper")
+    )
+    return f"{value} ({low}-{high})"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from resources.synthetic.body import Frame, block
 from resources.synthetic.organs import LABEL, ROOM
 from resources.synthetic.shapes import Xyz, capsule, ellipsoid, smooth_cut, smooth_union, spline
-from resources.synthetic.space import Space
+from resources.synthetic.space import Box, Space
 from resources.synthetic.thorax import diaphragm
 from resources.synthetic.vessels import grow, paint_tree, points_in
 
@@ -28,18 +28,29 @@ def paint_abdomen(space: Space, frame: Frame, breath_mm: float) -> None:
 
 
 def _paint_liver(space: Space, frame: Frame, breath_mm: float) -> None:
-    draw, t = space.draw, frame.tissues
+    draw = space.draw
     box = space.box((-170, -150, 190), (110, 120, 425))
     if any(part.stop <= part.start for part in box):
         return
+    edge = draw.normal(0, 12)  # how far down the lower edge comes
+    lobe = draw.normal(62, 14)  # how far the left lobe reaches
+    waves = space.waves(42.0, draw.generator)
+    for part in space.slabs(box):
+        distance = _liver_distance(space, frame, part, (breath_mm, edge, lobe), waves(part) * 4)
+        space.paint((part, distance), frame.tissues["liver"], LABEL["liver"], inside=ROOM)
+    _paint_liver_vessels(space, frame, breath_mm)
+
+
+def _liver_distance(
+    space: Space, frame: Frame, box: Box, sizes: tuple[float, float, float], bumps: torch.Tensor
+) -> torch.Tensor:
+    """Signed distance of the liver in a part. sizes: breath, lower edge and left lobe in mm."""
+    breath_mm, edge, lobe = sizes
     xyz = space.reference(box)
     x, y, z = xyz
     z = z - 0.7 * breath_mm
-    size = draw.normal(0, 12)  # how far down the lower edge comes
-    lobe = draw.normal(62, 14)  # how far the left lobe reaches
-    bumps = space.noise(box, 42.0, draw.generator) * 4
     dome = (xyz[2] - diaphragm(xyz, frame, breath_mm) + DIAPHRAGM_MM) * 0.72
-    under = 234 + size + 0.60 * (x + 112) + 0.16 * (y + 10) + bumps
+    under = 234 + edge + 0.60 * (x + 112) + 0.16 * (y + 10) + bumps
     behind = 0.72 * (y - 52) + 0.70 * (x + 42) + 0.05 * (z - 310)
     liver = smooth_cut(frame.depth[box] + 5.0, dome, 10.0)
     liver = smooth_cut(liver, (under - z) * 0.82, 20.0)
@@ -48,10 +59,7 @@ def _paint_liver(space: Space, frame: Frame, breath_mm: float) -> None:
     cleft = torch.maximum((x - 6 - 0.1 * y).abs() - 2.6, (z - 318 + 0.3 * (y + 60)))  # round ligament
     liver = torch.maximum(liver, -torch.maximum(cleft, -20.0 - y))
     porta = capsule(xyz, (-12, 2, 292 + 0.7 * breath_mm), (-46, -2, 303 + 0.7 * breath_mm), (12.0, 7.0))
-    liver = smooth_cut(liver, -porta, 6.0)
-    label = LABEL["liver"]
-    space.paint((box, liver), t["liver"], label, inside=ROOM)
-    _paint_liver_vessels(space, frame, breath_mm)
+    return smooth_cut(liver, -porta, 6.0)
 
 
 def _paint_liver_vessels(space: Space, frame: Frame, breath_mm: float) -> None:

@@ -175,7 +175,7 @@ def _stored_lesions(painter: Painter, layers: int, depth: int) -> npt.NDArray[np
     """
     fine = painter.lesion_label.cpu().numpy()[: depth * layers]
     coarse = fine[layers // 2 :: layers].copy()
-    present = np.bincount(coarse.ravel(), minlength=256)
+    present = _counts(coarse)
     for lesion in painter.found:
         if not present[lesion.label]:
             z, y, x = np.nonzero(fine == lesion.label)
@@ -183,10 +183,17 @@ def _stored_lesions(painter: Painter, layers: int, depth: int) -> npt.NDArray[np
     return coarse
 
 
+def _counts(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """(256,) voxels of each label; by slices, for bincount makes eight bytes of each voxel."""
+    counts = np.zeros(256, np.int64)
+    for plane in labels:
+        counts += np.bincount(plane.ravel(), minlength=256)
+    return counts
+
+
 def whole_organs(organs: npt.NDArray[np.uint8]) -> tuple[str, ...]:
     """Names of the organs of a label map of which (nearly) nothing is cut off by its first or last slice."""
-    total = np.bincount(organs.ravel(), minlength=len(ORGANS))
-    cut = np.bincount(organs[[0, -1]].ravel(), minlength=len(ORGANS))
+    total, cut = _counts(organs), _counts(organs[[0, -1]])
     seen: dict[str, list[int]] = {}
     for number, organ in enumerate(ORGANS.values()):
         counts = seen.setdefault(organ.name, [0, 0])

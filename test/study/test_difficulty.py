@@ -27,10 +27,10 @@ def test_bad_arguments_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.slow
 def test_prints_sensitivities_of_detector_and_blobs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--scans", "2", "--spacing-mm", "6", "--work", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
+    printed = capfd.readouterr().out
     assert printed.count("sensitivity at FP per scan") == 2
     assert printed.count("blobs bright in lung") == 2
     assert printed.count("left out, for --maps was not given") == 2
