@@ -1,5 +1,5 @@
 """What each supervision teaches, on four scans: balls so faint that a network trained on bright ones is not
-sure of them become sure once marks, reports or the teacher speak of them, and not by training on without these.
+sure of them become sure once marks, reports or the teacher speak of them, not by training on without these.
 """
 
 import contextlib
