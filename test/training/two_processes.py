@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from training.batches import bag, silent
@@ -77,7 +78,8 @@ def summed(number: torch.Tensor) -> torch.Tensor:
 def write(path: Path, network: nn.Module, found: dict[str, torch.Tensor]) -> None:
     torch.stack(list(found.values())).sum().backward()
     gradients = {name.removeprefix("module."): p.grad for name, p in network.named_parameters()}
-    torch.save({"losses": {k: v.item() for k, v in found.items()}, "gradients": gradients}, path)
+    tensors = {f"losses.{name}": value.detach().clone() for name, value in found.items()}
+    save_file(tensors | {f"gradients.{name}": value.clone() for name, value in gradients.items()}, path)
 
 
 def main(folder: Path, rank: int) -> None:
@@ -86,10 +88,12 @@ def main(folder: Path, rank: int) -> None:
     network = lively().eval()
     parallel = DistributedDataParallel(network)
     own = half(batch, rank)
-    write(folder / f"{rank}.pt", parallel, losses(parallel(own.hu), own, EVERYTHING, summed))
+    write(folder / f"{rank}.safetensors", parallel, losses(parallel(own.hu), own, EVERYTHING, summed))
     if rank == 0:
         one = lively().eval()
-        write(folder / "joint.pt", one, losses(one(batch.hu), batch, EVERYTHING, lambda number: number))
+        write(
+            folder / "joint.safetensors", one, losses(one(batch.hu), batch, EVERYTHING, lambda number: number)
+        )
     dist.destroy_process_group()
 
 
