@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./run.sh
+export PYTHONUTF8=1  # reports are Dutch too, whatever the locale
 
 engine=${DOCKER:-docker}
 mode=${TEST_CONTAINER:-auto}
