@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes
 import dataclasses
 import json
+import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +31,36 @@ class Outcome:
     error: str = ""
 
 
+def end_with_parent() -> None:
+    """In a worker: it ends when the process that started it is gone, even by SIGKILL."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def keep_memory() -> None:
+    """Freed memory stays with this process, where its C library is glibc; the next large array is then not
+    made of new pages, which the kernel has to clear one by one. Painting a scan takes a third less time so.
+    """
+    mmap_max, trim_threshold = -4, -1  # of malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+
+
+def _begin_worker() -> None:
+    end_with_parent()
+    keep_memory()
+
+
 def _guarded(work: Callable[[Any], Any], name: str, job: Any) -> Outcome:
     """Runs in a worker. What is wrong with one scan does not end the others; mistakes of ours do."""
     import torch
@@ -40,10 +73,8 @@ def _guarded(work: Callable[[Any], Any], name: str, job: Any) -> Outcome:
 
 
 def _by_processes(work: Callable[[Any], Any], jobs: dict[str, Any], processes: int) -> Iterator[Outcome]:
-    import multiprocessing
-
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, context, _begin_worker) as pool:
         waiting = iter(jobs.items())
         running: set[concurrent.futures.Future[Outcome]] = set()
         try:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resources.cases.case import CaseError, read_cases, write_cases
+from resources.cases.case import CaseError, read_cases
 from resources.evaluation.curves import sensitivity_at
 from resources.evaluation.evaluation import Settings, evaluate, prepare
 from resources.evaluation.matching import PRIMARY
@@ -34,11 +34,12 @@ from resources.study.held_out import step
 from resources.training.config import Supervision
 
 ROOT = Path(__file__).resolve().parents[2]
+CASES = {"full": "full/cases.jsonl", "deeplesion": "deeplesion.jsonl", "report": "report.jsonl"}
 RATES = (0.5, 1.0, 2.0, 4.0)
 SPACING_MM = 2.0
 NETWORK = "[network]\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n[patches]\nhard = 0.0\nworkers = 0\n"
-FIRST_SEED = {"train": 500_000, "validation": 600_000, "test": 700_000}
-"""First seed of the scans of each split."""
+FIRST_SEED = {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 700_000}
+"""First seed of each set of scans."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +69,12 @@ ARMS = {
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Numbers of scans, and of steps."""
+    """Numbers of scans, and of steps. full_lesions: in each fully annotated scan, which are few and rich; the
+    other scans have as many as site A's patients.
+    """
 
     full: int = 12
+    full_lesions: int = 20
     weak: int = 40
     validation: int = 10
     test: int = 40
@@ -80,22 +84,18 @@ class Sizes:
 
 def make_scans(work: Path, sizes: Sizes) -> None:
     """Scans of all splits with the findings of their reports, as cases, and cached."""
-    counts = {"train": sizes.full + sizes.weak, "validation": sizes.validation, "test": sizes.test}
-    for split, count in counts.items():
-        folder = work / split
-        seed = ["--seed", FIRST_SEED[split], "--split", split, "--spacing-mm", SPACING_MM]
-        step("resources.synthetic", "--site", "A", "--count", count, *seed, "--out", folder)
-    train = work / "train"
-    whole = read_cases(train / "cases.jsonl")
-    write_cases(work / "full.jsonl", whole[: sizes.full])
-    kept = {case.patient for case in whole[sizes.full :]}
+    counts = {"full": sizes.full, "weak": sizes.weak, "validation": sizes.validation, "test": sizes.test}
+    for name, count in counts.items():
+        split = name if name in ("validation", "test") else "train"
+        plan = ["--seed", FIRST_SEED[name], "--split", split, "--spacing-mm", SPACING_MM]
+        more = ["--lesions", sizes.full_lesions] if name == "full" else []
+        step("resources.synthetic", "--site", "A", "--count", count, *plan, *more, "--out", work / name)
     for view in ("deeplesion", "report"):
-        cases = [case for case in read_cases(train / f"{view}.jsonl") if case.patient in kept]
-        write_cases(work / f"{view}.jsonl", cases)
-        step("resources.reports.attach", work / f"{view}.jsonl", "--out", work / f"{view}.jsonl")
-        step("resources.cases", "cache", work / f"{view}.jsonl", "--out", work / "cache" / view)
-    for name, file in (("full", "full.jsonl"), ("validation", "validation/cases.jsonl")):
-        step("resources.cases", "cache", work / file, "--out", work / "cache" / name)
+        cases = work / f"{view}.jsonl"
+        step("resources.reports.attach", work / "weak" / f"{view}.jsonl", "--out", cases)
+        step("resources.cases", "cache", cases, "--out", work / "cache" / view)
+    for name in ("full", "validation"):
+        step("resources.cases", "cache", work / name / "cases.jsonl", "--out", work / "cache" / name)
 
 
 def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path | None) -> str:
@@ -105,7 +105,7 @@ def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path 
         lines.append(f'start = "{start}"')
     shares = {"full": 1.0} if arm.view is None else {"full": 0.3, arm.view: 0.7}
     for name, share in shares.items():
-        lines += ["[[sources]]", f'name = "{name}"', f'cases = "{work}/{name}.jsonl"']
+        lines += ["[[sources]]", f'name = "{name}"', f'cases = "{work}/{CASES[name]}"']
         lines += [f'cache = "{work}/cache/{name}"', f"share = {share}"]
     lines += ["[supervision]"]
     for field in dataclasses.fields(arm.supervision):

@@ -36,6 +36,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--spacing-mm", type=float, help="edge of isotropic voxels; else as the site's scanners have it"
     )
     parser.add_argument("--coverage", choices=sorted(COVERAGES_MM))
+    parser.add_argument(
+        "--lesions", type=int, help="of each scan, for dense training; else by the site's habits"
+    )
     parser.add_argument("--anatomy", choices=["procedural", *MAPS], help="else by the site's habits")
     parser.add_argument("--maps", type=Path, help="folder with label maps of real people (see labelmap.py)")
     parser.add_argument("--background", type=Path, help="a real CT into which the lesions are put")
@@ -52,6 +55,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for name, least in (("count", 1), ("seed", 0), ("processes", 1)):
         if getattr(chosen, name) < least:
             parser.error(f"--{name}: expected {least} or more, found {getattr(chosen, name)}")
+    if chosen.lesions is not None and not 0 <= chosen.lesions <= 60:
+        parser.error(f"--lesions: expected 0 to 60, found {chosen.lesions}")
     if chosen.spacing_mm is not None and not 0.4 <= chosen.spacing_mm <= 6:
         parser.error(f"--spacing-mm: expected 0.4 to 6, found {chosen.spacing_mm:g}")
     if chosen.maps is not None and not chosen.maps.is_dir():
@@ -71,6 +76,7 @@ def orders(chosen: argparse.Namespace) -> list[Order]:
             spacing,
             chosen.coverage,
             anatomy=chosen.anatomy,
+            lesion_count=chosen.lesions,
             background=background,
             organ_labels=labels,
             label_table=chosen.label_table if labels else None,

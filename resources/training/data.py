@@ -11,10 +11,8 @@ import dataclasses
 import hashlib
 import multiprocessing
 import multiprocessing.context
-import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -25,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from resources.cases.cache import CachedScan, Job, open_scan
 from resources.cases.case import Case, CaseError, read_cases
+from resources.cases.work import end_with_parent
 from resources.training.batch import Batch, collate
 from resources.training.beliefs import Beliefs, read_beliefs, read_places
 from resources.training.config import Source, TrainingConfig, read_config
@@ -231,14 +230,7 @@ def _begin(_: int) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)
     blosc2.set_nthreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _context() -> multiprocessing.context.BaseContext:
