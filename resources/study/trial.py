@@ -2,17 +2,19 @@
 
     python -m resources.study.trial --work build/trial --seeds 1 2
 
-Each seed begins with a detector trained on a few fully annotated scans ("base"). From its weights every arm
-goes on for the same number of steps with the same seed, and differs in its data and its supervision alone.
-All are measured on the same test scans; intervals are by bootstrap over patients, arms of one seed paired,
-seeds averaged. Each step is a command of its own, and what is there in --work is kept.
+It begins with a detector trained on fully annotated scans ("base"). From its weights every arm goes on for
+the same number of steps, with each seed, and differs in its data and its supervision alone. All are measured
+on the same test scans; intervals are by bootstrap over patients, arms of one seed paired, seeds averaged.
+Each step is a command of its own, and what is there in --work is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resources.cases.case import CaseError, read_cases
+from resources.cases.work import default_processes
 from resources.evaluation.curves import sensitivity_at
 from resources.evaluation.evaluation import Settings, evaluate, prepare
 from resources.evaluation.matching import PRIMARY
@@ -36,8 +39,18 @@ from resources.training.config import Supervision
 ROOT = Path(__file__).resolve().parents[2]
 CASES = {"full": "full/cases.jsonl", "deeplesion": "deeplesion.jsonl", "report": "report.jsonl"}
 RATES = (0.5, 1.0, 2.0, 4.0)
-SPACING_MM = 2.0
-NETWORK = "[network]\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n[patches]\nhard = 0.0\nworkers = 0\n"
+SCAN_MM, SPACING_MM = 2.0, 3.0
+"""Voxels of the scans, and of the network: coarse, so that two cores see more lesions in the same time."""
+BATCH = 4
+NETWORK = f"""[network]
+spacing_mm = {SPACING_MM}
+widths = [16, 32, 48]
+blocks = [1, 1, 2]
+[patches]
+shape = [48, 56, 56]
+hard = 0.0
+workers = 0
+"""
 FIRST_SEED = {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 700_000}
 """First seed of each set of scans."""
 
@@ -73,13 +86,13 @@ class Sizes:
     other scans have as many as site A's patients.
     """
 
-    full: int = 12
+    full: int = 40
     full_lesions: int = 20
     weak: int = 40
-    validation: int = 10
+    validation: int = 12
     test: int = 40
-    base_steps: int = 1500
-    arm_steps: int = 800
+    base_steps: int = 4000
+    arm_steps: int = 400
 
 
 def make_scans(work: Path, sizes: Sizes) -> None:
@@ -87,15 +100,18 @@ def make_scans(work: Path, sizes: Sizes) -> None:
     counts = {"full": sizes.full, "weak": sizes.weak, "validation": sizes.validation, "test": sizes.test}
     for name, count in counts.items():
         split = name if name in ("validation", "test") else "train"
-        plan = ["--seed", FIRST_SEED[name], "--split", split, "--spacing-mm", SPACING_MM]
+        plan = ["--seed", FIRST_SEED[name], "--split", split, "--spacing-mm", SCAN_MM]
         more = ["--lesions", sizes.full_lesions] if name == "full" else []
         step("resources.synthetic", "--site", "A", "--count", count, *plan, *more, "--out", work / name)
+    spacing = ["--spacing", SPACING_MM]
     for view in ("deeplesion", "report"):
         cases = work / f"{view}.jsonl"
         step("resources.reports.attach", work / "weak" / f"{view}.jsonl", "--out", cases)
-        step("resources.cases", "cache", cases, "--out", work / "cache" / view)
+        step("resources.cases", "cache", cases, "--out", work / "cache" / view, *spacing)
     for name in ("full", "validation"):
-        step("resources.cases", "cache", work / name / "cases.jsonl", "--out", work / "cache" / name)
+        step(
+            "resources.cases", "cache", work / name / "cases.jsonl", "--out", work / "cache" / name, *spacing
+        )
 
 
 def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path | None) -> str:
@@ -112,13 +128,17 @@ def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path 
         lines.append(f"{field.name} = {json.dumps(getattr(arm.supervision, field.name))}")
     lines += ["[validation]", f'cases = "{work}/validation/cases.jsonl"']
     lines += [f'cache = "{work}/cache/validation"', f"every_steps = {steps}"]
-    lines += ["[teacher]", "start_step = 0", f"every_steps = {max(1, steps // 4)}"]
-    lines += ["[optimisation]", f"steps = {steps}", f"rate = {0.002 if start is None else 0.001}"]
+    lines += ["[teacher]", "start_step = 0", f"every_steps = {max(1, steps // 3)}"]
+    lines += ["[optimisation]", f"steps = {steps}", f"rate = {0.003 if start is None else 0.0015}"]
+    lines += [f"batch = {BATCH}", "average = 0.995"]
     return "\n".join(lines) + "\n" + NETWORK
 
 
-def train(work: Path, run: str, text: str) -> Path:
-    """Trains and exports a run; the folder with its weights. What is done is left alone."""
+def train(work: Path, run: str, text: str, processes: int = 1) -> Path:
+    """Trains and exports a run; the folder with its weights. What is done is left alone.
+
+    processes: that share a step, with a thread each.
+    """
     folder = work / "weights" / run
     weights = folder / "centernet3d.safetensors"
     if not weights.exists():
@@ -127,27 +147,41 @@ def train(work: Path, run: str, text: str) -> Path:
         config.write_text(text, encoding="utf-8")
         runs = work / "runs" / run
         resume = ["--resume"] if any(runs.glob("*.safetensors")) else []
-        step("resources.training", config, *resume)
+        module, plan = "resources.training", [config, *resume]
+        if processes > 1:
+            plan = ["--standalone", "--nproc-per-node", processes, "-m", module, *plan]
+            module = "torch.distributed.run"
+        step(module, *plan)
         step("resources.training.export", "--work", runs, "--out", weights)
     return folder
 
 
+def run_seed(work: Path, arms: list[str], seed: int, sizes: Sizes, base: Path) -> dict[str, Path]:
+    """Folders with the weights of every arm."""
+    weights = {}
+    for name in arms:
+        run = f"{name.replace(' ', '-')}-{seed}"
+        start = base / "centernet3d.safetensors"
+        weights[name] = train(work, run, settings(work, run, ARMS[name], seed, sizes.arm_steps, start))
+    return weights
+
+
 def run_arms(work: Path, arms: list[str], seeds: list[int], sizes: Sizes) -> dict[tuple[str, int], Path]:
-    """Predictions of every arm and seed on the test scans, by (arm, seed)."""
-    found = {}
-    for seed in seeds:
-        text = settings(work, f"base-{seed}", Arm(None, Supervision()), seed, sizes.base_steps, None)
-        base = train(work, f"base-{seed}", text)
-        weights = {"base": base}
-        for name in arms:
-            run = f"{name.replace(' ', '-')}-{seed}"
-            start = base / "centernet3d.safetensors"
-            weights[name] = train(work, run, settings(work, run, ARMS[name], seed, sizes.arm_steps, start))
-        for name, folder in weights.items():
-            out = work / "predictions" / folder.name
-            step("resources.predict", "--cases", work / "test/cases.jsonl", "--weights", folder, "--out", out)
-            found[name, seed] = out
-    return found
+    """Predictions on the test scans by (arm, seed); those of the base stand for every seed. The seeds share
+    the cores: a run of its own on each trains faster than one on all.
+    """
+    cores = default_processes()
+    text = settings(work, "base", Arm(None, Supervision()), seeds[0], sizes.base_steps, None)
+    base = train(work, "base", text, cores)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores // len(seeds)))
+    with concurrent.futures.ThreadPoolExecutor(len(seeds)) as pool:
+        runs = {seed: pool.submit(run_seed, work, arms, seed, sizes, base) for seed in seeds}
+        weights = {("base", seed): base for seed in seeds}
+        weights |= {(arm, seed): path for seed, run in runs.items() for arm, path in run.result().items()}
+    for folder in set(weights.values()):
+        plan = ["--weights", folder, "--out", work / "predictions" / folder.name]
+        step("resources.predict", "--cases", work / "test/cases.jsonl", *plan)
+    return {key: work / "predictions" / folder.name for key, folder in weights.items()}
 
 
 def measure_of(tables: list[Table]) -> Callable[[npt.NDArray[Any]], dict[str, Floats]]:
