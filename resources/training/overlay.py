@@ -22,6 +22,7 @@ from resources.training.beliefs import Bag, Believed
 from resources.training.config import Supervision
 from resources.training.states import IGNORED, NEGATIVE
 from resources.training.targets import Drawing, Known, Spot, put, put_geometry, spot_of
+from resources.training.whereabouts import organ_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,23 +117,13 @@ class Cells:
 
     def of(self, bag: Bag, completeness: Completeness) -> torch.Tensor:
         """The place of a bag: its organ if the label map has it, else its slab, else all."""
-        values = organ_values(bag, completeness)
+        values = () if bag.organ is None else organ_values(completeness, bag.organ, bag.side)
         if values:
             return self.inside & torch.isin(self.organs, torch.tensor(values, dtype=self.organs.dtype))
         if bag.z_mm is not None:
             low, high = bag.z_mm
             return self.inside & (self.z_mm >= low) & (self.z_mm <= high)
         return self.inside.clone()
-
-
-def organ_values(bag: Bag, completeness: Completeness) -> list[int]:
-    """The labels of a bag's organ, on its side if the map tells sides apart; none if the map lacks it."""
-    values = completeness.organ_values
-    if bag.organ is None:
-        return []
-    sides = ("left", "right") if bag.side in (None, "both") else (bag.side,)
-    sided = [value for side in sides for value in values.get(f"{side} {bag.organ}", ())]
-    return sorted({*sided, *(values.get(bag.organ, ()) if bag.side in (None, "both") or not sided else ())})
 
 
 def bag_of(

@@ -142,11 +142,12 @@ def look(case: Case, scan: CachedScan) -> Whereabouts:
 
 
 def organ_values(completeness: Completeness, organ: str, side: Side) -> tuple[int, ...]:
-    """The label map's values of an organ; of one side, or both where a finding names none. () without any."""
+    """The label map's values of an organ, of one side if it tells sides apart; () if it lacks the organ."""
+    values = completeness.organ_values
     sides = (side,) if side in ("left", "right") else ("left", "right")
-    names = [f"{one} {organ}" for one in sides]
-    found = [name for name in names if name in completeness.organ_values] or [organ]
-    return tuple(value for name in found for value in completeness.organ_values.get(name, ()))
+    sided = {value for one in sides for value in values.get(f"{one} {organ}", ())}
+    either = () if side in ("left", "right") and sided else values.get(organ, ())
+    return tuple(sorted({*sided, *either}))
 
 
 def image_mm(case: Case, scan: CachedScan, images: tuple[int, ...]) -> tuple[float, float, float] | None:

@@ -17,7 +17,6 @@ from resources.training.overlay import (
     Placed,
     bag_of,
     draw_believed,
-    organ_values,
     with_empty,
     without_report,
 )
@@ -188,16 +187,6 @@ def test_the_place_of_a_bag() -> None:
     assert cells().of(slab, Completeness()).nonzero()[:, 0].unique().tolist() == [2, 3]
     assert int(cells().of(slab, liver).sum()) == 7 * 8 * 2  # the map knows better
     assert int(cells().of(BAG, Completeness()).sum()) == 7 * 64
-
-
-def test_labels_of_a_paired_organ() -> None:
-    values = {"kidney": (3, 4), "left kidney": (3,), "right kidney": (4,), "bone": (9,)}
-    known = Completeness(organ_labels="o.nii", organ_values=values)
-    for side, expected in ((None, [3, 4]), ("both", [3, 4]), ("left", [3]), ("right", [4])):
-        bag = dataclasses.replace(BAG, organ="kidney", side=side)  # type: ignore[arg-type]
-        assert organ_values(bag, known) == expected
-    assert organ_values(dataclasses.replace(BAG, organ="bone", side="left"), known) == [9]
-    assert organ_values(dataclasses.replace(BAG, organ="spleen"), known) == []
 
 
 def test_a_bag_in_a_patch() -> None:

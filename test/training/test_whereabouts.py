@@ -122,6 +122,11 @@ def test_the_values_of_an_organ() -> None:
     assert organ_values(known, "kidney", None) == organ_values(known, "kidney", "both") == (3, 4)
     assert organ_values(known, "kidney", "right") == (4,)
     assert organ_values(known, "spleen", None) == ()
+    values = {"kidney": (3, 4), "left kidney": (3,), "right kidney": (4,), "bone": (9,)}
+    both_ways = Completeness(organ_labels="o.nii", organ_values=values)
+    assert organ_values(both_ways, "kidney", None) == (3, 4)
+    assert organ_values(both_ways, "kidney", "left") == (3,)
+    assert organ_values(both_ways, "bone", "left") == (9,)
 
 
 def test_images_are_numbered_by_the_file_or_from_the_head() -> None:
