@@ -1,7 +1,9 @@
-"""A trial of the supervisions on synthetic site A: what each adds to a small fully annotated set.
+"""A trial of the supervisions on synthetic scans: what each adds to a small fully annotated set.
 
     python -m resources.study.trial --work build/trial --seeds 1 2
+    python -m resources.study.trial --world simple --work build/simple --seeds 1 2 --arms "full only" reports
 
+The world is site A of the second generator, or the first generator, whose lesions are easy to tell.
 It begins with a detector trained on fully annotated scans ("base"). From its weights every arm goes on for
 the same number of steps, with each seed, and differs in its data and its supervision alone. All are measured
 on the same test scans; intervals are by bootstrap over patients, arms of one seed paired, seeds averaged.
@@ -37,11 +39,12 @@ from resources.study.held_out import step
 from resources.training.config import Supervision
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = {"full": "full/cases.jsonl", "deeplesion": "deeplesion.jsonl", "report": "report.jsonl"}
 RATES = (0.5, 1.0, 2.0, 4.0)
 SCAN_MM, SPACING_MM = 2.0, 3.0
 """Voxels of the scans, and of the network: coarse, so that two cores see more lesions in the same time."""
 BATCH = 4
+MARKED = 0.35
+"""Share of the lesions with a mark in the simple world; at site A its weak annotators decide."""
 NETWORK = f"""[network]
 spacing_mm = {SPACING_MM}
 widths = [16, 32, 48]
@@ -50,6 +53,11 @@ blocks = [1, 1, 2]
 shape = [48, 56, 56]
 hard = 0.0
 workers = 0
+[augmentation]
+phase_hu = 0.0
+noise_hu = 0.0
+blur_mm = 0.0
+slice_mm = 0.0
 """
 FIRST_SEED = {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 700_000}
 """First seed of each set of scans."""
@@ -95,23 +103,43 @@ class Sizes:
     arm_steps: int = 400
 
 
-def make_scans(work: Path, sizes: Sizes) -> None:
+def make_scans(work: Path, sizes: Sizes, world: str) -> None:
     """Scans of all splits with the findings of their reports, as cases, and cached."""
+    (make_simple if world == "simple" else make_site_a)(work, sizes)
+    for name in ("full", "validation", "deeplesion", "report"):
+        plan = ["--out", work / "cache" / name, "--spacing", SPACING_MM]
+        step("resources.cases", "cache", work / name / "cases.jsonl", *plan)
+
+
+def make_site_a(work: Path, sizes: Sizes) -> None:
     counts = {"full": sizes.full, "weak": sizes.weak, "validation": sizes.validation, "test": sizes.test}
     for name, count in counts.items():
         split = name if name in ("validation", "test") else "train"
         plan = ["--seed", FIRST_SEED[name], "--split", split, "--spacing-mm", SCAN_MM]
         more = ["--lesions", sizes.full_lesions] if name == "full" else []
         step("resources.synthetic", "--site", "A", "--count", count, *plan, *more, "--out", work / name)
-    spacing = ["--spacing", SPACING_MM]
     for view in ("deeplesion", "report"):
-        cases = work / f"{view}.jsonl"
-        step("resources.reports.attach", work / "weak" / f"{view}.jsonl", "--out", cases)
-        step("resources.cases", "cache", cases, "--out", work / "cache" / view, *spacing)
-    for name in ("full", "validation"):
+        (work / view).mkdir(exist_ok=True)
         step(
-            "resources.cases", "cache", work / name / "cases.jsonl", "--out", work / "cache" / name, *spacing
+            "resources.reports.attach", work / "weak" / f"{view}.jsonl", "--out", work / view / "cases.jsonl"
         )
+
+
+def make_simple(work: Path, sizes: Sizes) -> None:
+    """Scans of the first generator. Its reports name every lesion, and every organ without one."""
+    lesions = ["--lesions", sizes.full_lesions]
+    plans: dict[str, tuple[str, int, list[object]]] = {
+        "full": ("full", sizes.full, lesions),
+        "deeplesion": ("weak", sizes.weak, ["--view", "weak", "--marked", MARKED]),
+        "report": ("weak", sizes.weak, ["--view", "weak", "--marked", 0]),
+        "validation": ("validation", sizes.validation, []),
+        "test": ("test", sizes.test, []),
+    }
+    for name, (seeds, count, plan) in plans.items():
+        split = name if name in ("validation", "test") else "train"
+        plan = [*plan, "--spacing-mm", SPACING_MM, "--split", split, "--out", work / name / "cases.jsonl"]
+        if not (work / name / "cases.jsonl").exists():
+            step("resources.synthetic.cases", "--first", FIRST_SEED[seeds], "--count", count, *plan)
 
 
 def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path | None) -> str:
@@ -121,7 +149,7 @@ def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path 
         lines.append(f'start = "{start}"')
     shares = {"full": 1.0} if arm.view is None else {"full": 0.3, arm.view: 0.7}
     for name, share in shares.items():
-        lines += ["[[sources]]", f'name = "{name}"', f'cases = "{work}/{CASES[name]}"']
+        lines += ["[[sources]]", f'name = "{name}"', f'cases = "{work}/{name}/cases.jsonl"']
         lines += [f'cache = "{work}/cache/{name}"', f"share = {share}"]
     lines += ["[supervision]"]
     for field in dataclasses.fields(arm.supervision):
@@ -248,6 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m resources.study.trial", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "trial")
+    parser.add_argument("--world", choices=("A", "simple"), default="A")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     for field in dataclasses.fields(Sizes):
@@ -257,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     work = options.work.absolute()
     sizes = Sizes(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Sizes)})
     try:
-        make_scans(work, sizes)
+        make_scans(work, sizes, options.world)
         found = report(work, run_arms(work, options.arms, options.seeds, sizes))
     except subprocess.CalledProcessError as error:
         return int(error.returncode)
