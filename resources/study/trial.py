@@ -1,13 +1,14 @@
 """A trial of the supervisions on synthetic scans: what each adds to a small fully annotated set.
 
     python -m resources.study.trial --work build/trial --seeds 1 2
-    python -m resources.study.trial --world simple --work build/simple --seeds 1 2 --arms "full only" reports
+    python -m resources.study.trial --world phantom --work build/phantom --seeds 1 2 3 \
+        --arms "full only" reports --full 4 --full-lesions 3 --base-steps 400
 
-The world is site A of the second generator, or the first generator, whose lesions are easy to tell.
-It begins with a detector trained on fully annotated scans ("base"). From its weights every arm goes on for
-the same number of steps, with each seed, and differs in its data and its supervision alone. All are measured
-on the same test scans; intervals are by bootstrap over patients, arms of one seed paired, seeds averaged.
-Each step is a command of its own, and what is there in --work is kept.
+The world is site A of the synthetic CT, or phantoms (resources.study.phantom), which take minutes.
+Each seed begins with a detector trained on fully annotated scans ("base"). From its weights every arm goes
+on for the same number of steps, with the same seed, and differs in its data and its supervision alone. All
+are measured on the same test scans; intervals are by bootstrap over patients, arms of one seed paired, seeds
+averaged. Each step is a command of its own, and what is there in --work is kept.
 """
 
 from __future__ import annotations
@@ -37,22 +38,21 @@ from resources.evaluation.outcomes import Table
 from resources.evaluation.predictions import read_predictions
 from resources.evaluation.statistics import Estimate, Floats, estimates
 from resources.study.held_out import step
+from resources.study.phantom import write_phantoms
 from resources.training.config import Supervision
 
 ROOT = Path(__file__).resolve().parents[2]
 RATES = (0.5, 1.0, 2.0, 4.0)
-SCAN_MM, SPACING_MM = 2.0, 3.0
-"""Voxels of the scans, and of the network: coarse, so that two cores see more lesions in the same time."""
-BATCH = 4
-MARKED = 0.35
-"""Share of the lesions with a mark in the simple world; at site A its weak annotators decide."""
-NETWORK = f"""[network]
-spacing_mm = {SPACING_MM}
-widths = [16, 32, 48]
-blocks = [1, 1, 2]
-[patches]
-shape = [48, 56, 56]
-hard = 0.0
+SCAN_MM = 2.0
+SPACING_MM = {"A": 3.0, "phantom": 4.0}
+"""Voxels of site A's scans, and of each world's network: coarse, so that two cores see more lesions."""
+NETWORKS = {
+    "A": "[network]\nspacing_mm = 3.0\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n"
+    "[patches]\nshape = [48, 56, 56]\n",
+    "phantom": "[network]\nspacing_mm = 4.0\nwindows_hu = [[-160.0, 240.0]]\n"
+    "widths = [12, 16, 24]\nblocks = [1, 1, 1]\n[patches]\nshape = [24, 32, 32]\n",
+}
+REST = """hard = 0.0
 workers = 0
 [augmentation]
 phase_hu = 0.0
@@ -60,6 +60,7 @@ noise_hu = 0.0
 blur_mm = 0.0
 slice_mm = 0.0
 """
+BATCH = 4
 FIRST_SEED = {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 700_000}
 """First seed of each set of scans."""
 
@@ -106,9 +107,10 @@ class Sizes:
 
 def make_scans(work: Path, sizes: Sizes, world: str) -> None:
     """Scans of all splits with the findings of their reports, as cases, and cached."""
-    (make_simple if world == "simple" else make_site_a)(work, sizes)
-    for name in ("full", "validation", "deeplesion", "report"):
-        plan = ["--out", work / "cache" / name, "--spacing", SPACING_MM]
+    views = ["report"] if world == "phantom" else ["deeplesion", "report"]
+    (make_phantoms if world == "phantom" else make_site_a)(work, sizes)
+    for name in ("full", "validation", *views):
+        plan = ["--out", work / "cache" / name, "--spacing", SPACING_MM[world]]
         step("resources.cases", "cache", work / name / "cases.jsonl", *plan)
 
 
@@ -126,24 +128,16 @@ def make_site_a(work: Path, sizes: Sizes) -> None:
         )
 
 
-def make_simple(work: Path, sizes: Sizes) -> None:
-    """Scans of the first generator. Its reports name every lesion, and every organ without one."""
-    lesions = ["--lesions", sizes.full_lesions]
-    plans: dict[str, tuple[str, int, list[object]]] = {
-        "full": ("full", sizes.full, lesions),
-        "deeplesion": ("weak", sizes.weak, ["--view", "weak", "--marked", MARKED]),
-        "report": ("weak", sizes.weak, ["--view", "weak", "--marked", 0]),
-        "validation": ("validation", sizes.validation, []),
-        "test": ("test", sizes.test, []),
-    }
-    for name, (seeds, count, plan) in plans.items():
-        split = name if name in ("validation", "test") else "train"
-        plan = [*plan, "--spacing-mm", SPACING_MM, "--split", split, "--out", work / name / "cases.jsonl"]
-        if not (work / name / "cases.jsonl").exists():
-            step("resources.synthetic.cases", "--first", FIRST_SEED[seeds], "--count", count, *plan)
+def make_phantoms(work: Path, sizes: Sizes) -> None:
+    write_phantoms(work / "full", FIRST_SEED["full"], sizes.full, "train", "full", sizes.full_lesions)
+    write_phantoms(work / "report", FIRST_SEED["weak"], sizes.weak, "train", "report")
+    write_phantoms(work / "validation", FIRST_SEED["validation"], sizes.validation, "validation", "full")
+    write_phantoms(work / "test", FIRST_SEED["test"], sizes.test, "test", "full")
 
 
-def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path | None) -> str:
+def settings(
+    work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path | None, world: str = "A"
+) -> str:
     """The TOML of one run."""
     lines = [f'work = "{work}/runs/{run}"', f"seed = {seed}"]
     if start is not None:
@@ -160,14 +154,13 @@ def settings(work: Path, run: str, arm: Arm, seed: int, steps: int, start: Path 
     lines += ["[teacher]", "start_step = 0", f"every_steps = {max(1, steps // 3)}"]
     lines += ["[optimisation]", f"steps = {steps}", f"rate = {0.003 if start is None else 0.0015}"]
     lines += [f"batch = {BATCH}", "average = 0.995"]
-    return "\n".join(lines) + "\n" + NETWORK
+    return "\n".join(lines) + "\n" + NETWORKS[world] + REST
 
 
-def train(work: Path, run: str, text: str, processes: int = 1) -> Path:
+def train(work: Path, run: str, text: str) -> Path:
     """Trains; the folder with the weights of the best validation. What is done is left alone.
 
     They are not calibrated, which changes no ranking: export refuses weights that find nothing yet.
-    processes: that share a step, with a thread each.
     """
     folder = work / "weights" / run
     weights = folder / "centernet3d.safetensors"
@@ -177,39 +170,35 @@ def train(work: Path, run: str, text: str, processes: int = 1) -> Path:
         config.write_text(text, encoding="utf-8")
         runs = work / "runs" / run
         resume = ["--resume"] if any(runs.glob("*.safetensors")) else []
-        module, plan = "resources.training", [config, *resume]
-        if processes > 1:
-            plan = ["--standalone", "--nproc-per-node", processes, "-m", module, *plan]
-            module = "torch.distributed.run"
-        step(module, *plan)
+        step("resources.training", config, *resume)
         weights.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(runs / "best.safetensors", weights)
     return folder
 
 
-def run_seed(work: Path, arms: list[str], seed: int, sizes: Sizes, base: Path) -> dict[str, Path]:
-    """Folders with the weights of every arm."""
-    weights = {}
+def run_seed(work: Path, arms: list[str], seed: int, sizes: Sizes, world: str) -> dict[str, Path]:
+    """Folders with the weights of the base and of every arm."""
+    text = settings(work, f"base-{seed}", Arm(None, Supervision()), seed, sizes.base_steps, None, world)
+    weights = {"base": train(work, f"base-{seed}", text)}
     for name in arms:
-        run = f"{name.replace(' ', '-')}-{seed}"
-        start = base / "centernet3d.safetensors"
-        weights[name] = train(work, run, settings(work, run, ARMS[name], seed, sizes.arm_steps, start))
+        run, start = f"{name.replace(' ', '-')}-{seed}", weights["base"] / "centernet3d.safetensors"
+        text = settings(work, run, ARMS[name], seed, sizes.arm_steps, start, world)
+        weights[name] = train(work, run, text)
     return weights
 
 
-def run_arms(work: Path, arms: list[str], seeds: list[int], sizes: Sizes) -> dict[tuple[str, int], Path]:
-    """Predictions on the test scans by (arm, seed); those of the base stand for every seed. The seeds share
-    the cores: a run of its own on each trains faster than one on all.
+def run_arms(
+    work: Path, arms: list[str], seeds: list[int], sizes: Sizes, world: str
+) -> dict[tuple[str, int], Path]:
+    """Predictions on the test scans by (arm, seed). The seeds share the cores: a run on each trains faster
+    than one run on all.
     """
     cores = default_processes()
-    text = settings(work, "base", Arm(None, Supervision()), seeds[0], sizes.base_steps, None)
-    base = train(work, "base", text, cores)
     os.environ["OMP_NUM_THREADS"] = str(max(1, cores // len(seeds)))
-    with concurrent.futures.ThreadPoolExecutor(len(seeds)) as pool:
-        runs = {seed: pool.submit(run_seed, work, arms, seed, sizes, base) for seed in seeds}
-        weights = {("base", seed): base for seed in seeds}
-        weights |= {(arm, seed): path for seed, run in runs.items() for arm, path in run.result().items()}
-    for folder in set(weights.values()):
+    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+        runs = {seed: pool.submit(run_seed, work, arms, seed, sizes, world) for seed in seeds}
+        weights = {(arm, seed): path for seed, run in runs.items() for arm, path in run.result().items()}
+    for folder in weights.values():
         plan = ["--weights", folder, "--out", work / "predictions" / folder.name]
         step("resources.predict", "--cases", work / "test/cases.jsonl", *plan)
     return {key: work / "predictions" / folder.name for key, folder in weights.items()}
@@ -279,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m resources.study.trial", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "trial")
-    parser.add_argument("--world", choices=("A", "simple"), default="A")
+    parser.add_argument("--world", choices=tuple(NETWORKS), default="A")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     for field in dataclasses.fields(Sizes):
@@ -290,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = Sizes(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Sizes)})
     try:
         make_scans(work, sizes, options.world)
-        found = report(work, run_arms(work, options.arms, options.seeds, sizes))
+        found = report(work, run_arms(work, options.arms, options.seeds, sizes, options.world))
     except subprocess.CalledProcessError as error:
         return int(error.returncode)
     except CaseError as error:

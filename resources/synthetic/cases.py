@@ -42,18 +42,13 @@ MARK_ERROR = 0.03
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """view: "full" (masks, all complete) or "weak" (RECIST marks and findings). marked: share with a mark.
-
-    spacing_mm: edge of the voxels, lesions: in each scan; None: drawn.
-    """
+    """view: "full" (masks, all complete) or "weak" (RECIST marks and findings). marked: share with a mark."""
 
     seed: int
     folder: Path
     view: str
     marked: float
     split: str | None
-    spacing_mm: float | None = None
-    lesions: int | None = None
 
 
 def ellipsoid_of(truth: Truth) -> Shape:
@@ -128,8 +123,7 @@ def weak_annotations(truths: list[Truth], volume: Volume, seed: int, marked: flo
 
 def make_case(job: Job) -> Case:
     """Makes the scan, writes it with its label images, and returns its case."""
-    spacing_mm = None if job.spacing_mm is None else (job.spacing_mm,) * 3
-    volume, truths, organs = make_labelled_scan(job.seed, spacing_mm, lesion_count=job.lesions)
+    volume, truths, organs = make_labelled_scan(job.seed)
     name = f"synthetic-{job.seed:07d}"
     image, organ_labels = job.folder / f"{name}.mha", job.folder / f"{name}_organs.mha"
     lesions = job.folder / f"{name}_lesions.mha"
@@ -188,8 +182,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--view", choices=("full", "weak"), default="full", help="masks, or marks and findings"
     )
     parser.add_argument("--marked", type=float, default=1.0, help="weak: share of the lesions with a mark")
-    parser.add_argument("--spacing-mm", type=float, help="edge of the voxels; else drawn")
-    parser.add_argument("--lesions", type=int, help="in each scan; else drawn")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="of all; else by patient")
     parser.add_argument("--processes", type=int, default=default_processes())
     parser.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster, or "local"')
@@ -198,8 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = options.out.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     seeds = range(options.first, options.first + options.count)
-    own = (folder, options.view, options.marked, options.split, options.spacing_mm, options.lesions)
-    jobs = {f"{s:07d}": Job(s, *own) for s in seeds}
+    jobs = {f"{s:07d}": Job(s, folder, options.view, options.marked, options.split) for s in seeds}
     failures = folder / "failed.jsonl"
     try:
         outcomes = run_jobs(make_case, jobs, "Making scans", options.processes, options.ray, failures)

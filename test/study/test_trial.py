@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resources.evaluation.outcomes import Table
-from resources.study.trial import ARMS, difference, measure_of, settings
+from resources.study.trial import ARMS, NETWORKS, SPACING_MM, difference, measure_of, settings
 from resources.training.config import read_config
 
 
@@ -45,12 +45,14 @@ def test_seeds_are_averaged_and_arms_subtracted() -> None:
     assert difference([later], [half_found])(once)["1"].tolist() == [0.0]
 
 
+@pytest.mark.parametrize("world", NETWORKS)
 @pytest.mark.parametrize("name", ARMS)
-def test_the_settings_of_an_arm_are_those_of_a_run(tmp_path: Path, name: str) -> None:
+def test_the_settings_of_an_arm_are_those_of_a_run(tmp_path: Path, name: str, world: str) -> None:
     file = tmp_path / "arm.toml"
-    text = settings(Path("/w"), "run", ARMS[name], 3, 100, Path("/w/base.safetensors"))
+    text = settings(Path("/w"), "run", ARMS[name], 3, 100, Path("/w/base.safetensors"), world)
     file.write_text(text, encoding="utf-8")
     config = read_config(file)
+    assert config.network.spacing_mm == SPACING_MM[world]
     assert config.supervision == ARMS[name].supervision
     assert (config.seed, config.optimisation.steps, config.start) == (3, 100, "/w/base.safetensors")
     assert [source.name for source in config.sources] == ["full", *filter(None, [ARMS[name].view])]
