@@ -23,6 +23,8 @@ ORGANS = {"liver": (1, "liver", (EDGE, 24)), "spleen": (2, "abdomen", (24, 48 - 
 """Label, lesion type, and x from, to."""
 RADIUS, CONTRAST_HU = (1.6, 3.4), (25.0, 90.0)
 """Of balls and rods; radius in voxels."""
+MARKED = 0.35
+"""Share of the balls with a RECIST mark in the view of DeepLesion."""
 RODS, MOST_LESIONS = (4, 9), 4
 NO_LESION = 1 / 3
 NOISE_HU, TEXTURE_HU = 14.0, 10.0
@@ -89,9 +91,25 @@ def findings_of(balls: list[Ball]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+def mask_of(ball: Ball, path: str, label: int) -> Annotation:
+    mm = 2 * ball.radius * SPACING_MM
+    kind = ORGANS[ball.organ][1]
+    return Annotation("mask", kind, mask=path, label=label, long_mm=mm, short_mm=mm, z_extent_mm=mm)
+
+
+def recist_of(ball: Ball) -> Annotation:
+    """Both axes on the slice nearest to a ball's centre."""
+    z, y, x = ball.center.tolist()
+    z, r, mm = float(round(z)), ball.radius, 2 * ball.radius * SPACING_MM
+    long, short = ((x - r, y, z), (x + r, y, z)), ((x, y - r, z), (x, y + r, z))
+    kind = ORGANS[ball.organ][1]
+    return Annotation("recist", kind, long=long, short=short, long_mm=mm, short_mm=mm)
+
+
 def write_phantom(folder: Path, seed: int, split: Split, view: str, lesions: int | None) -> Case:
     """Writes image, lesions and organs; the case as `view` knows it: "full" (a mask of each ball, all
-    complete) or "report" (nothing but what a report says). lesions: None: drawn, a third without.
+    complete), "report" (nothing but what a report says) or "deeplesion" (marks on some balls besides).
+    lesions: None: drawn, a third without.
     """
     random = np.random.default_rng(seed)
     few = 0 if random.uniform() < NO_LESION else int(random.integers(1, MOST_LESIONS + 1))
@@ -105,13 +123,9 @@ def write_phantom(folder: Path, seed: int, split: Split, view: str, lesions: int
     write_image(files["image"], hu.round().astype(np.int16))
     write_image(files["lesions"], labels)
     write_image(files["organs"], organs)
-    masks = tuple(
-        Annotation(
-            "mask", ORGANS[ball.organ][1], mask=str(files["lesions"]), label=number,
-            long_mm=(mm := 2 * ball.radius * SPACING_MM), short_mm=mm, z_extent_mm=mm,
-        )
-        for number, ball in enumerate(balls, 1)
-    )  # fmt: skip
+    marked = random.uniform(size=len(balls)) < MARKED if view == "deeplesion" else np.zeros(len(balls), bool)
+    marks = tuple(recist_of(ball) for ball, chosen in zip(balls, marked, strict=True) if chosen)
+    masks = tuple(mask_of(ball, str(files["lesions"]), label) for label, ball in enumerate(balls, 1))
     full = view == "full"
     known = Completeness(
         "all" if full else "none",
@@ -120,7 +134,7 @@ def write_phantom(folder: Path, seed: int, split: Split, view: str, lesions: int
     )
     image = ImageSource(str(files["image"]), size=SHAPE[::-1])
     findings = () if full else findings_of(balls)
-    return Case(name, name, "phantom", split, image, masks if full else (), known, findings)
+    return Case(name, name, "phantom", split, image, masks if full else marks, known, findings)
 
 
 def write_image(path: Path, array: npt.NDArray[np.generic]) -> None:

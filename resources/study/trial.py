@@ -2,7 +2,7 @@
 
     python -m resources.study.trial --work build/trial --seeds 1 2
     python -m resources.study.trial --world phantom --work build/phantom --seeds 1 2 3 \
-        --arms "full only" reports --full 4 --full-lesions 3 --base-steps 400
+        --full 4 --full-lesions 3 --base-steps 400 --test 160
 
 The world is site A of the synthetic CT, or phantoms (resources.study.phantom), which take minutes.
 Each seed begins with a detector trained on fully annotated scans ("base"). From its weights every arm goes
@@ -107,9 +107,8 @@ class Sizes:
 
 def make_scans(work: Path, sizes: Sizes, world: str) -> None:
     """Scans of all splits with the findings of their reports, as cases, and cached."""
-    views = ["report"] if world == "phantom" else ["deeplesion", "report"]
     (make_phantoms if world == "phantom" else make_site_a)(work, sizes)
-    for name in ("full", "validation", *views):
+    for name in ("full", "validation", "deeplesion", "report"):
         plan = ["--out", work / "cache" / name, "--spacing", SPACING_MM[world]]
         step("resources.cases", "cache", work / name / "cases.jsonl", *plan)
 
@@ -130,7 +129,8 @@ def make_site_a(work: Path, sizes: Sizes) -> None:
 
 def make_phantoms(work: Path, sizes: Sizes) -> None:
     write_phantoms(work / "full", FIRST_SEED["full"], sizes.full, "train", "full", sizes.full_lesions)
-    write_phantoms(work / "report", FIRST_SEED["weak"], sizes.weak, "train", "report")
+    for view in ("deeplesion", "report"):
+        write_phantoms(work / view, FIRST_SEED["weak"], sizes.weak, "train", view)
     write_phantoms(work / "validation", FIRST_SEED["validation"], sizes.validation, "validation", "full")
     write_phantoms(work / "test", FIRST_SEED["test"], sizes.test, "test", "full")
 

@@ -19,6 +19,7 @@ from resources.study.phantom import (
     draw_balls,
     findings_of,
     paint,
+    recist_of,
     write_phantoms,
 )
 
@@ -54,6 +55,20 @@ def test_a_report_counts_each_organ_s_lesions_and_clears_the_other() -> None:
     liver, spleen = findings_of(BALLS[:1])
     assert (liver.type, liver.organ, liver.count, liver.sizes_mm) == ("liver", "liver", 1, (24.0,))
     assert (spleen.organ, spleen.presence, spleen.sizes_mm) == ("spleen", "absent", ())
+
+
+def test_marks_are_diameters_on_the_nearest_slice() -> None:
+    mark = recist_of(Ball("spleen", np.array([10.4, 30.0, 36.0]), 2.0))
+    assert (mark.kind, mark.type, mark.long_mm, mark.short_mm) == ("recist", "abdomen", 16.0, 16.0)
+    assert mark.long == ((34.0, 30.0, 10.0), (38.0, 30.0, 10.0))
+    assert mark.short == ((36.0, 28.0, 10.0), (36.0, 32.0, 10.0))
+
+
+def test_about_a_third_of_the_balls_are_marked(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 0, 8, "train", "deeplesion", lesions=4)
+    cases = read_cases(tmp_path / "cases.jsonl")
+    assert all(case.completeness.kind == "none" for case in cases)
+    assert 3 <= sum(len(case.annotations) for case in cases) <= 19  # of 32: 99 % of a binomial with 0.35
 
 
 @pytest.mark.parametrize("view", ["full", "report"])
