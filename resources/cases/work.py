@@ -45,7 +45,7 @@ def end_with_parent() -> None:
 
 def keep_memory() -> None:
     """Freed memory stays with this process, where its C library is glibc; the next large array is then not
-    made of new pages, which the kernel has to clear one by one. Painting a scan takes a third less time so.
+    made of new pages, which the kernel has to clear one by one.
     """
     mmap_max, trim_threshold = -4, -1  # of malloc.h
     try:
