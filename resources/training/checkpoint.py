@@ -24,7 +24,7 @@ from resources.training.config import TrainingConfig
 
 FORMAT = "training-1"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW keeps of each parameter."""
+"""What AdamW keeps of each parameter; a group of parameters may say what is kept of its own."""
 
 
 @contextmanager
@@ -108,18 +108,23 @@ def unpack(
     for part, own in networks.items():
         take(tensors, part, own)
     parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    expected = (
-        {f"optimizer.{moment}.{name}" for name in parameters for moment in MOMENTS} if moments else set()
-    )
+    kept = {id(p): group.get("moments", MOMENTS) for group in optimizer.param_groups for p in group["params"]}
+    expected = {f"optimizer.{moment}.{name}" for name, p in parameters.items() for moment in kept[id(p)]}
+    if not moments:
+        expected = set()
     if set(moments) != expected:
         differing = sorted(set(moments) ^ expected)[0]
         raise CaseError(
             f"checkpoint: optimizer: expected the moments of all parameters, differing: {differing}"
         )
     for name, parameter in parameters.items() if moments else ():
-        step, *rest = (moments[f"optimizer.{moment}.{name}"] for moment in MOMENTS)
-        copies = [torch.empty_like(parameter, requires_grad=False).copy_(value) for value in rest]
-        optimizer.state[parameter] = dict(zip(MOMENTS, (step.clone(), *copies), strict=True))
+        own = {moment: moments[f"optimizer.{moment}.{name}"] for moment in kept[id(parameter)]}
+        optimizer.state[parameter] = {
+            moment: value.clone()
+            if moment == "step"
+            else torch.empty_like(parameter, requires_grad=False).copy_(value)
+            for moment, value in own.items()
+        }
 
 
 def comparable(config: TrainingConfig) -> TrainingConfig:

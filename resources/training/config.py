@@ -148,6 +148,7 @@ class Pretraining:
 class Optimisation:
     """steps: of the whole run. batch: patches a step, over all ranks. rate: the highest, after warm_up steps.
 
+    kernel_rate: the highest of Muon, which learns the kernels of convolutions in place of AdamW; 0: AdamW.
     average: decay of the averaged weights. clip: greatest norm of the gradient. frozen_norm: batch norm uses
     its running statistics and does not change them. precision: of Lightning Fabric.
     """
@@ -155,6 +156,7 @@ class Optimisation:
     steps: int
     batch: int = 2
     rate: float = 0.002
+    kernel_rate: float = 0.0
     weight_decay: float = 1e-4
     warm_up: int = 100
     clip: float = 5.0
@@ -166,7 +168,7 @@ class Optimisation:
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
             _check_at_least(name, getattr(self, name), 1)
-        for name in ("weight_decay", "warm_up", "checkpoint_every_s"):
+        for name in ("kernel_rate", "weight_decay", "warm_up", "checkpoint_every_s"):
             _check_at_least(name, getattr(self, name), 0)
         if self.checkpoint_every_s > 60:
             refuse("checkpoint_every_s", "at most 60", self.checkpoint_every_s)

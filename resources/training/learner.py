@@ -25,6 +25,7 @@ from model.network import CenterNet3D
 from resources.training import supervise
 from resources.training.batch import Batch
 from resources.training.config import Optimisation, TrainingConfig
+from resources.training.muon import Muon
 
 LEAST_RATE = 0.01
 """Share of the highest rate at the end."""
@@ -101,9 +102,15 @@ def begin(fabric: Fabric, precision: Precision, config: TrainingConfig) -> Learn
     for own in (plain, average):
         own.to(fabric.device)
     settings = config.optimisation
-    optimizer = torch.optim.AdamW(plain.parameters(), settings.rate, weight_decay=settings.weight_decay)
+    optimizer = optimizer_of(plain, settings)
     network, wrapped = fabric.setup(plain, optimizer)
     return Learner(fabric, precision, network, plain, average, wrapped)
+
+
+def optimizer_of(network: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
+    if settings.kernel_rate > 0:
+        return Muon(network, settings.rate, settings.weight_decay, settings.kernel_rate)
+    return torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
 
 
 def first_network(config: TrainingConfig) -> CenterNet3D:
@@ -135,7 +142,7 @@ def advance(
     """
     settings, fabric = config.optimisation, learner.fabric
     for group in learner.optimizer.param_groups:
-        group["lr"] = settings.rate * schedule(settings, step)
+        group["lr"] = group.get("highest", settings.rate) * schedule(settings, step)
     output = learner.network(batch.hu)
     losses = supervise.losses(output, batch, config.supervision, learner.total)
     learner.optimizer.zero_grad()
