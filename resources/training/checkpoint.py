@@ -118,12 +118,12 @@ def unpack(
             f"checkpoint: optimizer: expected the moments of all parameters, differing: {differing}"
         )
     for name, parameter in parameters.items() if moments else ():
-        own = {moment: moments[f"optimizer.{moment}.{name}"] for moment in kept[id(parameter)]}
+        saved = {moment: moments[f"optimizer.{moment}.{name}"] for moment in kept[id(parameter)]}
         optimizer.state[parameter] = {
             moment: value.clone()
             if moment == "step"
             else torch.empty_like(parameter, requires_grad=False).copy_(value)
-            for moment, value in own.items()
+            for moment, value in saved.items()
         }
 
 

@@ -21,8 +21,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.AdamW):
-    """rate: AdamW's, weight_decay too. kernel_rate: how far a step moves each output of a kernel (a new one is
-    0.6 long).
+    """rate: AdamW's, weight_decay too. kernel_rate: how far a step moves the weights of each output of a
+    kernel, together (new ones are 0.6 long).
 
     Each group says its highest rate as "highest", "lr" being what the next step takes, and what the state of
     its parameters is as "moments", if that is not AdamW's.
@@ -40,7 +40,7 @@ class Muon(torch.optim.AdamW):
         super().__init__(groups, rate, weight_decay=weight_decay)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Kernels first; AdamW passes over them then, for their gradients are gone."""
         group = self.param_groups[1]
         for kernel in group["params"]:

@@ -53,12 +53,13 @@ def losses(run: Run, last: int) -> list[dict[str, float]]:
         return [run.train_on(batch, waited_s) for batch, waited_s in batches]
 
 
-def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path) -> None:
-    text = settings(6)
-    whole = opened(run_in(scans, "whole", text))
+@pytest.mark.parametrize("rate", [0.0, 0.02])
+def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path, rate: float) -> None:
+    text = settings(6, optimisation=f"kernel_rate = {rate}")
+    whole = opened(run_in(scans, f"whole {rate}", text))
     expected = losses(whole, 6)
     whole.keep()
-    file = run_in(scans, "stopped", text)
+    file = run_in(scans, f"stopped {rate}", text)
     first = opened(file)
     found = losses(first, 3)
     first.keep()
@@ -68,9 +69,8 @@ def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path) -> None:
     second.keep()
     assert found == expected
     assert len({tuple(values.values()) for values in expected}) == 6
-    assert (scans / "whole/checkpoint.safetensors").read_bytes() == (
-        scans / "stopped/checkpoint.safetensors"
-    ).read_bytes()
+    both = (scans / f"{name} {rate}/checkpoint.safetensors" for name in ("whole", "stopped"))
+    assert len({file.read_bytes() for file in both}) == 1
 
 
 def start(*options: object, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:

@@ -13,7 +13,8 @@ def test_singular_values_become_about_one_and_their_vectors_stay() -> None:
         u, s, v = torch.linalg.svd(matrix, full_matrices=False)
         found = orthogonal(3 * matrix)
         inner = u.T @ found @ v.T
-        assert inner.diagonal().min() > 0.6 and inner.diagonal().max() < 1.3
+        assert inner.diagonal().min() > 0.6
+        assert inner.diagonal().max() < 1.3
         assert (inner - inner.diagonal().diag()).abs().max() < 1e-3
     assert torch.equal(orthogonal(torch.zeros(3, 4)), torch.zeros(3, 4))
 
