@@ -2,7 +2,7 @@
 
     python -m resources.study.trial --work build/trial --seeds 1 2
     python -m resources.study.trial --world phantom --work build/phantom --seeds 1 2 3 \
-        --full 4 --full-lesions 3 --base-steps 400 --test 160
+        --full 4 --full-lesions 3 --base-steps 400 --arm-steps 400 --test 160
 
 The world is site A of the synthetic CT, or phantoms (resources.study.phantom), which take minutes.
 Each seed begins with a detector trained on fully annotated scans ("base"). From its weights every arm goes
