@@ -83,12 +83,11 @@ def sample_hu(scan: CachedScan, placement: Placement) -> torch.Tensor:
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     part = torch.from_numpy(np.asarray(scan.array[(HU, *box)]).astype(np.float32)) - AIR_HU
     size, shape = (high - low).double(), torch.tensor(placement.shape, dtype=torch.float64)
-    # positions from -1 to 1 from edge to edge, in the order x, y, z
-    scale = (placement.matrix * shape / size[:, None]).flip(0, 1).float()
-    begin = ((2 * (placement.middle - low) + 1) / size - 1).flip(0).float()
-    z, y, x = ((2 * torch.arange(n) + 1) / n - 1 for n in placement.shape)
-    columns = x[:, None] * scale[:, 0], y[:, None, None] * scale[:, 1], z[:, None, None, None] * scale[:, 2]
-    grid = (columns[2] + begin + columns[1] + columns[0])[None]
+    # of affine_grid: positions from -1 to 1 from edge to edge, in the order x, y, z
+    theta = torch.zeros(3, 4, dtype=torch.float64)
+    theta[:, :3] = (placement.matrix * shape / size[:, None]).flip(0, 1)
+    theta[:, 3] = ((2 * (placement.middle - low) + 1) / size - 1).flip(0)
+    grid = F.affine_grid(theta[None].float(), [1, 1, *placement.shape], align_corners=False)
     return F.grid_sample(part[None, None], grid, mode="bilinear", align_corners=False)[0, 0] + AIR_HU
 
 

@@ -131,7 +131,8 @@ def spot_of(
 ) -> Spot | None:
     """A lesion at voxel (z, y, x) of a patch of `cells`; None if it reaches none of them."""
     size_mm = torch.where(measured_mm.isnan(), torch.tensor(LONG_MM[1]), measured_mm)
-    sigma_mm, touch_mm = (float(mm) for mm in _widths_mm(size_mm))
+    sigma_mm = max(MIN_SIGMA_MM, float(size_mm.mean()) * SIGMA_PER_SIZE)
+    touch_mm = float(size_mm.max()) / 2 + MIN_SIGMA_MM
     cell_mm = spacing_mm * OUTPUT_STRIDE
     cell = (center - (OUTPUT_STRIDE - 1) / 2) / OUTPUT_STRIDE
     reach = max(touch_mm, FAR_SIGMAS * sigma_mm, cell_mm) / cell_mm
@@ -151,21 +152,6 @@ def spot_of(
         value[z, y, x] = 1.0
     box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
     return Spot(box, offset, value, distance_mm < touch_mm, (z, y, x) if learnt else None)
-
-
-def _widths_mm(size_mm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(..., 3) sizes -> (...) sigma of the heat, and how far from the centre the lesion may reach."""
-    return (size_mm.mean(-1) * SIGMA_PER_SIZE).clamp(min=MIN_SIGMA_MM), size_mm.amax(-1) / 2 + MIN_SIGMA_MM
-
-
-def near_patch(lesions: Lesions, cells: tuple[int, int, int], spacing_mm: float) -> list[int]:
-    """Numbers of the lesions that may reach a patch of `cells`: a quick look at all of a scan."""
-    size_mm = torch.where(lesions.size_mm.isnan(), torch.tensor(LONG_MM[1]), lesions.size_mm)
-    sigma_mm, touch_mm = _widths_mm(size_mm)
-    reach = torch.maximum(touch_mm, FAR_SIGMAS * sigma_mm) / spacing_mm + 2 * OUTPUT_STRIDE
-    high = torch.tensor(cells) * OUTPUT_STRIDE
-    inside = (lesions.center > -reach[:, None]) & (lesions.center < high + reach[:, None])
-    return inside.all(1).nonzero().flatten().tolist()
 
 
 def _share_inside(cell: torch.Tensor, size: torch.Tensor, cells: tuple[int, int, int]) -> float:
@@ -241,7 +227,7 @@ def draw_lesions(drawing: Drawing, lesions: Lesions, spacing_mm: float, size_sca
     """Puts in what is annotated. A lesion that lies mostly outside is ignored where it reaches in."""
     cells = tuple(drawing.state.shape)
     cut_off = []
-    for i in near_patch(lesions, cells, spacing_mm):  # type: ignore[arg-type]
+    for i in range(len(lesions.center)):
         spot = spot_of(lesions.center[i], lesions.size_mm[i], cells, spacing_mm)  # type: ignore[arg-type]
         if spot is None:
             continue
