@@ -20,9 +20,8 @@ class Scanner:
     """How a scan is made.
 
     spacing_mm: (x, y, z) of the stored voxels. kernel_mm: sd of the in-plane blur; sharpen: share of an
-    unsharp mask (bone and lung kernels overshoot). noise_hu: sd in a 300 mm water cylinder at 5 mm slices
-    would be lower; this is the sd in the liver of the mean patient. grain: 0 for noise of a smooth kernel,
-    1 for a sharp one.
+    unsharp mask (bone and lung kernels overshoot). noise_hu: sd in the trunk of the scan's median slice.
+    grain: 0 for noise of a smooth kernel, 1 for a sharp one.
     """
 
     spacing_mm: tuple[float, float, float]

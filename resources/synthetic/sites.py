@@ -46,33 +46,38 @@ SITES = {
         in_plane_mm=(0.62, 0.95),
         phases={"none": 2, "arterial": 1.5, "portal": 5.5, "excretory": 1},
         coverages={"chest": 3, "abdomen": 4, "both": 2.5, "upper abdomen": 0.5},
-        kernel_mm=(0.45, 0.85), sharpen=(0.0, 0.7), noise_hu=(8, 26), no_lesion=0.33, mean_lesions=4.5,
+        kernel_mm=(0.45, 0.85), sharpen=(0.0, 0.7), noise_hu=(6, 17), no_lesion=0.33, mean_lesions=4.5,
         larger=1.0, anatomy={"procedural": 0.75, "spl_abdomen": 0.25}, round_field=0.3,
     ),
     "B": SiteHabits(
         name="B", slices_mm={1.25: 3, 2.5: 2, 3.75: 2, 4.0: 2, 5.0: 1}, in_plane_mm=(0.7, 1.05),
         phases={"none": 3.5, "arterial": 2, "portal": 2.5, "excretory": 2},
         coverages={"chest": 4, "abdomen": 2.5, "both": 3.5},
-        kernel_mm=(0.35, 0.65), sharpen=(0.3, 1.2), noise_hu=(12, 34), no_lesion=0.5, mean_lesions=3.0,
+        kernel_mm=(0.35, 0.65), sharpen=(0.3, 1.2), noise_hu=(9, 23), no_lesion=0.5, mean_lesions=3.0,
         larger=1.25, anatomy={"procedural": 0.5, "icrp110_AF": 0.25, "icrp110_AM": 0.25}, round_field=0.8,
     ),
 }  # fmt: skip
 
 
 def draw_scanner(habits: SiteHabits, draw: Draw, spacing_mm: tuple[float, float, float] | None) -> Scanner:
-    """A scanner's settings; the spacing (x, y, z) is drawn where it is not given. Thin slices are noisier."""
+    """A scanner's settings; the spacing (x, y, z) is drawn where it is not given.
+
+    Thin slices are noisier, though less than by their photons, for tubes give them more; wide pixels average.
+    Powers and ranges are those of DeepLesion's key slices (resources.synthetic.conspicuity).
+    """
     if spacing_mm is None:
         plane = draw.uniform(*habits.in_plane_mm)
         thick = float(draw.weighted({str(mm): weight for mm, weight in habits.slices_mm.items()}))
         spacing_mm = (plane, plane, thick)
-    thin = min(1.6, math.sqrt(3.0 / max(0.75, spacing_mm[2])))
+    thin = (3.0 / max(0.75, spacing_mm[2])) ** 0.27
+    wide = (0.8 / max(0.8, spacing_mm[0])) ** 0.5
     sharp = draw.uniform(0, 1)
     low, high = habits.noise_hu
     return Scanner(
         spacing_mm=spacing_mm,
         kernel_mm=habits.kernel_mm[1] + (habits.kernel_mm[0] - habits.kernel_mm[1]) * sharp,
         sharpen=habits.sharpen[0] + (habits.sharpen[1] - habits.sharpen[0]) * sharp * draw.uniform(0.4, 1),
-        noise_hu=math.exp(draw.uniform(math.log(low), math.log(high))) * thin * (0.85 + 0.4 * sharp),
+        noise_hu=math.exp(draw.uniform(math.log(low), math.log(high))) * thin * wide * (0.85 + 0.4 * sharp),
         grain=sharp,
         motion_mm=draw.uniform(1.5, 5) if draw.chance(0.15) else 0.0,
         metal=draw.chance(0.06),

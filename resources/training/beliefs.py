@@ -43,16 +43,18 @@ class Proposal:
 
 @dataclasses.dataclass(frozen=True)
 class Believed:
-    """A lesion that nobody drew. type: None if unknown; size_mm: long, short, z, None where unknown.
+    """A lesion that nobody drew, or the denial of one. type: None if unknown; size_mm: long, short, z, None
+    where unknown.
 
-    verdict: "positive" counts in the loss with `weight`; "doubtful" is ignored there. source: who is sure:
-    the teacher alone, or a finding of the report (number `finding` of the case) that was assigned to it.
+    verdict: "positive" counts in the loss with `weight`, and so does "negative", as a place without a lesion;
+    "doubtful" is ignored there. source: who is sure: the teacher alone, or the report, of which finding
+    `finding` of the case was assigned to it, or none can mean it.
     """
 
     center_mm: Point
     size_mm: Sizes
     type: str | None
-    verdict: Literal["positive", "doubtful"]
+    verdict: Literal["positive", "negative", "doubtful"]
     weight: float
     source: Literal["teacher", "report"]
     probability: float

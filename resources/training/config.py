@@ -77,7 +77,8 @@ class Supervision:
     weight of a cell of which nothing is known, taken as free of lesions: 0 ignores it, 1 is the naive
     baseline. teacher: lesions and empty regions the teacher is sure of. report_positive: proposals that
     findings were assigned to. bag: findings that met no proposal ("somewhere there are n"). report_negative:
-    what reports clear. joint: whether a mark and the sentence that tells of it are taken for one lesion.
+    what reports clear. report_silence: proposals that no finding of the scan's report can mean, as free of
+    lesions. joint: whether a mark and the sentence that tells of it are taken for one lesion.
     geometry: weight of offset and size beside the heat maps.
     """
 
@@ -88,6 +89,7 @@ class Supervision:
     report_positive: float = 0.0
     bag: float = 0.0
     report_negative: float = 0.0
+    report_silence: float = 0.0
     joint: bool = True
     geometry: float = 0.3
 
@@ -99,7 +101,7 @@ class Supervision:
     @property
     def believes(self) -> bool:
         """Whether something is learnt from what the teacher proposes."""
-        return self.teacher + self.report_positive + self.bag > 0
+        return self.teacher + self.report_positive + self.bag + self.report_silence > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from resources.cases.case import Completeness
 from resources.training.batch import (
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
+    REPORT_SILENCE,
     TEACHER,
     UNMARKED,
     PatchBag,
@@ -23,6 +24,9 @@ from resources.training.config import Supervision
 from resources.training.states import IGNORED, NEGATIVE
 from resources.training.targets import Drawing, Known, Spot, put, put_geometry, spot_of
 from resources.training.whereabouts import organ_values
+
+REPORTED = (UNMARKED, TEACHER, REPORT_NEGATIVE, REPORT_SILENCE)
+"""Who is not heard where a lesion is believed to be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +73,17 @@ def draw_believed(
     """Puts in what is believed, after what is annotated.
 
     A positive whose supervision is off, that lies mostly outside the patch, or whose centre annotations
-    speak of, is ignored like a doubtful lesion. Doubtful lesions do not speak against a report.
+    speak of, is ignored like a doubtful lesion. Doubtful lesions do not speak against what a report clears.
+    What is denied comes first, so that it denies no other lesion.
     """
     cells = tuple(drawing.state.shape)
-    for placed in lesions:
+    for placed in sorted(lesions, key=lambda one: one.lesion.verdict != "negative"):
         spot = spot_of(placed.center, placed.size_mm, cells, spacing_mm)  # type: ignore[arg-type]
         if spot is None:
+            continue
+        if placed.lesion.verdict == "negative":
+            if supervision.report_silence > 0:
+                _deny(drawing, spot, placed.lesion.weight)
             continue
         teacher = placed.lesion.source == "teacher"
         used = (supervision.teacher if teacher else supervision.report_positive) > 0
@@ -83,17 +92,28 @@ def draw_believed(
             log_size = torch.log(placed.size_mm / size_scale_mm)
             _believe(drawing, spot, placed, TEACHER if teacher else REPORT_POSITIVE, log_size)
         else:
-            _ignore(drawing, spot, (UNMARKED, TEACHER, REPORT_NEGATIVE) if sure else (UNMARKED, TEACHER))
+            _ignore(drawing, spot, REPORTED if sure else (UNMARKED, TEACHER, REPORT_SILENCE))
 
 
 def _believe(drawing: Drawing, spot: Spot, placed: Placed, said_by: int, log_size: torch.Tensor) -> None:
     """Its own cells are positive; nothing denies it in the rest of its body or in the maps of other types."""
     weight = placed.lesion.weight
     own = spot.own & ~drawing.closed[spot.box]
-    _ignore(drawing, spot, (UNMARKED, TEACHER, REPORT_NEGATIVE))
+    _ignore(drawing, spot, REPORTED)
     put(drawing, spot, placed.kind, said_by, weight, own)
     put_geometry(drawing, spot, log_size, torch.full((6,), weight), said_by)
     drawing.taken[spot.box] |= spot.touched
+
+
+def _deny(drawing: Drawing, spot: Spot, weight: float) -> None:
+    """What it would cover is free of lesions, where nobody else has spoken."""
+    here = (slice(None), *spot.box)
+    for weights, said in (
+        (drawing.weight[here], drawing.said_by[here]),
+        (drawing.any_weight[spot.box], drawing.any_said_by[spot.box]),
+    ):
+        own = spot.touched & (said == UNMARKED) & (weights > 0)
+        weights[own], said[own] = weight, REPORT_SILENCE
 
 
 def _ignore(drawing: Drawing, spot: Spot, speakers: tuple[int, ...]) -> None:
@@ -138,7 +158,8 @@ def bag_of(
     count = math.floor(bag.count * min(1.0, share) + 0.5)
     if count == 0:
         return None
-    known = drawing.closed | drawing.taken | (drawing.any_said_by == REPORT_NEGATIVE)
+    silent = (drawing.any_said_by == REPORT_NEGATIVE) | (drawing.any_said_by == REPORT_SILENCE)
+    known = drawing.closed | drawing.taken | silent
     where = place & ~known
     if not bool(where.any()):
         return None

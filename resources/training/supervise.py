@@ -17,7 +17,16 @@ from collections.abc import Callable
 import torch
 
 from resources.training.bags import bag_losses
-from resources.training.batch import FULL, REPORT_NEGATIVE, REPORT_POSITIVE, TEACHER, UNMARKED, WEAK, Batch
+from resources.training.batch import (
+    FULL,
+    REPORT_NEGATIVE,
+    REPORT_POSITIVE,
+    REPORT_SILENCE,
+    TEACHER,
+    UNMARKED,
+    WEAK,
+    Batch,
+)
 from resources.training.config import Supervision
 from resources.training.losses import CHANNELS, any_type, focal_cells, geometry_cells, positive_weight
 
@@ -28,6 +37,7 @@ SOURCES = {
     "teacher": TEACHER,
     "report_positive": REPORT_POSITIVE,
     "report_negative": REPORT_NEGATIVE,
+    "report_silence": REPORT_SILENCE,
 }
 """Who speaks in each supervision of heat maps."""
 

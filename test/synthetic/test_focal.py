@@ -9,7 +9,7 @@ from scipy import stats
 
 from resources.synthetic.body import draw_habitus
 from resources.synthetic.draw import Draw
-from resources.synthetic.focal import Painter, find_room, plan_lesions
+from resources.synthetic.focal import Painter, find_room, lesion_hu, plan_lesions
 from resources.synthetic.lesion_shapes import LONG_AT, LONG_MM, Size
 from resources.synthetic.patient import paint_patient
 from resources.synthetic.places import TYPE_WEIGHTS
@@ -81,3 +81,15 @@ def test_sizes_and_types_as_placed_follow_their_laws(painter: Painter) -> None:
     apart = sum(abs(counts[t] / len(placed) - w / weights) for t, w in TYPE_WEIGHTS.items())
     assert apart / 2 < 0.1  # total variation
     assert counts["kidney"] > 0
+
+
+@pytest.mark.parametrize("texture", ["solid", "hypodense", "necrotic"])
+def test_kidney_lesions_take_up_less_than_the_parenchyma_whatever_lies_around(texture: str) -> None:
+    """Half of an exophytic one lies in fat, and it is not as dark as fat for that."""
+    tissues = {"liver": 108.0, "cortex": 185.0, "medulla": 160.0}
+    for around in (-100.0, 170.0):
+        draw = Draw(1)
+        hu = np.array([lesion_hu("kidney", texture, around, tissues, draw) for _ in range(300)])
+        assert hu.min() > 15
+        assert hu.max() < 160
+        assert np.median(hu) < 110

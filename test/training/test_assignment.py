@@ -19,6 +19,7 @@ from resources.training.assignment import (
     Wanted,
     assign,
     match,
+    meant,
     wanted_of,
 )
 
@@ -185,3 +186,19 @@ def test_a_place_of_its_own_is_cheap_to_leave_but_not_free() -> None:
     alone = -math.log(0.1 + OMITTED * 0.9)
     assert 0.5 < alone < -math.log(MISSED)
     assert pairs_of([Finding("lung", "lung")], [sure]) == []
+
+
+def test_what_findings_mean() -> None:
+    """Two places in the right organ share a finding; a third place fits none; a count of two is for both."""
+    here = [Candidate((float(i), 0.0, 0.0), None, 0.4) for i in range(3)]
+    places = np.log([[1.0, 1.0, 0.001]])
+    one = wanted_of((Finding(None, "liver"),))
+    whole = 0.4 + 0.4 + 0.0004 + MISSED
+    assert meant(one, here, places, TYPES) == pytest.approx([0.4 / whole, 0.4 / whole, 0.0004 / whole])
+    two = wanted_of((Finding(None, "liver", count=2),))
+    assert meant(two, here, places, TYPES) == pytest.approx([0.8 / whole, 0.8 / whole, 0.0008 / whole])
+    both = wanted_of((Finding(None, "liver"), Finding(None, "lung")))
+    added = meant(both, here, np.concatenate([places, places]), TYPES)
+    assert added == pytest.approx([0.8 / whole, 0.8 / whole, 0.0008 / whole])
+    assert meant((), here, np.zeros((0, 3)), TYPES).tolist() == [0, 0, 0]
+    assert meant(one, [], np.zeros((1, 0)), TYPES).tolist() == []

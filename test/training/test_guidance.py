@@ -235,6 +235,22 @@ def test_a_finding_without_a_place_in_a_piece_of_a_scan_may_lie_outside_it() -> 
     )  # the map knows it, the scan ends before
 
 
+def test_a_proposal_that_no_finding_can_mean_is_denied() -> None:
+    """By type or by place; one of several that would do, and one of which the teacher is sure, are not."""
+    silent = dataclasses.replace(ALL, teacher=0.0, report_silence=1.0)
+    proposals = (seen(p=0.3), seen("lung", 0.3, x=60.0), seen(p=0.3, x=200.0), seen("bone", 0.8, x=280.0))
+    lesions, _ = believed(proposals, (LIVER,), supervision=silent)
+    assert [b.verdict for b in lesions] == ["positive", "negative", "negative", "doubtful"]
+    assert [b.source for b in lesions] == ["report"] * 4
+    assert lesions[1].type is None
+    assert 0.9 < lesions[1].weight <= 1.0
+    several = tuple(seen(p=0.3, x=10.0 + 15 * i) for i in range(5))
+    assert {b.verdict for b in believed(several, (LIVER,), supervision=silent)[0]} == {"doubtful"}
+    nothing = (absent("spleen"),)
+    assert [b.verdict for b in believed((seen(p=0.3),), nothing, supervision=silent)[0]] == ["negative"]
+    assert believed((seen(p=0.3),), (), supervision=silent) == ((), ())  # without a report
+
+
 def test_the_order_of_findings_and_proposals_changes_nothing() -> None:
     findings = [
         LIVER, dataclasses.replace(LIVER, sizes_mm=(30.0,)), Finding("kidney", "kidney", count="several"),

@@ -13,7 +13,16 @@ from safetensors.torch import load_file
 from training.batches import CELLS, bag, silent
 
 from helpers import ROOT
-from resources.training.batch import FULL, REPORT_NEGATIVE, REPORT_POSITIVE, TEACHER, UNMARKED, WEAK, Batch
+from resources.training.batch import (
+    FULL,
+    REPORT_NEGATIVE,
+    REPORT_POSITIVE,
+    REPORT_SILENCE,
+    TEACHER,
+    UNMARKED,
+    WEAK,
+    Batch,
+)
 from resources.training.config import Supervision
 from resources.training.supervise import SOURCES, losses
 
@@ -29,10 +38,10 @@ def spoken() -> Batch:
     the others. Cell (0, 0, k) is that of source k. Weights are 1, but 1/2 for what a report says.
     """
     batch = silent()
-    for who in range(6):
-        cell = (0, 0, 0, 0, who) if who < 5 else (0, 0, 0, 1, 0)
+    for who in range(7):
+        cell = (0, 0, 0, 0, who) if who < 5 else (0, 0, 0, 1, who - 5)
         batch.said_by[cell] = who
-        batch.weight[cell] = 0.5 if who in (REPORT_POSITIVE, REPORT_NEGATIVE) else 1.0
+        batch.weight[cell] = 0.5 if who in (REPORT_POSITIVE, REPORT_NEGATIVE, REPORT_SILENCE) else 1.0
         batch.heat[cell] = float(who in (FULL, WEAK, TEACHER, REPORT_POSITIVE))
     return batch
 
@@ -47,8 +56,8 @@ def zeros(patches: int = 1, types: int = 2) -> torch.Tensor:
 
 
 def test_sources_are_named_in_the_order_of_their_numbers() -> None:
-    assert list(SOURCES.values()) == [FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE]
-    assert list(SOURCES.values()) == list(range(6))
+    spoken = [FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE, REPORT_SILENCE]
+    assert list(SOURCES.values()) == spoken == list(range(7))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,7 @@ def test_sources_are_named_in_the_order_of_their_numbers() -> None:
         ("teacher", HIT),
         ("report_positive", 0.5 * HIT),  # the lesion weighs less than 1
         ("report_negative", 0.5 * MISS),
+        ("report_silence", 0.5 * MISS),
     ],
 )
 def test_a_supervision_alone_sees_its_own_cells_and_no_others(name: str, expected: float) -> None:
@@ -70,7 +80,7 @@ def test_a_supervision_alone_sees_its_own_cells_and_no_others(name: str, expecte
     found[name].backward()
     assert output.grad is not None
     who = SOURCES[name]
-    assert output.grad.nonzero().tolist() == [[0, 0, 0, 0, who] if who < 5 else [0, 0, 0, 1, 0]]
+    assert output.grad.nonzero().tolist() == [[0, 0, 0, 0, who] if who < 5 else [0, 0, 0, 1, who - 5]]
 
 
 def test_together_all_are_divided_by_the_lesions_of_all() -> None:
@@ -83,6 +93,7 @@ def test_together_all_are_divided_by_the_lesions_of_all() -> None:
         "teacher": pytest.approx(HIT / lesions),
         "report_positive": pytest.approx(0.5 * HIT / lesions),
         "report_negative": pytest.approx(0.5 * MISS / lesions),
+        "report_silence": pytest.approx(0.5 * MISS / lesions),
     }
 
 

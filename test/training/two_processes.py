@@ -22,7 +22,13 @@ from resources.training.supervise import losses
 
 CELLS = (8, 8, 8)
 EVERYTHING = Supervision(
-    unmarked=0.5, teacher=0.7, report_positive=0.8, bag=0.4, report_negative=0.6, geometry=0.3
+    unmarked=0.5,
+    teacher=0.7,
+    report_positive=0.8,
+    bag=0.4,
+    report_negative=0.6,
+    report_silence=0.9,
+    geometry=0.3,
 )
 
 
@@ -33,7 +39,7 @@ def whole_batch() -> Batch:
     batch = silent(2, types, CELLS)
 
     def said(*shape: int) -> torch.Tensor:
-        return torch.randint(0, 6, shape, generator=generator, dtype=torch.int8)
+        return torch.randint(0, 7, shape, generator=generator, dtype=torch.int8)
 
     def drawn(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator)
