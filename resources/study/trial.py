@@ -77,15 +77,15 @@ class Arm:
     against: str | None = None
 
 
-REPORTS = {"report_positive": 1.0, "bag": 0.2, "report_negative": 1.0, "report_silence": 1.0}
+REPORTS = Supervision(report_positive=1.0, bag=0.2, report_negative=1.0, report_silence=1.0)
 ARMS = {
     "full only": Arm(None, Supervision()),
-    "reports": Arm("report", Supervision(**REPORTS), against="full only"),
+    "reports": Arm("report", REPORTS, against="full only"),
     "naive": Arm("deeplesion", Supervision(unmarked=1.0)),
-    "naive and reports": Arm("deeplesion", Supervision(unmarked=1.0, **REPORTS), against="naive"),
+    "naive and reports": Arm("deeplesion", dataclasses.replace(REPORTS, unmarked=1.0), against="naive"),
     "ignored": Arm("deeplesion", Supervision(), against="naive"),
     "teacher": Arm("deeplesion", Supervision(teacher=1.0), against="naive"),
-    "marks and reports": Arm("deeplesion", Supervision(teacher=1.0, **REPORTS), against="naive"),
+    "marks and reports": Arm("deeplesion", dataclasses.replace(REPORTS, teacher=1.0), against="naive"),
 }
 
 
