@@ -22,7 +22,7 @@ from resources.training.batch import (
 from resources.training.beliefs import Bag, Believed
 from resources.training.config import Supervision
 from resources.training.states import IGNORED, NEGATIVE
-from resources.training.targets import Drawing, Known, Spot, put, put_geometry, spot_of
+from resources.training.targets import Drawing, Known, Spot, near_patch, put, put_geometry, spot_of
 from resources.training.whereabouts import organ_values
 
 REPORTED = (UNMARKED, TEACHER, REPORT_NEGATIVE, REPORT_SILENCE)
@@ -76,8 +76,12 @@ def draw_believed(
     speak of, is ignored like a doubtful lesion. Doubtful lesions do not speak against what a report clears.
     What is denied comes first, so that it denies no other lesion.
     """
+    if not lesions:
+        return
     cells = tuple(drawing.state.shape)
-    for placed in sorted(lesions, key=lambda one: one.lesion.verdict != "negative"):
+    places = torch.stack([one.center for one in lesions]), torch.stack([one.size_mm for one in lesions])
+    near = [lesions[i] for i in near_patch(*places, cells, spacing_mm)]  # type: ignore[arg-type]
+    for placed in sorted(near, key=lambda one: one.lesion.verdict != "negative"):
         spot = spot_of(placed.center, placed.size_mm, cells, spacing_mm)  # type: ignore[arg-type]
         if spot is None:
             continue

@@ -154,6 +154,22 @@ def spot_of(
     return Spot(box, offset, value, distance_mm < touch_mm, (z, y, x) if learnt else None)
 
 
+def near_patch(
+    centers: torch.Tensor, measured_mm: torch.Tensor, cells: tuple[int, int, int], spacing_mm: float
+) -> list[int]:
+    """Numbers of the lesions that may reach a patch of `cells`: a quick look at all of a scan.
+
+    centers: (n, 3) voxel (z, y, x). measured_mm: (n, 3) long, short, z, NaN unknown.
+    """
+    size_mm = torch.where(measured_mm.isnan(), torch.tensor(LONG_MM[1]), measured_mm)
+    sigma_mm = (size_mm.mean(-1) * SIGMA_PER_SIZE).clamp(min=MIN_SIGMA_MM)
+    touch_mm = size_mm.amax(-1) / 2 + MIN_SIGMA_MM
+    reach = torch.maximum(touch_mm, FAR_SIGMAS * sigma_mm) / spacing_mm + 2 * OUTPUT_STRIDE
+    high = torch.tensor(cells) * OUTPUT_STRIDE
+    inside = (centers > -reach[:, None]) & (centers < high + reach[:, None])
+    return inside.all(1).nonzero().flatten().tolist()
+
+
 def _share_inside(cell: torch.Tensor, size: torch.Tensor, cells: tuple[int, int, int]) -> float:
     """Of the box around a lesion, its diameters in the plane being the mean one; all in cells."""
     plane = (size[0] + size[1]) / 2
@@ -227,7 +243,7 @@ def draw_lesions(drawing: Drawing, lesions: Lesions, spacing_mm: float, size_sca
     """Puts in what is annotated. A lesion that lies mostly outside is ignored where it reaches in."""
     cells = tuple(drawing.state.shape)
     cut_off = []
-    for i in range(len(lesions.center)):
+    for i in near_patch(lesions.center, lesions.size_mm, cells, spacing_mm):  # type: ignore[arg-type]
         spot = spot_of(lesions.center[i], lesions.size_mm[i], cells, spacing_mm)  # type: ignore[arg-type]
         if spot is None:
             continue

@@ -9,7 +9,14 @@ from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
 from resources.training.states import IGNORED, POSITIVE, REPORT_WEIGHT, locate, states_of
-from resources.training.targets import Lesions, geometry_weights, lesions_of, make_target
+from resources.training.targets import (
+    Lesions,
+    geometry_weights,
+    lesions_of,
+    make_target,
+    near_patch,
+    spot_of,
+)
 
 SHAPE = (16, 16, 16)
 
@@ -50,6 +57,17 @@ def test_a_lesion_between_cells_has_the_nearest_ones() -> None:
     target = make_target(lesions(0, center=(9.5, 7.5, 7.5)), SHAPE, 2.0, 1, 10.0)
     # centre at cell (4.5, 3.5, 3.5): the eight cells around are 3.5 mm away, where the Gaussian is 0.51
     assert (target.heat[0] == 1).sum() == 8
+
+
+def test_every_lesion_that_reaches_a_patch_is_near_it() -> None:
+    random, cells = torch.Generator().manual_seed(0), (8, 6, 7)
+    center = torch.rand(500, 3, generator=random) * 120 - 50
+    sizes = torch.rand(500, 3, generator=random) * 60 + 2
+    sizes[::9, 1] = torch.nan
+    near = near_patch(center, sizes, cells, 3.0)
+    reaching = [i for i in range(500) if spot_of(center[i], sizes[i], cells, 3.0) is not None]
+    assert set(reaching) <= set(near)
+    assert 0 < len(reaching) <= len(near) < 250
 
 
 def test_a_lesion_of_unknown_type_is_only_in_the_maximum() -> None:
