@@ -152,14 +152,15 @@ def meant(
 ) -> Array:
     """(candidates,) probability that some finding means it, each finding looked at by itself.
 
-    As the share of a Pair, but of all places. On synthetic CT it is about right (README, "What reports say").
+    As the share of a Pair, but of all places. "Several" may be any number: each place that fits is meant.
     """
     found = np.zeros(len(candidates))
     for i, one in enumerate(wanted):
         likelihood = np.exp(places[i]) * np.array(
             [max(_likelihood(one, largest, c, types) for largest in (True, False)) for c in candidates]
         )
-        found += np.minimum(1.0, one.count * likelihood / (likelihood.sum() + MISSED))
+        others = likelihood if one.finding.count == "several" else likelihood.sum()
+        found += np.minimum(1.0, one.count * likelihood / (others + MISSED))
     return np.minimum(1.0, found)
 
 

@@ -200,5 +200,7 @@ def test_what_findings_mean() -> None:
     both = wanted_of((Finding(None, "liver"), Finding(None, "lung")))
     added = meant(both, here, np.concatenate([places, places]), TYPES)
     assert added == pytest.approx([0.8 / whole, 0.8 / whole, 0.0008 / whole])
+    several = wanted_of((Finding(None, "liver", count="several"),))
+    assert meant(several, here, places, TYPES) == pytest.approx([1.0, 1.0, 2 * 0.0004 / (0.0004 + MISSED)])
     assert meant((), here, np.zeros((0, 3)), TYPES).tolist() == [0, 0, 0]
     assert meant(one, [], np.zeros((1, 0)), TYPES).tolist() == []
