@@ -78,8 +78,9 @@ class Supervision:
     baseline. teacher: lesions and empty regions the teacher is sure of. report_positive: proposals that
     findings were assigned to. bag: findings that met no proposal ("somewhere there are n"). report_negative:
     what reports clear. report_silence: proposals that no finding of the scan's report can mean, as free of
-    lesions. joint: whether a mark and the sentence that tells of it are taken for one lesion.
-    geometry: weight of offset and size beside the heat maps.
+    lesions; with report_positive, those that findings may mean as lesions as likely as they are meant. joint:
+    whether a mark and the sentence that tells of it are taken for one lesion. geometry: weight of offset and
+    size beside the heat maps.
     """
 
     full: float = 1.0

@@ -25,7 +25,7 @@ from resources.cases.cache import CachedScan, Job, open_scan
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.work import end_with_parent
 from resources.training.batch import Batch, collate
-from resources.training.beliefs import Beliefs, read_beliefs, read_places
+from resources.training.beliefs import Beliefs, decided, read_beliefs, read_places
 from resources.training.config import Source, TrainingConfig, read_config
 from resources.training.cut import cut, place
 from resources.training.known import KnownScan, known_of
@@ -205,6 +205,7 @@ class _Steps(Dataset[Batch | str]):
         shape = self.config.patches.shape
         middle = middle_of(choice, case, scan, known, bags, shape, random)
         placement = place(middle, shape, self.config.augmentation, random)
+        beliefs = None if beliefs is None else decided(beliefs, random)
         return cut(case, scan, known, placement, self.config, beliefs)
 
     def _load(self, number: int) -> tuple[CachedScan, KnownScan, Beliefs | None]:

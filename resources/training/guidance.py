@@ -2,8 +2,8 @@
 
 In this order: a proposal where something is known already (a mark, complete annotation, an organ that the
 report clears) is no news; findings that marks account for are found; the others are assigned to
-proposals; those that meet none are kept as bags; proposals that no finding can mean are denied; what remains
-is the teacher's own.
+proposals; those that meet none are kept as bags; proposals that findings may mean are lesions as likely as
+they are meant, and those that none can mean are denied; what remains is the teacher's own.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def resolve(
 
     types: names of the proposals' type maps. With `supervision.report_positive` 0 no finding is assigned and
     all that are not marked become bags; with `bag` 0 there are none; with `teacher` 0 nothing is believed on
-    the teacher's word alone; with `report_silence` 0 nothing is denied for want of a finding. The order of
-    findings and proposals changes nothing but that of the results.
+    the teacher's word alone; with `report_silence` 0 nothing is denied or merely possible by the report. The
+    order of findings and proposals changes nothing but that of the results.
     """
     marks, places = locate(case, scan), look(case, scan)
     left = unknown(case, scan, marks, proposals, types)
@@ -64,15 +64,19 @@ def resolve(
     if supervision.report_positive > 0:
         pairs = tuple(p for p in match(wanted, candidates, likelihood, types) if p.share > LEAST_SHARE)
     silence = supervision.report_silence > 0 and bool(case.findings)
-    spoken = meant(wanted, candidates, likelihood, types) if silence else np.ones(len(left))
+    least, most = meant(wanted, candidates, likelihood, types)
     by_candidate = {pair.candidate: pair for pair in pairs}
     lesions = []
     for number, proposal in enumerate(left):
         if number in by_candidate:
             pair = by_candidate[number]
             lesions.append(_told(wanted[pair.wanted], pair, proposal))
-        elif spoken[number] < SILENT_BELOW and proposal.probability < teacher.positive_above:
-            lesions.append(_denied(proposal, 1.0 - float(spoken[number])))
+        elif (
+            silence and most[:, number].sum() < SILENT_BELOW and proposal.probability < teacher.positive_above
+        ):
+            lesions.append(_denied(proposal, 1.0 - float(most[:, number].sum())))
+        elif silence and supervision.report_positive > 0 and least[:, number].sum() >= SILENT_BELOW:
+            lesions.append(_possible(wanted, least[:, number], proposal))
         elif supervision.teacher > 0 and proposal.probability >= teacher.doubtful_above:
             lesions.append(_own(proposal, types, teacher))
         elif silence:
@@ -126,6 +130,16 @@ def _told(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
     return Believed(
         proposal.center_mm, size, one.finding.type, "positive", weight, "report", proposal.probability,
         proposal.rounds, one.number,
+    )  # fmt: skip
+
+
+def _possible(wanted: Sequence[Wanted], shares: np.ndarray, proposal: Proposal) -> Believed:
+    """A proposal that findings may mean; shares: (findings,) probability that each does."""
+    sure = np.array([certainty(one.finding) for one in wanted])
+    one = wanted[int(shares.argmax())]
+    return Believed(
+        proposal.center_mm, proposal.size_mm, one.finding.type, "possible",
+        min(1.0, float((shares * sure).sum())), "report", proposal.probability, proposal.rounds, one.number,
     )  # fmt: skip
 
 

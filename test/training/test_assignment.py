@@ -194,13 +194,18 @@ def test_what_findings_mean() -> None:
     places = np.log([[1.0, 1.0, 0.001]])
     one = wanted_of((Finding(None, "liver"),))
     whole = 0.4 + 0.4 + 0.0004 + MISSED
-    assert meant(one, here, places, TYPES) == pytest.approx([0.4 / whole, 0.4 / whole, 0.0004 / whole])
+    single = np.array([[0.4 / whole, 0.4 / whole, 0.0004 / whole]])
+    for probability in meant(one, here, places, TYPES):
+        assert probability == pytest.approx(single)
     two = wanted_of((Finding(None, "liver", count=2),))
-    assert meant(two, here, places, TYPES) == pytest.approx([0.8 / whole, 0.8 / whole, 0.0008 / whole])
+    assert meant(two, here, places, TYPES)[1] == pytest.approx(2 * single)
     both = wanted_of((Finding(None, "liver"), Finding(None, "lung")))
-    added = meant(both, here, np.concatenate([places, places]), TYPES)
-    assert added == pytest.approx([0.8 / whole, 0.8 / whole, 0.0008 / whole])
+    added = meant(both, here, np.concatenate([places, places]), TYPES)[0]
+    assert added == pytest.approx(np.concatenate([single, single]))
     several = wanted_of((Finding(None, "liver", count="several"),))
-    assert meant(several, here, places, TYPES) == pytest.approx([1.0, 1.0, 2 * 0.0004 / (0.0004 + MISSED)])
-    assert meant((), here, np.zeros((0, 3)), TYPES).tolist() == [0, 0, 0]
-    assert meant(one, [], np.zeros((1, 0)), TYPES).tolist() == []
+    least, most = meant(several, here, places, TYPES)
+    assert least == pytest.approx(2 * single)
+    alone = [2 * 0.4 / whole, 2 * 0.4 / whole, 0.0004 / (0.0004 + MISSED)]  # the first is more than .4 / .42
+    assert most == pytest.approx(np.array([alone]))
+    assert meant((), here, np.zeros((0, 3)), TYPES)[0].shape == (0, 3)
+    assert meant(one, [], np.zeros((1, 0)), TYPES)[0].shape == (1, 0)
