@@ -48,8 +48,8 @@ class Believed:
 
     verdict: "positive" counts in the loss with `weight`, and so does "negative", as a place without a lesion;
     "possible" is either, a lesion with probability `weight` (`decided`); "doubtful" is ignored. source: who
-    is sure: the teacher alone, or the report, of which finding `finding` of the case was assigned to it or may
-    mean it, or none can.
+    is sure: the teacher alone, or the report, of which finding `finding` of the case was assigned to it or
+    may mean it, or none can.
     """
 
     center_mm: Point
