@@ -79,16 +79,17 @@ class Arm:
 
 
 REPORTS = Supervision(report_positive=1.0, bag=0.2, report_negative=1.0)
-HEARD = dataclasses.replace(REPORTS, report_silence=1.0)
 ARMS = {
     "full only": Arm(None, Supervision()),
     "reports": Arm("report", REPORTS, against="full only"),
-    "reports and silence": Arm("report", HEARD, against="full only"),
+    "reports and silence": Arm(
+        "report", dataclasses.replace(REPORTS, report_silence=1.0), against="full only"
+    ),
     "naive": Arm("deeplesion", Supervision(unmarked=1.0)),
-    "naive and reports": Arm("deeplesion", dataclasses.replace(HEARD, unmarked=1.0), against="naive"),
+    "naive and reports": Arm("deeplesion", dataclasses.replace(REPORTS, unmarked=1.0), against="naive"),
     "ignored": Arm("deeplesion", Supervision(), against="naive"),
     "teacher": Arm("deeplesion", Supervision(teacher=1.0), against="naive"),
-    "marks and reports": Arm("deeplesion", dataclasses.replace(HEARD, teacher=1.0), against="naive"),
+    "marks and reports": Arm("deeplesion", dataclasses.replace(REPORTS, teacher=1.0), against="naive"),
 }
 
 
