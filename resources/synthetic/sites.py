@@ -63,7 +63,7 @@ def draw_scanner(habits: SiteHabits, draw: Draw, spacing_mm: tuple[float, float,
     """A scanner's settings; the spacing (x, y, z) is drawn where it is not given.
 
     Thin slices are noisier, though less than by their photons, for tubes give them more; wide pixels average.
-    Powers and ranges are those of DeepLesion's key slices (resources.synthetic.conspicuity).
+    Set by the noise of DeepLesion's key slices; resources.synthetic.conspicuity compares.
     """
     if spacing_mm is None:
         plane = draw.uniform(*habits.in_plane_mm)

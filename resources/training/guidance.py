@@ -64,7 +64,7 @@ def resolve(
     if supervision.report_positive > 0:
         pairs = tuple(p for p in match(wanted, candidates, likelihood, types) if p.share > LEAST_SHARE)
     silence = supervision.report_silence > 0 and bool(case.findings)
-    least, most = meant(wanted, candidates, likelihood, types)
+    least, most = meant(wanted if silence else (), candidates, likelihood, types)
     by_candidate = {pair.candidate: pair for pair in pairs}
     lesions = []
     for number, proposal in enumerate(left):
