@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from resources.study.blob import KINDS
@@ -40,6 +41,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--native", action="store_true", help="spacing as the sites' scanners have it instead"
     )
+    parser.add_argument(
+        "--detector-only",
+        action="store_true",
+        help="leave out the blob detectors, which take minutes a group",
+    )
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "difficulty")
     chosen = parser.parse_args(arguments)
     if chosen.scans < 1:
@@ -63,12 +69,12 @@ def make_group(chosen: argparse.Namespace, site: str, anatomy: str) -> Path:
     return folder
 
 
-def compare_group(folder: Path, weights: Path) -> None:
-    """Prints the figures of the detector and of each kind of blob on the scans of a folder."""
+def compare_group(folder: Path, weights: Path, kinds: Sequence[str]) -> None:
+    """Prints the figures of the detector and of these kinds of blobs on the scans of a folder."""
     cases, found = folder / "cases.jsonl", folder / "detector"
     step("resources.predict", "--cases", cases, "--weights", weights, "--out", found)
     pages = {"detector": evaluated(cases, found, folder / "page-detector")}
-    for kind in KINDS:
+    for kind in kinds:
         found = folder / kind.replace(" ", "-")
         step("resources.study.blob", "--cases", cases, "--kind", kind, "--out", found)
         pages[f"blobs {kind}"] = evaluated(cases, found, folder / f"page-{found.name}")
@@ -84,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             folder = make_group(chosen, site, anatomy)
             print(f"\n{title}, {'native spacing' if chosen.native else f'{chosen.spacing_mm:g} mm'}")
-            compare_group(folder, chosen.weights)
+            compare_group(folder, chosen.weights, () if chosen.detector_only else tuple(KINDS))
     except subprocess.CalledProcessError as error:
         return int(error.returncode)
     return 0

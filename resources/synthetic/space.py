@@ -12,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
 from resources.synthetic.draw import Draw
@@ -48,6 +49,13 @@ class Waves:
         )
         value = torch.einsum("zi,ijk->zjk", z, self.coarse)
         return torch.einsum("zjk,yj->zyk", value, y) @ (x.T / SPLINE_SD**3)
+
+
+def _runs(labels: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of successive labels."""
+    own = sorted(set(labels))
+    starts = [label for label in own if label - 1 not in own]
+    return list(zip(starts, (label for label in own if label + 1 not in own), strict=True))
 
 
 class Space:
@@ -99,11 +107,9 @@ class Space:
         for axis, mm in zip((2, 1, 0), self.axes_mm, strict=True):
             scale = 1.0 if world else self.scale[axis]
             margin = (0.0 if world else self.reach_mm) + self.edge_mm
-            ends = torch.tensor(
-                [lower[axis] * scale - margin, upper[axis] * scale + margin], device=mm.device
-            )
-            first = math.ceil((float(ends[0]) - self.lower_mm[axis]) / self.step_mm[axis])
-            last = math.floor((float(ends[1]) - self.lower_mm[axis]) / self.step_mm[axis])
+            low, high = np.float32(lower[axis] * scale - margin), np.float32(upper[axis] * scale + margin)
+            first = math.ceil((float(low) - self.lower_mm[axis]) / self.step_mm[axis])
+            last = math.floor((float(high) - self.lower_mm[axis]) / self.step_mm[axis])
             start = min(max(0, first), len(mm))
             slices.append(slice(start, max(start, min(len(mm), last + 1))))
         return slices[0], slices[1], slices[2]
@@ -151,23 +157,19 @@ class Space:
         box, distance = shape
         if distance.numel() == 0:
             return
-        member = (0.5 - distance / (self.edge_mm + soft_mm)).clamp_(0, 1)
+        member = (distance / (self.edge_mm + soft_mm)).neg_().add_(0.5).clamp_(0, 1)
         if inside is not None:
-            member = member * self.has(box, inside)
-        self.hu[box] += member * (hu - self.hu[box])
+            member.mul_(self.has(box, inside))
+        self.hu[box] += (hu - self.hu[box]).mul_(member)
         if label is not None:
             self.label[box].masked_fill_(member > 0.5, label)
 
     def has(self, box: Box, labels: Sequence[int]) -> torch.Tensor:
         """Which voxels of a part bear one of the labels."""
         part = self.label[box]
-        if len(labels) == 1:
-            return part == labels[0]
-        table = torch.zeros(256, dtype=torch.bool, device=self.device)
-        table[torch.tensor(list(labels), device=self.device)] = True
-        found = torch.empty(part.shape, dtype=torch.bool, device=self.device)
-        for rows in range(0, len(part), 32):  # an index is many times as large as a label
-            found[rows : rows + 32] = table[part[rows : rows + 32].int()]
+        found = torch.zeros(part.shape, dtype=torch.bool, device=self.device)
+        for first, last in _runs(labels):
+            found |= part == first if first == last else (part >= first) & (part <= last)
         return found
 
     def path(

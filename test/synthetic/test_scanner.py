@@ -79,10 +79,10 @@ def test_stored_metal_is_clipped() -> None:
     assert int(stored.max()) == 3071
 
 
-def test_labels_are_looked_up_in_pieces() -> None:
+def test_labels_are_looked_up_in_runs() -> None:
     space = Space((70, 5, 6), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), Draw(0))
-    space.label = torch.randint(0, 9, (70, 5, 6), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    wanted = (1, 4, LABEL["skin"])
-    assert torch.equal(
-        space.has(space.whole, wanted), torch.isin(space.label, torch.tensor(wanted, dtype=torch.uint8))
-    )
+    random = torch.Generator().manual_seed(1)
+    space.label = torch.randint(0, 256, (70, 5, 6), generator=random).to(torch.uint8)
+    for wanted in ((), (7,), (1, 4, LABEL["skin"]), (12, 11, 10, 200, 40, 41, 11), (0, 254, 255)):
+        found = torch.isin(space.label, torch.tensor(wanted, dtype=torch.uint8))
+        assert torch.equal(space.has(space.whole, wanted), found)
