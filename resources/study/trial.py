@@ -1,10 +1,13 @@
 """A trial of the supervisions on synthetic scans: what each adds to a small fully annotated set.
 
     python -m resources.study.trial --work build/trial --seeds 1 2
+    python -m resources.study.trial --world lung --work build/lung --seeds 1 2 3 --arms "full only" reports \
+        --full 8 --full-lesions 4 --validation 24 --test 60 --base-steps 600 --arm-steps 400
     python -m resources.study.trial --world phantom --work build/phantom --seeds 1 2 3 \
         --full 4 --full-lesions 3 --base-steps 400 --arm-steps 400 --test 160
 
-The world is site A of the synthetic CT, or phantoms (resources.study.phantom), which take minutes.
+The world is site A of the synthetic CT, its chests with lesions of the lungs alone, or phantoms
+(resources.study.phantom), which take minutes.
 Each seed begins with a detector trained on fully annotated scans ("base"). From its weights every arm goes
 on for the same number of steps, with the same seed, and differs in its data and its supervision alone. All
 are measured on the same test scans; intervals are by bootstrap over patients, arms of one seed paired, seeds
@@ -44,11 +47,15 @@ from resources.training.config import Supervision
 ROOT = Path(__file__).resolve().parents[2]
 RATES = (0.5, 1.0, 2.0, 4.0)
 SCAN_MM = 2.0
-SPACING_MM = {"A": 3.0, "phantom": 4.0}
-"""Voxels of site A's scans, and of each world's network: coarse, so that two cores see more lesions."""
+SPACING_MM = {"A": 3.0, "lung": 3.0, "phantom": 4.0}
+"""Voxels of each world's network: coarse, so that two cores see more lesions."""
+SITE_NETWORK = (
+    "[network]\nspacing_mm = 3.0\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n"
+    "[patches]\nshape = [48, 56, 56]\n"
+)
 NETWORKS = {
-    "A": "[network]\nspacing_mm = 3.0\nwidths = [16, 32, 48]\nblocks = [1, 1, 2]\n"
-    "[patches]\nshape = [48, 56, 56]\n",
+    "A": SITE_NETWORK,
+    "lung": SITE_NETWORK,
     "phantom": "[network]\nspacing_mm = 4.0\nwindows_hu = [[-160.0, 240.0]]\n"
     "widths = [12, 16, 24]\nblocks = [1, 1, 1]\n[patches]\nshape = [24, 32, 32]\n",
 }
@@ -62,11 +69,14 @@ slice_mm = 0.0
 """
 BATCH = 4
 RATE = 0.003
-KERNEL_RATE = {"A": 0.03, "phantom": 0.0}
+KERNEL_RATE = {"A": 0.03, "lung": 0.03, "phantom": 0.0}
 """Of the base; arms go on at half the rates. 0 is AdamW for all."""
-FIRST_SEED = {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 710_000}
+FIRST_SEED = {
+    "A": {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 710_000},
+    "lung": {"full": 530_000, "weak": 520_000, "validation": 620_000, "test": 730_000},
+    "phantom": {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 700_000},
+}
 """First seed of each set of scans."""
-PHANTOM_TEST_SEED = 700_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +106,7 @@ ARMS = {
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     """Numbers of scans, and of steps. full_lesions: in each fully annotated scan, which are few and rich;
-    weak_lesions: in each weakly annotated scan of site A (DeepLesion marks 32,735 lesions in 10,594 studies,
+    weak_lesions: in each weakly annotated scan of world A (DeepLesion marks 32,735 lesions in 10,594 studies,
     28 to 45 % of those there are: about 8 a study). All other scans have as many as their world's patients.
     """
 
@@ -112,19 +122,23 @@ class Sizes:
 
 def make_scans(work: Path, sizes: Sizes, world: str) -> None:
     """Scans of all splits with the findings of their reports, as cases, and cached."""
-    (make_phantoms if world == "phantom" else make_site_a)(work, sizes)
+    if world == "phantom":
+        make_phantoms(work, sizes)
+    else:
+        make_site_a(work, sizes, world)
     for name in ("full", "validation", "deeplesion", "report"):
         plan = ["--out", work / "cache" / name, "--spacing", SPACING_MM[world]]
         step("resources.cases", "cache", work / name / "cases.jsonl", *plan)
 
 
-def make_site_a(work: Path, sizes: Sizes) -> None:
+def make_site_a(work: Path, sizes: Sizes, world: str) -> None:
     counts = {"full": sizes.full, "weak": sizes.weak, "validation": sizes.validation, "test": sizes.test}
     for name, count in counts.items():
         split = name if name in ("validation", "test") else "train"
-        plan = ["--seed", FIRST_SEED[name], "--split", split, "--spacing-mm", SCAN_MM]
-        lesions = {"full": sizes.full_lesions, "weak": sizes.weak_lesions}.get(name)
+        plan = ["--seed", FIRST_SEED[world][name], "--split", split, "--spacing-mm", SCAN_MM]
+        lesions = {"full": sizes.full_lesions, "weak": sizes.weak_lesions if world == "A" else None}.get(name)
         more = [] if lesions is None else ["--lesions", lesions]
+        more += ["--coverage", "chest", "--types", "lung"] if world == "lung" else []
         step("resources.synthetic", "--site", "A", "--count", count, *plan, *more, "--out", work / name)
     for view in ("deeplesion", "report"):
         (work / view).mkdir(exist_ok=True)
@@ -134,11 +148,12 @@ def make_site_a(work: Path, sizes: Sizes) -> None:
 
 
 def make_phantoms(work: Path, sizes: Sizes) -> None:
-    write_phantoms(work / "full", FIRST_SEED["full"], sizes.full, "train", "full", sizes.full_lesions)
+    seeds = FIRST_SEED["phantom"]
+    write_phantoms(work / "full", seeds["full"], sizes.full, "train", "full", sizes.full_lesions)
     for view in ("deeplesion", "report"):
-        write_phantoms(work / view, FIRST_SEED["weak"], sizes.weak, "train", view)
-    write_phantoms(work / "validation", FIRST_SEED["validation"], sizes.validation, "validation", "full")
-    write_phantoms(work / "test", PHANTOM_TEST_SEED, sizes.test, "test", "full")
+        write_phantoms(work / view, seeds["weak"], sizes.weak, "train", view)
+    write_phantoms(work / "validation", seeds["validation"], sizes.validation, "validation", "full")
+    write_phantoms(work / "test", seeds["test"], sizes.test, "test", "full")
 
 
 def settings(

@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from model.config import LESION_TYPES
 from model.volume import InputError
 from resources.cases.case import CaseError, write_cases
 from resources.cases.work import default_processes, report, run_jobs
@@ -39,6 +40,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--lesions", type=int, help="of each scan, for dense training; else by the site's habits"
     )
+    parser.add_argument("--types", nargs="+", choices=LESION_TYPES, help="of the lesions; default: all")
     parser.add_argument("--anatomy", choices=["procedural", *MAPS], help="else by the site's habits")
     parser.add_argument("--maps", type=Path, help="folder with label maps of real people (see labelmap.py)")
     parser.add_argument("--background", type=Path, help="a real CT into which the lesions are put")
@@ -80,6 +82,7 @@ def orders(chosen: argparse.Namespace) -> list[Order]:
             background=background,
             organ_labels=labels,
             label_table=chosen.label_table if labels else None,
+            types=tuple(chosen.types) if chosen.types else None,
         )
         for i in range(chosen.count)
     ]
@@ -90,7 +93,7 @@ def check_there(folder: Path, order: Order) -> bool:
     path = folder / scan_id(order) / TRUTH
     if not path.is_file():
         return False
-    made = json.loads(path.read_text(encoding="utf-8"))["order"]
+    made = {"types": None} | json.loads(path.read_text(encoding="utf-8"))["order"]  # older ones have none
     wanted = json.loads(json.dumps(order.__dict__))
     if made != wanted:
         changed = sorted(key for key in wanted if made.get(key) != wanted[key])

@@ -83,13 +83,16 @@ def _mean_group(left: int, largest: int) -> float:
     return SOLITARY + (1 - SOLITARY) * several
 
 
-def paint_lesions(painter: Painter, count: int) -> None:
-    """Paints `count` lesions where there is room, solitary or in groups that are alike."""
-    for number, (lesion_type, sizes) in enumerate(plan_lesions(painter.draw, count), 1):
+def paint_lesions(painter: Painter, count: int, types: dict[str, float] = TYPE_WEIGHTS) -> None:
+    """Paints `count` lesions where there is room, solitary or in groups that are alike.
+
+    types: how often each type occurs beside the others; those that are not in it do not.
+    """
+    for number, (lesion_type, sizes) in enumerate(plan_lesions(painter.draw, count, types), 1):
         texture: str | None = None
         cluster = number if len(sizes) > 1 else None
         for size in sizes:
-            found = find_room(painter, lesion_type, size)
+            found = find_room(painter, lesion_type, size, types)
             if found is None:
                 continue
             name, site, center = found
@@ -99,13 +102,15 @@ def paint_lesions(painter: Painter, count: int) -> None:
                 _paint_lesion(painter, name, site, (center, size), None, None)
 
 
-def find_room(painter: Painter, lesion_type: str, size: Size) -> tuple[str, Site, Point3] | None:
+def find_room(
+    painter: Painter, lesion_type: str, size: Size, types: dict[str, float] = TYPE_WEIGHTS
+) -> tuple[str, Site, Point3] | None:
     """Type, kind of place and centre of a lesion of this size.
 
     Tries the wanted type, then others that have room for it, so that sizes keep their law.
     """
     draw = painter.draw
-    others = dict(TYPE_WEIGHTS)
+    others = dict(types)
     others.pop(lesion_type)
     order = [lesion_type]
     while others:

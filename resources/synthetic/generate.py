@@ -18,6 +18,7 @@ from resources.synthetic.labelmap import MAPS, paint_label_map
 from resources.synthetic.mimics import paint_mimics, paint_spurs
 from resources.synthetic.organs import ORGANS
 from resources.synthetic.patient import paint_patient
+from resources.synthetic.places import TYPE_WEIGHTS
 from resources.synthetic.scanner import Scanner, acquire, slab
 from resources.synthetic.sites import COVERAGES_MM, SITES, SiteHabits, draw_count, draw_scanner
 from resources.synthetic.space import Space
@@ -34,6 +35,7 @@ class Order:
 
     shape: voxels (z, y, x), for grids that have to have a size; coverage then only says where they begin.
     background: a real CT into which lesions are put; organ_labels: its label map, with the name of its table.
+    types: of the lesions, in the proportions they have among all.
     """
 
     seed: int
@@ -47,6 +49,11 @@ class Order:
     background: str | None = None
     organ_labels: str | None = None
     label_table: str | None = None
+    types: tuple[str, ...] | None = None
+
+    @property
+    def type_weights(self) -> dict[str, float]:
+        return {name: TYPE_WEIGHTS[name] for name in self.types or TYPE_WEIGHTS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +92,7 @@ def make_scan(order: Order, maps: Path | None = None, device: str = "cpu") -> Sy
     painter = Painter(space, tissues, draw.fork(), torch.zeros_like(space.label))
     paint_spurs(painter)
     paint_mimics(painter)
-    paint_lesions(painter, count)
+    paint_lesions(painter, count, order.type_weights)
     if scanner.metal:
         paint_metal(space, painter.draw)
     paint_table(space, painter.draw)
@@ -104,7 +111,7 @@ def _on_real(order: Order, draw: Draw, device: str) -> SyntheticScan:
     count = order.lesion_count if order.lesion_count is not None else draw_count(SITES[order.site], draw)
     painter = Painter(space, background_tissues(space, draw), draw.fork(), torch.zeros_like(space.label))
     before = space.hu.clone()
-    paint_lesions(painter, count)
+    paint_lesions(painter, count, order.type_weights)
     if background.guessed:
         painter.found = [dataclasses.replace(lesion, segment=None) for lesion in painter.found]
     stored = blend(before, space, painter.lesion_label, draw)

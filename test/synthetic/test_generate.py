@@ -1,6 +1,7 @@
 """Whole scans on coarse voxels: same seed, true lesions, organs where they belong."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,11 @@ def test_organs_that_are_cut_off_are_not_whole() -> None:
     organs[3:6, 2:6, 2:6] = LABEL["liver"]
     organs[7:, 2:6, 2:6] = LABEL["spleen"]
     assert whole_organs(organs) == ("liver",)
+
+
+def test_lesions_of_none_but_the_types_wanted() -> None:
+    scan = make_scan(Order(3, "A", (6.0, 6.0, 6.0), "chest", "portal", "procedural", 9, types=("lung",)))
+    assert {lesion.type for lesion in scan.truth.lesions if lesion.status != "benign"} == {"lung"}
 
 
 def test_no_lesions_when_none_are_wanted() -> None:
@@ -168,3 +174,10 @@ def test_command_writes_cases_and_goes_on(tmp_path: Path, capsys: pytest.Capture
     assert Path(case.image.path).stat().st_mtime_ns == before
     assert main([*command[:-1], "upper abdomen"]) == 1
     assert "expected a scan made by this command, found another coverage" in capsys.readouterr().err
+    assert main([*command, "--types", "liver"]) == 1
+    assert "found another types" in capsys.readouterr().err
+    truth = Path(case.image.path).parent / "truth.json"
+    facts = json.loads(truth.read_text(encoding="utf-8"))
+    del facts["order"]["types"]  # a scan made before there were types
+    truth.write_text(json.dumps(facts), encoding="utf-8")
+    assert main(command) == 0
