@@ -73,8 +73,10 @@ def ellipse(row: Row) -> Mask:
     return mask
 
 
-def real_lesions(table: Path, images: Path) -> Iterator[Seen]:
-    """Of all rows of a DeepLesion table whose key slices are there. Raises CaseError, InputError."""
+def key_slices(table: Path, images: Path) -> Iterator[tuple[Plane, list[Row]]]:
+    """HU (y, x) of the key slices of a DeepLesion table that are there, each with its rows.
+    Raises CaseError, InputError.
+    """
     rows = read_table(table)
     cases, _ = convert(rows, find_slices(images, {row.series for row in rows}))
     for case in cases:
@@ -82,10 +84,16 @@ def real_lesions(table: Path, images: Path) -> Iterator[Seen]:
         first, last = case.image.slices
         volume = read_case_volume(case)
         here = [r for r in rows if r.series == case.image.series and first <= r.key_slice <= last]
-        for row in here:
-            same = [ellipse(r) for r in here if r.key_slice == row.key_slice and r is not row]
+        for key in sorted({r.key_slice for r in here}):
+            yield volume.hu[key - first], [r for r in here if r.key_slice == key]
+
+
+def real_lesions(table: Path, images: Path) -> Iterator[Seen]:
+    """Of all rows of a DeepLesion table whose key slices are there. Raises CaseError, InputError."""
+    for hu, rows in key_slices(table, images):
+        for row in rows:
+            same = [ellipse(r) for r in rows if r is not row]
             others = np.any(same, 0) if same else np.zeros(row.size[::-1], np.bool_)
-            hu = volume.hu[row.key_slice - first]
             found = seen(row.type or "unknown", hu, ellipse(row), others, row.spacing_mm[0])
             if found is not None:
                 yield found

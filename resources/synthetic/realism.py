@@ -3,7 +3,7 @@
 python -m resources.synthetic.realism --real ../shared/data --out build/realism
 
 Writes sheet.png and figures.txt. Tuned on the abdomen (real: example_ct, unenhanced, with organ labels of 30
-slices), judged on the chest crop.
+slices), judged on the chest crop; the noise beside that of DeepLesion's key slices as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import InputError, read_volume
+from resources.cases.strict import CaseError
 from resources.synthetic.background import _in_lps
+from resources.synthetic.conspicuity import key_slices
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.labelmap import TABLES, read_table
 from resources.synthetic.likeness import (
@@ -76,6 +78,19 @@ def real_sample(path: Path, name: str) -> Sample:
     return Sample(name, np.asarray(volume.hu, np.float32), volume.spacing_mm)
 
 
+def key_samples(deeplesion: Path, edge_mm: float) -> list[Sample]:
+    """DeepLesion's key slices, each averaged to pixels of about `edge_mm`. Raises CaseError, InputError."""
+    from skimage.measure import block_reduce
+
+    found = []
+    for hu, rows in key_slices(deeplesion / "DL_info_excerpt.csv", deeplesion):
+        x, y, z = rows[0].spacing_mm
+        block = max(1, round(edge_mm / x))
+        plane = block_reduce(hu.astype(np.float32), block, np.mean, cval=-1000)
+        found.append(Sample(f"key slice {rows[0].series}", plane[None], (block * x, block * y, z)))
+    return found
+
+
 def synthetic_samples(scans: Sequence[SyntheticScan], name: str) -> list[Sample]:
     return [
         Sample(f"{name} {i}", s.volume.hu.astype(np.float32), s.volume.spacing_mm)
@@ -123,14 +138,22 @@ def mean_table(real: Path, scans: Sequence[SyntheticScan]) -> list[str]:
     return [*lines, f"within 15 HU: {close} of {counted} tissues"]
 
 
-def noise_table(reals: Sequence[Sample], fakes: Sequence[Sample]) -> list[str]:
+def noise_table(reals: Sequence[Sample], keys: Sequence[Sample], fakes: Sequence[Sample]) -> list[str]:
+    """Noise of real scans, of key slices and of synthetic scans; how many of these are within a factor 1.5 of
+    the real range.
+    """
     lines = ["noise sd (HU), median of 5x5 patches   liver-like (20..130)   fat (-130..-70)"]
-    for sample in [*reals, *fakes]:
+    found = []
+    for sample in [*reals, *keys, *fakes]:
         body = sample.body
-        lines.append(
-            f"{sample.name:32s} {noise_sd(sample, 20, 130, body):12.1f}"
-            f" {noise_sd(sample, -130, -70, body):18.1f}"
-        )
+        found.append((noise_sd(sample, 20, 130, body), noise_sd(sample, -130, -70, body)))
+        lines.append(f"{sample.name:32s} {found[-1][0]:12.1f} {found[-1][1]:18.1f}")
+    fake = np.array(found[-len(fakes) :])
+    for name, count in (("real scans", len(reals)), ("these and key slices", len(reals) + len(keys))):
+        real = np.array(found[:count])
+        inside = (fake >= np.nanmin(real, 0) / 1.5) & (fake <= np.nanmax(real, 0) * 1.5)
+        share = [f"{n} of {len(fakes)}" for n in inside.sum(0)]
+        lines.append(f"{f'within 1.5 of {name}':34s} {share[0]:>10s} {share[1]:>18s}")
     return lines
 
 
@@ -241,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m resources.synthetic.realism", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument(
-        "--real", type=Path, required=True, help="folder with ct/abdomen, ct/chest and ct/sarcoma"
+        "--real", type=Path, required=True, help="folder with ct/abdomen, ct/chest, ct/sarcoma and deeplesion"
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6, help="synthetic scans of each kind")
@@ -254,7 +277,8 @@ def main(arguments: list[str] | None = None) -> int:
         legs = [
             real_sample(p, f"real {p.name[:7]}") for p in sorted(ct.glob("sarcoma/*_CT_image.nii.gz"))[:6]
         ]
-    except InputError as error:
+        keys = key_samples(chosen.real / "deeplesion", 3.0)
+    except (CaseError, InputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -264,7 +288,7 @@ def main(arguments: list[str] | None = None) -> int:
     crops = [_chest_crop(s, chest) for s in synthetic_samples(thoraces, "synthetic chest")]
     others = [resampled(s, 3.0) for s in (chest, *legs)]
     lines = [*mean_table(chosen.real, bellies), ""]
-    lines += [*noise_table([abdomen, chest, *legs], [*fakes, *crops]), ""]
+    lines += [*noise_table([abdomen, chest, *legs], keys, [*fakes, *crops]), ""]
     lines += [*distance_table("abdomen, 3 mm (tuned)", abdomen, fakes, others), ""]
     lines += [
         *distance_table("chest crop, 1.5 mm (judged)", chest, crops, [resampled(s, 1.5) for s in legs]),
