@@ -17,8 +17,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.config import LESION_TYPES
 from resources.study.blob import KINDS
 from resources.study.held_out import ROOT, evaluated, report, step
+from resources.synthetic.sites import COVERAGES_MM, SITES
 
 FIRST_SEED = 900_000
 GROUPS = {
@@ -36,6 +38,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--weights", type=Path, default=ROOT / "model" / "weights")
     parser.add_argument("--scans", type=int, default=40, help="of each group")
+    parser.add_argument("--sites", nargs="+", choices=sorted(SITES), default=sorted(SITES))
+    parser.add_argument("--coverage", choices=sorted(COVERAGES_MM), help="of procedural bodies")
+    parser.add_argument("--types", nargs="+", choices=LESION_TYPES, help="of the lesions; default: all")
     parser.add_argument("--maps", type=Path, help="folder with the label maps of real people")
     parser.add_argument("--spacing-mm", type=float, default=2.0, help="edge of the voxels")
     parser.add_argument(
@@ -64,6 +69,8 @@ def make_group(chosen: argparse.Namespace, site: str, anatomy: str) -> Path:
     folder: Path = chosen.work / f"{site}-{anatomy}"
     more: list[object] = [] if chosen.native else ["--spacing-mm", chosen.spacing_mm]
     more += ["--maps", chosen.maps] if chosen.maps else []
+    more += ["--coverage", chosen.coverage] if chosen.coverage and anatomy == "procedural" else []
+    more += ["--types", *chosen.types] if chosen.types else []
     plan = ["--site", site, "--anatomy", anatomy, "--split", "test"]
     step("resources.synthetic", *plan, "--seed", FIRST_SEED, "--count", chosen.scans, "--out", folder, *more)
     return folder
@@ -85,6 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     try:
         for title, (site, anatomy) in GROUPS.items():
+            if site not in chosen.sites:
+                continue
             if anatomy != "procedural" and chosen.maps is None:
                 print(f"\n{title}: left out, for --maps was not given")
                 continue

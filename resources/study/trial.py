@@ -77,6 +77,9 @@ FIRST_SEED = {
     "phantom": {"full": 510_000, "weak": 500_000, "validation": 600_000, "test": 700_000},
 }
 """First seed of each set of scans."""
+WEAK_LESIONS = {"A": 8, "lung": None}
+"""DeepLesion marks 32,735 lesions in 10,594 studies, 28 to 45 % of those there are: about 8 a study. None: as
+the world's patients."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +109,14 @@ ARMS = {
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     """Numbers of scans, and of steps. full_lesions: in each fully annotated scan, which are few and rich;
-    weak_lesions: in each weakly annotated scan of world A (DeepLesion marks 32,735 lesions in 10,594 studies,
-    28 to 45 % of those there are: about 8 a study). All other scans have as many as their world's patients.
+    weak_lesions: in each weakly annotated scan; None: WEAK_LESIONS of the world. Phantoms have as many as their
+    patients, as have all other scans.
     """
 
     full: int = 40
     full_lesions: int = 20
     weak: int = 40
-    weak_lesions: int = 8
+    weak_lesions: int | None = None
     validation: int = 12
     test: int = 40
     base_steps: int = 2400
@@ -136,7 +139,7 @@ def make_site_a(work: Path, sizes: Sizes, world: str) -> None:
     for name, count in counts.items():
         split = name if name in ("validation", "test") else "train"
         plan = ["--seed", FIRST_SEED[world][name], "--split", split, "--spacing-mm", SCAN_MM]
-        lesions = {"full": sizes.full_lesions, "weak": sizes.weak_lesions if world == "A" else None}.get(name)
+        lesions = {"full": sizes.full_lesions, "weak": sizes.weak_lesions or WEAK_LESIONS[world]}.get(name)
         more = [] if lesions is None else ["--lesions", lesions]
         more += ["--coverage", "chest", "--types", "lung"] if world == "lung" else []
         step("resources.synthetic", "--site", "A", "--count", count, *plan, *more, "--out", work / name)

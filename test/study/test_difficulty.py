@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from resources.cases.case import read_cases
 from resources.study import held_out
 from resources.study.difficulty import FIRST_SEED, GROUPS, main
 from resources.synthetic.sites import SITES
@@ -29,7 +30,11 @@ def test_bad_arguments_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_prints_sensitivities_of_detector_and_blobs(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--scans", "2", "--spacing-mm", "6", "--work", str(tmp_path)]) == 0
+    small = ["--scans", "2", "--spacing-mm", "6", "--coverage", "chest", "--types", "lung"]
+    assert main([*small, "--work", str(tmp_path)]) == 0
+    for site in SITES:
+        for case in read_cases(tmp_path / f"{site}-procedural" / "cases.jsonl"):
+            assert {mark.type for mark in case.annotations if mark.status == "lesion"} <= {"lung"}
     printed = capfd.readouterr().out
     assert printed.count("sensitivity at FP per scan") == 2
     assert printed.count("blobs bright in lung") == 2
