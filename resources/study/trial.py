@@ -109,8 +109,8 @@ ARMS = {
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     """Numbers of scans, and of steps. full_lesions: in each fully annotated scan, which are few and rich;
-    weak_lesions: in each weakly annotated scan; None: WEAK_LESIONS of the world. Phantoms have as many as their
-    patients, as have all other scans.
+    weak_lesions: in each weakly annotated scan; None: WEAK_LESIONS of the world. Phantoms, and all other
+    scans, have as many as their world's patients.
     """
 
     full: int = 40
