@@ -136,10 +136,11 @@ def make_scans(work: Path, sizes: Sizes, world: str) -> None:
 
 def make_site_a(work: Path, sizes: Sizes, world: str) -> None:
     counts = {"full": sizes.full, "weak": sizes.weak, "validation": sizes.validation, "test": sizes.test}
+    weak_lesions = WEAK_LESIONS[world] if sizes.weak_lesions is None else sizes.weak_lesions
     for name, count in counts.items():
         split = name if name in ("validation", "test") else "train"
         plan = ["--seed", FIRST_SEED[world][name], "--split", split, "--spacing-mm", SCAN_MM]
-        lesions = {"full": sizes.full_lesions, "weak": sizes.weak_lesions or WEAK_LESIONS[world]}.get(name)
+        lesions = {"full": sizes.full_lesions, "weak": weak_lesions}.get(name)
         more = [] if lesions is None else ["--lesions", lesions]
         more += ["--coverage", "chest", "--types", "lung"] if world == "lung" else []
         step("resources.synthetic", "--site", "A", "--count", count, *plan, *more, "--out", work / name)
