@@ -14,7 +14,7 @@ import torch
 
 from resources.synthetic.draw import Draw
 from resources.synthetic.organs import LABEL
-from resources.synthetic.shapes import Point, Xyz, ellipsoid, interpolate
+from resources.synthetic.shapes import Point, Xyz, ellipsoid, interpolate, interpolate_at
 from resources.synthetic.space import Box, Space, Waves
 
 # z, half width, half depth and centre y of the cavity; muscle at front, side, back; fat at front, side, back
@@ -88,7 +88,7 @@ class Frame:
     tissues: dict[str, float]
 
     def spine_y(self, z: float) -> float:
-        return float(interpolate(SPINE, torch.tensor([z]))[0])
+        return interpolate_at(SPINE, z)[0]
 
     def before_spine(self, z: float, gap: float) -> float:
         """y of a point `gap` mm in front of the vertebral bodies at a reference z."""
@@ -96,7 +96,7 @@ class Frame:
 
     def cavity(self, z: float) -> tuple[float, float, float]:
         """Half width, half depth and centre y of the cavity at a reference z."""
-        a, b, y = (float(v) for v in interpolate(STATIONS, torch.tensor([z]))[:3])
+        a, b, y = interpolate_at(STATIONS, z)[:3]
         return a, b * self.deep(z), y
 
     def deep(self, z: float) -> float:

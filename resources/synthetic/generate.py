@@ -66,6 +66,7 @@ class SyntheticScan:
     truth: TrueScan
 
 
+@torch.inference_mode()  # the many small steps are quicker so
 def make_scan(order: Order, maps: Path | None = None, device: str = "cpu") -> SyntheticScan:
     """The scan of an order; the same order gives the same scan on the same kind of device.
 

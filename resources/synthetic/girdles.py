@@ -97,7 +97,7 @@ def _wing(space: Space, side: int) -> Shape:
         radii = [6.5 - 2.4 * math.sin(math.pi * i / (len(line) - 1)) for i in range(len(line))]
         radii[-1] = 7.0
         rods.append((line, radii))
-    return space.join([space.path(points, radii) for points, radii in rods])
+    return space.paths(rods)
 
 
 def _paint_hip(space: Space, frame: Frame, side: int) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
 from resources.synthetic.draw import Draw
 from resources.synthetic.space import Box, Shape, Space
@@ -146,7 +148,7 @@ def draw_form(draw: Draw, size: Size, lobed: float, angle: float | None = None) 
     power = draw.uniform(1.9, 2.3)
     q = (x.abs() ** power + y.abs() ** power + z.abs() ** power) ** (1 / power)
     distance = q - 1 - lobed * 0.45 * field.clamp(-1.6, 1.0)
-    distance = _largest(distance)
+    distance = largest(distance)
     long_u, short_u, extent_u, turn = measure(distance < 0, float(axis[1] - axis[0]))
     scales = (size.long_mm / long_u, size.short_mm / short_u, size.z_extent_mm / extent_u)
     angle = math.radians(draw.uniform(0, 180) if angle is None else angle)
@@ -179,19 +181,14 @@ def _in_mm(distance: torch.Tensor, half: tuple[float, float, float]) -> torch.Te
     return distance / slope.clamp(min=0.5 / max(half))
 
 
-def _largest(distance: torch.Tensor) -> torch.Tensor:
+def largest(distance: torch.Tensor) -> torch.Tensor:
     """Keeps the part that holds the centre; islands cut off by the lobes are pushed out."""
     inside = distance < 0
     n = distance.shape[0] // 2
-    seed = torch.zeros_like(inside)
-    seed[n - 3 : n + 3, n - 3 : n + 3, n - 3 : n + 3] = True
-    seed &= inside
-    count = -1
-    while int(seed.sum()) != count:
-        count = int(seed.sum())
-        grown = F.max_pool3d(seed[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0
-        seed = grown & inside
-    return torch.where(inside & ~seed, torch.full_like(distance, 0.2), distance)
+    parts, _ = ndimage.label(inside.numpy(), np.ones((3, 3, 3)))
+    middle = parts[n - 3 : n + 3, n - 3 : n + 3, n - 3 : n + 3]
+    islands = (parts > 0) & ~np.isin(parts, middle[middle > 0])
+    return distance.masked_fill(torch.from_numpy(islands), 0.2)
 
 
 def measure(inside: torch.Tensor, step: float) -> tuple[float, float, float, float]:

@@ -9,11 +9,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 Xyz = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 Point = Sequence[float]
+Number = float | torch.Tensor
+Numbers = npt.NDArray[np.floating[Any]]
 
 
 def turned(xyz: Xyz, center: Point, turn: Point) -> Xyz:
@@ -54,11 +59,39 @@ def capsule(
     dx, dy, dz = (b - a for a, b in zip(start, end, strict=True))
     if flat != 1.0:
         z, dz = z * flat, dz * flat
-    t = ((x * dx + y * dy + z * dz) / max(dx * dx + dy * dy + dz * dz, 1e-6)).clamp_(0, 1)
-    along = (t * d for d in (dx, dy, dz))  # in place from here on: thousands of rods make a scan
-    a, b, c = (torch.sub(v, part, out=part).square_() for v, part in zip((x, y, z), along, strict=True))
+    square = max(dx * dx + dy * dy + dz * dz, 1e-6)
+    return _around((x, y, z), (dx, dy, dz), square, radius[0], radius[1] - radius[0])
+
+
+def capsules(
+    xyz: Xyz,
+    ends: Sequence[tuple[Point, Point]],
+    radii: Sequence[tuple[float, float]],
+    flat: float = 1.0,
+) -> torch.Tensor:
+    """(n, z, y, x): n rods as `capsule` gives them, each at positions of its own."""
+    begin, end = np.array(ends, np.float64).transpose(1, 2, 0)
+    step = end - begin
+    step[2] *= flat
+    first, last = np.array(radii, np.float64).T
+    rows = [*begin, *step, np.maximum((step * step).sum(0), 1e-6), first, last - first]
+    values = torch.from_numpy(np.array(rows, np.float32)).to(xyz[0].device)[..., None, None, None].unbind(0)
+    x, y, z = (v - s for v, s in zip(xyz, values[:3], strict=True))
+    if flat != 1.0:
+        z = z * flat
+    return _around((x, y, z), (values[3], values[4], values[5]), *values[6:])
+
+
+def _around(
+    xyz: Xyz, step: tuple[Number, Number, Number], square: Number, radius: Number, growth: Number
+) -> torch.Tensor:
+    """Distances from a rod from 0 to `step`, of that length squared, whose radius grows by `growth`."""
+    (x, y, z), (dx, dy, dz) = xyz, step
+    t = ((x * dx + y * dy + z * dz) / square).clamp_(0, 1)
+    along = (t * d for d in step)  # in place from here on: thousands of rods make a scan
+    a, b, c = (torch.sub(v, part, out=part).square_() for v, part in zip(xyz, along, strict=True))
     distance = a.add_(b).add_(c).sqrt_()
-    return distance.sub_(t.mul_(radius[1] - radius[0]).add_(radius[0]))
+    return distance.sub_(t.mul_(growth).add_(radius))
 
 
 def smooth_union(a: torch.Tensor, b: torch.Tensor, width: float) -> torch.Tensor:
@@ -74,32 +107,35 @@ def smooth_cut(a: torch.Tensor, b: torch.Tensor, width: float) -> torch.Tensor:
 
 def interpolate(stations: Sequence[Sequence[float]], at: torch.Tensor) -> list[torch.Tensor]:
     """Columns of a table, by its rising first column, at given values; smooth (monotone between rows)."""
-    table, slopes = _table(tuple(map(tuple, stations)), at.device)
-    keys = table[:, 0].contiguous()
-    right = torch.searchsorted(keys, at.contiguous()).clamp_(1, len(keys) - 1)
+    rows = _interpolate(stations, at.cpu().numpy())
+    return list(torch.from_numpy(rows).to(at.device).unbind(-1))
+
+
+def interpolate_at(stations: Sequence[Sequence[float]], at: float) -> list[float]:
+    """`interpolate` of one value."""
+    return [float(v) for v in _interpolate(stations, np.float32(at))]
+
+
+def _interpolate(stations: Sequence[Sequence[float]], at: Numbers | np.float32) -> Numbers:
+    """(..., columns); in numpy, as of a single number torch takes ten times longer."""
+    table, slopes = _table(tuple(map(tuple, stations)))
+    keys = table[:, 0]
+    right = np.clip(np.searchsorted(keys, at), 1, len(keys) - 1)
     left = right - 1
     step = keys[right] - keys[left]
-    t = ((at - keys[left]) / step).clamp_(0, 1)
+    t = np.clip((at - keys[left]) / step, 0, 1)
     t2, t3 = t * t, t * t * t
-    here, there = 2 * t3 - 3 * t2 + 1, 3 * t2 - 2 * t3
-    rise, fall = (t3 - 2 * t2 + t) * step, (t3 - t2) * step
-    return [
-        here * table[left, c]
-        + rise * slopes[left, c - 1]
-        + there * table[right, c]
-        + fall * slopes[right, c - 1]
-        for c in range(1, table.shape[1])
-    ]
+    parts = 2 * t3 - 3 * t2 + 1, (t3 - 2 * t2 + t) * step, 3 * t2 - 2 * t3, (t3 - t2) * step
+    here, rise, there, fall = (part[..., None] for part in parts)
+    return here * table[left, 1:] + rise * slopes[left] + there * table[right, 1:] + fall * slopes[right]
 
 
 @functools.lru_cache(maxsize=64)
-def _table(
-    stations: tuple[tuple[float, ...], ...], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _table(stations: tuple[tuple[float, ...], ...]) -> tuple[Numbers, Numbers]:
     """Its numbers, and the slopes of its columns but the first."""
-    table = torch.tensor(stations, dtype=torch.float32, device=device)
+    table = torch.tensor(stations, dtype=torch.float32)
     slopes = torch.gradient(table[:, 1:], spacing=(table[:, 0].contiguous(),), dim=0)[0]
-    return table, slopes
+    return table.numpy(), slopes.numpy()
 
 
 def spline(points: Sequence[Point], step_mm: float = 8.0) -> list[tuple[float, ...]]:

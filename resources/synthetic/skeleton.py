@@ -9,8 +9,8 @@ import torch
 from resources.synthetic.body import Frame
 from resources.synthetic.draw import Draw
 from resources.synthetic.organs import LABEL, ROOM, VERTEBRAE
-from resources.synthetic.shapes import Point, capsule, ellipsoid, interpolate, smooth_union, spline
-from resources.synthetic.space import Shape, Space
+from resources.synthetic.shapes import Point, Xyz, capsule, ellipsoid, interpolate_at, smooth_union, spline
+from resources.synthetic.space import Box, Shape, Space, as_float
 
 LEVELS_MM = {
     "C6": 586.0, "C7": 572.0, "T1": 556.0, "T2": 538.0, "T3": 519.0, "T4": 499.0, "T5": 478.0, "T6": 456.0,
@@ -57,11 +57,8 @@ def paint_back_muscles(space: Space, frame: Frame, side: int) -> None:
     path = []
     for z in range(40, 580, 30):
         y = frame.spine_y(float(z))
-        size = float(
-            interpolate(
-                ((0, 10), (90, 20), (150, 27), (240, 27), (330, 22), (450, 15), (560, 13), (640, 13)),
-                torch.tensor([float(z)]),
-            )[0]
+        (size,) = interpolate_at(
+            ((0, 10), (90, 20), (150, 27), (240, 27), (330, 22), (450, 15), (560, 13), (640, 13)), z
         )
         path.append((side * (size + 7), y + 38 - (20 if z < 100 else 0) + 0.12 * size, float(z), size * bulk))
     radii = [p[3] for p in path]
@@ -119,7 +116,7 @@ def _paint_spine(space: Space, frame: Frame) -> None:
 
 def _body_size(z: float) -> tuple[float, float]:
     """Half width and half depth of a vertebral body at a height."""
-    width, depth = interpolate(
+    width, depth = interpolate_at(
         (
             (90, 26, 18),
             (140, 26, 18),
@@ -130,9 +127,9 @@ def _body_size(z: float) -> tuple[float, float]:
             (590, 14, 8.5),
             (640, 13, 8),
         ),
-        torch.tensor([float(z)]),
+        z,
     )
-    return float(width), float(depth)
+    return width, depth
 
 
 def _paint_vertebra(space: Space, frame: Frame, level: str, pitch: float, draw: Draw) -> None:
@@ -142,30 +139,35 @@ def _paint_vertebra(space: Space, frame: Frame, level: str, pitch: float, draw: 
     box = space.box((-55, y - deep - 12, z - pitch - 22), (55, y + deep + 62, z + pitch))
     if any(part.stop <= part.start for part in box):
         return
-    xyz = space.reference(box)
     gap = 3.0 + 3.2 * (z < 300) + draw.uniform(-1.0, 0.6)
+    lean = 3.0 + abs(math.sin(math.radians(tilt))) * (deep + pitch)
+    front, local = space.within(
+        box,
+        (-wide - 3, y - deep - lean, z - pitch / 2 - gap - 2.5 - lean),
+        (wide + 3, y + deep + lean, z + pitch / 2 + lean),
+    )
+    xyz = space.reference(front)
     # the column itself, of disc material; bodies stand in it
     column = ellipsoid(xyz, (0, y, z - pitch / 2), (wide - 0.5, deep - 0.5, gap + 2.5), (0, 0, tilt), 4.0)
-    space.paint((box, column), frame.tissues["disc"], LABEL["disc"])
+    space.paint((front, column), frame.tissues["disc"], LABEL["disc"])
     x, yy, zz = xyz
     waist = 1.0 - 0.09 * torch.cos((zz - z) / pitch * 3.1).clamp(min=0)
     body = ellipsoid(
         (x / waist, (yy - y) / waist + y, zz), (0, y, z), (wide, deep, pitch / 2 - gap / 2), (0, 0, tilt), 5.0
     )
-    arch = _arch(space, xyz, (y + deep, z, pitch), level)
-    paint_bone(space, (box, arch), label, 1.6, (hu[0], hu[1] + 65))
-    paint_bone(space, (box, body), label, 1.3, (hu[0] * 0.43, hu[1]))
+    paint_bone(space, _arch(space, box, (y + deep, z, pitch), level), label, 1.6, (hu[0], hu[1] + 65))
+    paint_bone(space, (front, body), label, 1.3, (hu[0] * 0.43, hu[1]))
     inner = torch.maximum(body + 2.0, (zz - z).abs() - (pitch / 2 - gap / 2 - 3.5))
     plate = torch.maximum(body + 1.2, -(inner + 0.5))
-    space.paint((box, plate), hu[1] + 88, None, inside=(label,))
-    grain = space.noise(box, (3.5, 3.5, 5.0), space.draw.generator)
-    space.hu[box] += (body < -2.0) * grain * 24.0
+    space.paint((front, plate), hu[1] + 88, None, inside=(label,))
+    grain = space.noise(box, (3.5, 3.5, 5.0), space.draw.generator, local)
+    space.hu[front] += as_float(body < -2.0) * grain * 24.0
     vein = capsule(xyz, (0, y + deep, z), (0, y + 3, z), (2.2, 1.2))
-    space.paint((box, vein), hu[1] - 80, None, inside=(label,))
+    space.paint((front, vein), hu[1] - 80, None, inside=(label,))
 
 
-def _arch(space: Space, xyz: tuple[torch.Tensor, ...], place: Point, level: str) -> torch.Tensor:
-    """Pedicles, laminae, transverse and spinous processes and facets as one distance."""
+def _arch(space: Space, box: Box, place: Point, level: str) -> Shape:
+    """Pedicles, laminae, transverse and spinous processes and facets, within a part, as one distance."""
     back, z, pitch = place
     lumbar, neck = level.startswith("L"), level.startswith("C")
     length = 34.0 if lumbar else 26.0
@@ -192,12 +194,17 @@ def _arch(space: Space, xyz: tuple[torch.Tensor, ...], place: Point, level: str)
                 r - 0.8,
             ),
         ]
-    total = None
+    behind, _ = space.within(box, (-60, back - 16, z - 99), (60, back + 99, z + 99))
+    xyz = space.reference(behind)
+    total = torch.full_like(xyz[0], 1e3)
     for start, end, radius in rods:
-        d = capsule(xyz, start, end, (radius, radius * 0.85))  # type: ignore[arg-type]
-        total = d if total is None else smooth_union(total, d, 2.5)
-    assert total is not None
-    return total
+        reach = radius + 2.5
+        lower = [min(p, q) - reach for p, q in zip(start, end, strict=True)]
+        upper = [max(p, q) + reach for p, q in zip(start, end, strict=True)]
+        _, local = space.within(behind, lower, upper)
+        d = capsule((xyz[0][local], xyz[1][local], xyz[2][local]), start, end, (radius, radius * 0.85))
+        total[local] = smooth_union(total[local], d, 2.5)
+    return behind, total
 
 
 def _paint_sacrum(space: Space, frame: Frame) -> None:
@@ -213,30 +220,36 @@ def _paint_sacrum(space: Space, frame: Frame) -> None:
         (0, 94, 24, 26, 8, 14),
         (0, 86, 4, 10, 6, 12),
     )
-    total = None
+
+    def near(center: Point, reach: Point) -> tuple[Box, Box, Xyz]:
+        """The block around a point: its slices of the grid and of the box, and the positions there."""
+        lower, upper = ([c + sign * r for c, r in zip(center, reach, strict=True)] for sign in (-1, 1))
+        part, local = space.within(box, lower, upper)
+        return part, local, (xyz[0][local], xyz[1][local], xyz[2][local])
+
+    total = torch.full_like(xyz[0], 1e3)
     for x, y, z, wide, deep, high in rows:
-        d = ellipsoid(xyz, (x, y, z), (wide, deep, high), (0, 0, -28), 2.6)
-        total = d if total is None else smooth_union(total, d, 7.0)
+        _, local, places = near((x, y, z), (wide + 9, deep + high / 2 + 9, high + deep / 2 + 9))
+        d = ellipsoid(places, (x, y, z), (wide, deep, high), (0, 0, -28), 2.6)
+        total[local] = smooth_union(total[local], d, 7.0)
     for side in (1, -1):  # the alae
-        d = ellipsoid(xyz, (side * 40, 66, 90), (24, 15, 24), (side * 20, 0, -25), 2.4)
-        total = smooth_union(total, d, 6.0)  # type: ignore[arg-type]
-    assert total is not None
+        _, local, places = near((side * 40, 66, 90), (40, 40, 42))
+        d = ellipsoid(places, (side * 40, 66, 90), (24, 15, 24), (side * 20, 0, -25), 2.4)
+        total[local] = smooth_union(total[local], d, 6.0)
     total = torch.maximum(total, xyz[0].abs() - 55)
     hu = bone_hu(frame, space.draw, 0.62)
-    space.paint(
-        (box, ellipsoid(xyz, (0, 48, 120), (25, 18, 9), (0, 0, -25), 4.0)),
-        frame.tissues["disc"],
-        LABEL["disc"],
-    )
+    part, _, places = near((0, 48, 120), (28, 25, 20))
+    disc = ellipsoid(places, (0, 48, 120), (25, 18, 9), (0, 0, -25), 4.0)
+    space.paint((part, disc), frame.tissues["disc"], LABEL["disc"])
     paint_bone(space, (box, total), LABEL["sacrum"], 1.6, (hu[0] * 0.85, hu[1]))
     for side in (1, -1):
         for _, y, z, wide, _, _ in rows[1:5]:
-            hole = capsule(
-                xyz, (side * (wide * 0.45), y - 20, z - 4), (side * (wide * 0.5), y + 22, z + 4), (4.2, 3.4)
-            )
-            space.paint((box, torch.maximum(hole, total)), -40.0, None, inside=(LABEL["sacrum"],))
+            start, end = (side * (wide * 0.45), y - 20, z - 4), (side * (wide * 0.5), y + 22, z + 4)
+            part, local, places = near((side * wide * 0.475, y + 1, z), (wide * 0.025 + 5, 26, 9))
+            hole = torch.maximum(capsule(places, start, end, (4.2, 3.4)), total[local])
+            space.paint((part, hole), -40.0, None, inside=(LABEL["sacrum"],))
     grain = space.noise(box, 4.5, space.draw.generator)
-    space.hu[box] += (total < -2.5) * grain * 22.0
+    space.hu[box] += as_float(total < -2.5) * grain * 22.0
 
 
 def _paint_ribs(space: Space, frame: Frame, side: int) -> None:
@@ -315,5 +328,5 @@ def _paint_sternum(space: Space, frame: Frame) -> None:
         [(k * w, y + 0.02 * (k * w) ** 2, z) for w, y, z in points]
         for k in (-1, -0.67, -0.33, 0, 0.33, 0.67, 1)
     ]
-    shape = space.join([space.path(rod, [5.2] * len(rod)) for rod in rods])
+    shape = space.paths([(rod, [5.2] * len(rod)) for rod in rods])
     paint_bone(space, shape, LABEL["sternum"], 1.2, (hu[0] * 0.75, hu[1] * 0.9))

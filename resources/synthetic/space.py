@@ -9,6 +9,8 @@ neck begins at z = 570. A patient is that adult scaled along the axes and bent b
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -16,42 +18,67 @@ import numpy as np
 import torch
 
 from resources.synthetic.draw import Draw
-from resources.synthetic.shapes import Point, Xyz, capsule
+from resources.synthetic.shapes import Numbers, Point, Xyz, capsule, capsules
 
 Box = tuple[slice, slice, slice]
 Shape = tuple[Box, torch.Tensor]
 """Slices of a part of the grid, and signed distances in mm there (negative inside)."""
 
 SLAB_VOXELS = 12_000_000
+BATCH_VOXELS = 500_000
 SPLINE_SD = math.sqrt(151 / 315)
 """Sd along one axis of a cubic B-spline through unit normal numbers."""
 
 
-def bspline_weights(positions: torch.Tensor, knots: int) -> torch.Tensor:
-    """(n,) positions in knot units -> (n, knots) uniform cubic B-spline weights."""
-    gap = (positions[:, None] - torch.arange(knots, device=positions.device)).abs()
-    near = 2 / 3 - gap**2 + gap**3 / 2
-    far = (2 - gap).clamp(min=0) ** 3 / 6
-    return torch.where(gap < 1, near, far)
+def bspline_weights(positions: Numbers, knots: int) -> Numbers:
+    """(...,) positions in knot units -> (..., knots) uniform cubic B-spline weights."""
+    gap = np.abs(positions[..., None] - np.arange(knots, dtype=np.float32))
+    far = np.maximum(2 - gap, 0)
+    return np.where(gap < 1, 2 / 3 - gap * gap + gap * gap * gap / 2, far * far * far / 6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Waves:
     """Smooth noise: random values at coarse knots joined by cubic B-splines. positions: in knots, by axis."""
 
-    positions: tuple[torch.Tensor, ...]
+    positions: tuple[Numbers, ...]
     coarse: torch.Tensor
 
     def __call__(self, box: Box) -> torch.Tensor:
         z, y, x = (
-            bspline_weights(p[part], n)
+            torch.from_numpy(bspline_weights(p[part], n)).to(self.coarse.device)
             for p, part, n in zip(self.positions, box, self.coarse.shape, strict=True)
         )
         value = torch.einsum("zi,ijk->zjk", z, self.coarse)
         return torch.einsum("zjk,yj->zyk", value, y) @ (x.T / SPLINE_SD**3)
 
 
-def _runs(labels: Sequence[int]) -> list[tuple[int, int]]:
+def _counted_from(box: Box, part: Box) -> Box:
+    """Slices of a part counted from where `box`, which holds it, begins."""
+    z, y, x = (slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
+    return z, y, x
+
+
+def _batches(boxes: Sequence[Box]) -> Iterator[slice]:
+    """Slices of successive parts that, all as long as the longest, have at most BATCH_VOXELS; or of one."""
+    first, longest = 0, [0, 0, 0]
+    for number, box in enumerate(boxes):
+        sizes = [part.stop - part.start for part in box]
+        longest = [max(pair) for pair in zip(longest, sizes, strict=True)]
+        if number > first and (number + 1 - first) * math.prod(longest) > BATCH_VOXELS:
+            yield slice(first, number)
+            first, longest = number, sizes
+    if boxes:
+        yield slice(first, len(boxes))
+
+
+def as_float(mask: torch.Tensor) -> torch.Tensor:
+    """0.0 and 1.0 for a mask: by way of bytes, as torch turns those into float eight times faster."""
+    return mask.view(torch.uint8).float()
+
+
+@functools.lru_cache(maxsize=256)
+def _runs(labels: tuple[int, ...]) -> list[tuple[int, int]]:
     """First and last of each run of successive labels."""
     own = sorted(set(labels))
     starts = [label for label in own if label - 1 not in own]
@@ -85,13 +112,16 @@ class Space:
             for i, n in enumerate(reversed(shape))
         )
         self.axes_mm = (z, y, x)
+        self._axes_mm = tuple(mm.cpu().numpy() for mm in self.axes_mm)
         knot_mm = 75.0
         spans = ((-60.0, 700.0), (-250.0, 250.0), (-250.0, 250.0))  # the whole body, whatever is scanned
         knots = [math.ceil((high - low) / knot_mm) + 3 for low, high in spans]
         self.warp = torch.randn((3, *knots), generator=draw.generator).to(self.device) * warp_mm
         self._weights = [
-            bspline_weights((mm / scale[2 - i] - spans[i][0]) / knot_mm + 1, knots[i])
-            for i, mm in enumerate(self.axes_mm)
+            torch.from_numpy(bspline_weights((mm / scale[2 - i] - spans[i][0]) / knot_mm + 1, knots[i])).to(
+                self.device
+            )
+            for i, mm in enumerate(self._axes_mm)
         ]
         self._spans, self._knot_mm = spans, knot_mm
         self.reach_mm = 1.2 * warp_mm
@@ -114,6 +144,13 @@ class Space:
             slices.append(slice(start, max(start, min(len(mm), last + 1))))
         return slices[0], slices[1], slices[2]
 
+    def within(self, box: Box, lower: Point, upper: Point) -> tuple[Box, Box]:
+        """What of a part holds a block given in reference mm: its slices of the grid, and of the part."""
+        starts = [max(own.start, part.start) for own, part in zip(self.box(lower, upper), box, strict=True)]
+        stops = [min(own.stop, part.stop) for own, part in zip(self.box(lower, upper), box, strict=True)]
+        z, y, x = (slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True))
+        return (z, y, x), _counted_from(box, (z, y, x))
+
     def world(self, box: Box) -> Xyz:
         """True x, y, z in mm of a part, broadcastable to its shape."""
         z, y, x = (mm[part] for mm, part in zip(self.axes_mm, box, strict=True))
@@ -129,18 +166,16 @@ class Space:
 
     def true_points(self, points: Sequence[Point]) -> torch.Tensor:
         """(n, 3) reference points -> (n, 3) true mm: the displacement inverted to first order."""
-        p = torch.tensor([tuple(q)[:3] for q in points], dtype=torch.float32)
-        shifted = p.clone()
+        p = np.array([tuple(q)[:3] for q in points], np.float32)
+        shifted, lower = p, np.array([span[0] for span in reversed(self._spans)], np.float32)
         warp = self.warp.cpu()
-        for _ in range(2):
-            weights = [
-                bspline_weights(
-                    (shifted[:, 2 - i] - self._spans[i][0]) / self._knot_mm + 1, warp.shape[i + 1]
-                )
-                for i in range(3)
-            ]
-            shifted = p - torch.einsum("ni,nj,nk,cijk->nc", *weights, warp)
-        return shifted * torch.tensor(self.scale)
+        nz, ny, nx = warp.shape[1:]
+        for _ in range(2):  # numpy: of so few numbers torch takes ten times longer
+            knots = (shifted - lower) / self._knot_mm + 1
+            weights = torch.from_numpy(bspline_weights(knots, max(nz, ny, nx)))
+            z, y, x = weights[:, 2, :nz], weights[:, 1, :ny], weights[:, 0, :nx]
+            shifted = p - torch.einsum("ni,nj,nk,cijk->nc", z, y, x, warp).numpy()
+        return torch.from_numpy(shifted * np.array(self.scale, np.float32))
 
     def paint(
         self,
@@ -157,20 +192,25 @@ class Space:
         box, distance = shape
         if distance.numel() == 0:
             return
-        member = (distance / (self.edge_mm + soft_mm)).neg_().add_(0.5).clamp_(0, 1)
+        member = (distance / -(self.edge_mm + soft_mm)).add_(0.5).clamp_(0, 1)
         if inside is not None:
-            member.mul_(self.has(box, inside))
-        self.hu[box] += (hu - self.hu[box]).mul_(member)
+            member.mul_(as_float(self.has(box, inside)))
+        here = self.hu[box]
+        here += (hu - here).mul_(member)  # on the view: self.hu[box] += would write it twice
         if label is not None:
-            self.label[box].masked_fill_(member > 0.5, label)
+            held = self.label[box]
+            held += (label - held).mul_(member.gt_(0.5).bool().view(torch.uint8))  # bytes wrap around
 
     def has(self, box: Box, labels: Sequence[int]) -> torch.Tensor:
         """Which voxels of a part bear one of the labels."""
         part = self.label[box]
-        found = torch.zeros(part.shape, dtype=torch.bool, device=self.device)
-        for first, last in _runs(labels):
-            found |= part == first if first == last else (part >= first) & (part <= last)
-        return found
+        found: torch.Tensor | None = None
+        for first, last in _runs(tuple(labels)):
+            run = (part - first).le_(last - first)  # bytes: what is below `first` wraps around to above
+            found = run if found is None else found.bitwise_or_(run)
+        if found is None:
+            raise ValueError("labels: expected at least one, found none")
+        return found.view(torch.bool)
 
     def path(
         self, points: Sequence[Point], radii: Sequence[float], flat: float = 1.0, margin_mm: float = 0.0
@@ -179,38 +219,32 @@ class Space:
 
         Distances are right up to `margin_mm` outside. `flat` below 1 makes it higher than wide.
         """
-        true = self.true_points(points).tolist()
-        reach = max(radii) / min(1.0, flat) + 2 * self.edge_mm + margin_mm
+        return self.paths([(points, radii)], flat, margin_mm)
+
+    def paths(
+        self,
+        lines: Sequence[tuple[Sequence[Point], Sequence[float]]],
+        flat: float = 1.0,
+        margin_mm: float = 0.0,
+    ) -> Shape:
+        """What any of several such tubes holds, each given by its points and radii."""
+        true = self.true_points([point for points, _ in lines for point in points]).tolist()
+        reach = max(max(radii) for _, radii in lines) / min(1.0, flat) + 2 * self.edge_mm + margin_mm
         lower, upper = (
             [op(c) + sign * reach for c in zip(*true, strict=True)] for op, sign in ((min, -1), (max, 1))
         )
         box = self.box(lower, upper, world=True)
-        origin = [part.start for part in box]
         distance = torch.full([part.stop - part.start for part in box], 1e3, device=self.device)
-        for a, b, ra, rb in zip(true[:-1], true[1:], radii[:-1], radii[1:], strict=True):
-            r = max(ra, rb) / min(1.0, flat) + 2 * self.edge_mm + margin_mm
-            part = self.box(
-                [min(p, q) - r for p, q in zip(a, b, strict=True)],
-                [max(p, q) + r for p, q in zip(a, b, strict=True)],
-                world=True,
-            )
-            if any(s.stop <= s.start for s in part):
-                continue
-            local = tuple(slice(s.start - o, s.stop - o) for s, o in zip(part, origin, strict=True))
-            here = distance[local]
-            torch.minimum(here, capsule(self.world(part), a, b, (ra, rb), flat), out=here)
+        ends: list[tuple[Point, Point]] = []
+        for points, _ in lines:
+            line, true = true[: len(points)], true[len(points) :]
+            ends += itertools.pairwise(line)
+        widths = [pair for _, radii in lines for pair in itertools.pairwise(radii)]
+        for part, own in self.rods(ends, widths, self.edge_mm + margin_mm, flat):
+            if own.numel():
+                here = distance[_counted_from(box, part)]
+                torch.minimum(here, own, out=here)
         return box, distance
-
-    def join(self, shapes: Sequence[Shape]) -> Shape:
-        """What any of the shapes holds."""
-        starts = [min(box[i].start for box, _ in shapes) for i in range(3)]
-        stops = [max(box[i].stop for box, _ in shapes) for i in range(3)]
-        whole = torch.full([b - a for a, b in zip(starts, stops, strict=True)], 1e3, device=self.device)
-        for box, distance in shapes:
-            here = whole[tuple(slice(p.start - a, p.stop - a) for p, a in zip(box, starts, strict=True))]
-            torch.minimum(here, distance, out=here)
-        z, y, x = (slice(a, b) for a, b in zip(starts, stops, strict=True))
-        return (z, y, x), whole
 
     def rod(self, start: Point, end: Point, radius: tuple[float, float], margin_mm: float = 1.0) -> Shape:
         """A straight rod between true positions whose radius goes from one value to the other."""
@@ -219,6 +253,36 @@ class Space:
         upper = [max(p, q) + reach for p, q in zip(start, end, strict=True)]
         box = self.box(lower, upper, world=True)
         return box, capsule(self.world(box), start, end, radius)
+
+    def rods(
+        self,
+        ends: Sequence[tuple[Point, Point]],
+        radii: Sequence[tuple[float, float]],
+        margin_mm: float = 0.0,
+        flat: float = 1.0,
+    ) -> Iterator[Shape]:
+        """What `rod` gives for each of many, in their order; many small ones are worked out at once."""
+        boxes = []
+        for (a, b), radius in zip(ends, radii, strict=True):
+            reach = max(radius) / min(1.0, flat) + self.edge_mm + margin_mm
+            lower = [min(p, q) - reach for p, q in zip(a, b, strict=True)]
+            upper = [max(p, q) + reach for p, q in zip(a, b, strict=True)]
+            boxes.append(self.box(lower, upper, world=True))
+        for batch in _batches(boxes):
+            distances = capsules(self._places(boxes[batch]), ends[batch], radii[batch], flat)
+            for box, distance in zip(boxes[batch], distances.unbind(0), strict=True):
+                yield box, distance[tuple(slice(0, part.stop - part.start) for part in box)]
+
+    def _places(self, boxes: Sequence[Box]) -> Xyz:
+        """True x (n, 1, 1, nx), y (n, 1, ny, 1), z (n, nz, 1, 1) in mm of parts, as long as the longest."""
+        found = []
+        for axis, mm in enumerate(self._axes_mm):
+            starts = np.array([box[axis].start for box in boxes])
+            longest = max(box[axis].stop - box[axis].start for box in boxes)
+            index = np.minimum(starts[:, None] + np.arange(longest), len(mm) - 1)
+            found.append(torch.from_numpy(mm[index]).to(self.device))
+        z, y, x = found
+        return x[:, None, None, :], y[:, None, :, None], z[:, :, None, None]
 
     def slabs(self, box: Box) -> Iterator[Box]:
         """A part in pieces along z, so that what is computed of each fits in little memory."""
@@ -230,21 +294,26 @@ class Space:
     def waves(self, wavelength_mm: float | Point, generator: torch.Generator) -> Waves:
         """Smooth noise of unit sd for the whole grid, to be evaluated on parts that fit each other."""
         lengths = (wavelength_mm,) * 3 if isinstance(wavelength_mm, int | float) else tuple(wavelength_mm)
-        positions = [(mm - self.lower_mm[2 - i]) / lengths[2 - i] + 1 for i, mm in enumerate(self.axes_mm)]
+        positions = [(mm - self.lower_mm[2 - i]) / lengths[2 - i] + 1 for i, mm in enumerate(self._axes_mm)]
         knots = [math.ceil(float(p[-1])) + 3 for p in positions]
         coarse = torch.randn(knots, generator=generator).to(self.device)
         return Waves(tuple(positions), coarse)
 
-    def noise(self, box: Box, wavelength_mm: float | Point, generator: torch.Generator) -> torch.Tensor:
-        """Smooth noise of unit sd on one part alone."""
+    def noise(
+        self,
+        box: Box,
+        wavelength_mm: float | Point,
+        generator: torch.Generator,
+        local: Box = (slice(None), slice(None), slice(None)),
+    ) -> torch.Tensor:
+        """Smooth noise of unit sd on one part alone; of it, what lies at `local` (slices of the part)."""
         lengths = (wavelength_mm,) * 3 if isinstance(wavelength_mm, int | float) else tuple(wavelength_mm)
         positions = [
             (mm[part] - mm[part][:1]) / lengths[2 - i] + 1
-            for i, (mm, part) in enumerate(zip(self.axes_mm, box, strict=True))
+            for i, (mm, part) in enumerate(zip(self._axes_mm, box, strict=True))
         ]
         knots = [
             math.ceil(len(p) * self.step_mm[2 - i] / lengths[2 - i]) + 4 for i, p in enumerate(positions)
         ]
         coarse = torch.randn(knots, generator=generator).to(self.device)
-        whole = tuple(slice(0, len(p)) for p in positions)
-        return Waves(tuple(positions), coarse)((whole[0], whole[1], whole[2]))
+        return Waves(tuple(positions), coarse)(local)

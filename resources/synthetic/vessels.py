@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from resources.synthetic.body import Frame
@@ -16,6 +17,9 @@ from resources.synthetic.space import Space
 
 MURRAY = 2.6
 """Parent's radius to this power is the sum of its children's (Murray 1926: 3; airways and lungs less)."""
+
+SHARES = {steps: np.arange(1, steps + 1, dtype=np.float32)[:, None] / steps for steps in (1, 2, 3)}
+"""How far along a new branch each of its points lies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,28 +47,28 @@ def grow(
     """
     start = torch.tensor(tuple(root), dtype=torch.float32)
     order = (targets - start).norm(dim=1).argsort()
-    points = torch.empty((1 + 3 * len(targets), 3))
-    points[0] = start
-    along = torch.zeros(len(points))
+    points = np.empty((1 + 3 * len(targets), 3), np.float32)  # numpy: torch takes ten times longer
+    points[0] = start.numpy()
+    along = np.zeros(len(points), np.float32)
     parent, count = [-1], 1
-    for target in targets[order]:
-        gap = (points[:count] - target).norm(dim=1)
+    for target in targets[order].numpy():
+        gap = torch.from_numpy(points[:count] - target).norm(dim=1).numpy()
         near = int((gap + direct * along[:count]).argmin())
         base, length = points[near], float(gap[near])
         steps = 1 if length < 12 else (2 if length < 30 else 3)
-        last = near
-        for k in range(1, steps + 1):
-            bend = torch.randn(3, generator=draw.generator) * (tortuous * length if k < steps else 0.0)
-            points[count] = base + (target - base) * (k / steps) + bend * 0.5
-            along[count] = along[last] + length / steps
+        bends = torch.randn((steps, 3), generator=draw.generator).numpy() * (0.5 * tortuous * length)
+        bends[-1] = 0.0
+        points[count : count + steps] = base + (target - base) * SHARES[steps] + bends
+        for last in (near, *range(count, count + steps - 1)):
+            along[count] = along[last] + np.float32(length / steps)
             parent.append(last)
-            last, count = count, count + 1
+            count += 1
     leaves = [0.0] * count
     for i in range(count - 1, -1, -1):
         leaves[i] = max(1.0, leaves[i])
         if parent[i] >= 0:
             leaves[parent[i]] += leaves[i]
-    return Tree(points[:count], parent, [tip_mm * n ** (1 / MURRAY) for n in leaves])
+    return Tree(torch.from_numpy(points[:count]), parent, [tip_mm * n ** (1 / MURRAY) for n in leaves])
 
 
 def paint_tree(
@@ -78,12 +82,14 @@ def paint_tree(
 ) -> None:
     """Paints a tree's branches of a radius within the limits, each `grow_mm` thicker."""
     points = tree.points.tolist()
+    ends, radii = [], []
     for i, j in enumerate(tree.parent):
-        if j < 0 or not limits_mm[0] <= tree.radius[i] <= limits_mm[1]:
-            continue
-        a, b = points[j], points[i]
-        ends = (min(tree.radius[j], 1.35 * tree.radius[i], limits_mm[1]) + grow_mm, tree.radius[i] + grow_mm)
-        space.paint(space.rod(a, b, ends, 0.0), hu, label, inside)
+        if j >= 0 and limits_mm[0] <= tree.radius[i] <= limits_mm[1]:
+            first = min(tree.radius[j], 1.35 * tree.radius[i], limits_mm[1])
+            ends.append((points[j], points[i]))
+            radii.append((first + grow_mm, tree.radius[i] + grow_mm))
+    for rod in space.rods(ends, radii):
+        space.paint(rod, hu, label, inside)
 
 
 def points_in(space: Space, labels: Sequence[int], count: int, draw: Draw) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy import stats
 
 from resources.synthetic.draw import Draw
-from resources.synthetic.lesion_shapes import Form, Size, draw_form, draw_size, measure, place
+from resources.synthetic.lesion_shapes import Form, Size, draw_form, draw_size, largest, measure, place
 from resources.synthetic.space import Space
 
 SHAPES = Path(__file__).parents[2].parent / "shared" / "data" / "lesion_shapes.csv"
@@ -89,6 +89,18 @@ def test_forms_are_one_piece_and_turn() -> None:
     assert count < 4
     rows = mask.any(2).any(0).sum(), mask.any(1).any(0).sum()
     assert rows[0] > 1.4 * rows[1]  # long along y, as asked for
+
+
+def test_islands_are_pushed_out_and_pieces_that_touch_by_a_corner_stay() -> None:
+    distance = torch.ones((12, 12, 12))
+    distance[4:8, 4:8, 4:8] = -1.0
+    distance[8, 8, 8] = -0.5  # by a corner
+    distance[0, 0, 0:2] = -0.3  # an island
+    kept = largest(distance)
+    assert float(kept[8, 8, 8]) == -0.5
+    assert kept[0, 0, 0:3].tolist() == pytest.approx([0.2, 0.2, 1.0])
+    assert int((kept < 0).sum()) == 4**3 + 1
+    assert float(distance[0, 0, 0]) == pytest.approx(-0.3)  # the argument is as it was
 
 
 def test_place_measures_in_mm() -> None:
