@@ -208,9 +208,7 @@ class Space:
         for first, last in _runs(tuple(labels)):
             run = (part - first).le_(last - first)  # bytes: what is below `first` wraps around to above
             found = run if found is None else found.bitwise_or_(run)
-        if found is None:
-            raise ValueError("labels: expected at least one, found none")
-        return found.view(torch.bool)
+        return torch.zeros_like(part, dtype=torch.bool) if found is None else found.view(torch.bool)
 
     def path(
         self, points: Sequence[Point], radii: Sequence[float], flat: float = 1.0, margin_mm: float = 0.0
