@@ -21,7 +21,7 @@ from resources.cases.case import CaseError, write_cases
 from resources.cases.work import default_processes, report, run_jobs
 from resources.synthetic.files import TRUTH, VIEWS, Job, full_case, make_files, scan_id, weak_cases
 from resources.synthetic.generate import Order
-from resources.synthetic.labelmap import MAPS, LabelMapError
+from resources.synthetic.labelmap import MAPS, TOTAL, LabelMapError, find_table
 from resources.synthetic.sites import COVERAGES_MM, SITES
 
 
@@ -36,17 +36,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--spacing-mm", type=float, help="edge of isotropic voxels; else as the site's scanners have it"
     )
-    parser.add_argument("--coverage", choices=sorted(COVERAGES_MM))
+    parser.add_argument(
+        "--coverage",
+        choices=sorted(COVERAGES_MM),
+        help="of a label map: the part that is taken, default both",
+    )
     parser.add_argument(
         "--lesions", type=int, help="of each scan, for dense training; else by the site's habits"
     )
     parser.add_argument("--types", nargs="+", choices=LESION_TYPES, help="of the lesions; default: all")
     parser.add_argument("--anatomy", choices=["procedural", *MAPS], help="else by the site's habits")
     parser.add_argument("--maps", type=Path, help="folder with label maps of real people (see labelmap.py)")
+    parser.add_argument("--label-map", type=Path, help="a body of your own, as TotalSegmentator segments it")
     parser.add_argument("--background", type=Path, help="a real CT into which the lesions are put")
     parser.add_argument("--organ-labels", type=Path, help="organ labels of the background, on its grid")
     parser.add_argument(
-        "--label-table", default="totalsegmentator.csv", help="what they mean (see labelmap.py)"
+        "--label-table",
+        default=TOTAL,
+        help="CSV of label, organ, tissue: what they or the label map's mean; default: TotalSegmentator's",
     )
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), help="default: train, for site B test"
@@ -63,6 +70,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--spacing-mm: expected 0.4 to 6, found {chosen.spacing_mm:g}")
     if chosen.maps is not None and not chosen.maps.is_dir():
         parser.error(f"--maps: expected a folder, found {chosen.maps}")
+    if chosen.label_map is not None and (chosen.background or chosen.anatomy):
+        parser.error("--label-map: expected neither --background nor --anatomy with it")
+    if chosen.organ_labels is not None and chosen.background is None:
+        parser.error("--organ-labels: expected the --background they belong to")
+    for name in ("label_map", "background", "organ_labels"):
+        path = getattr(chosen, name)
+        if path is not None and not path.is_file():
+            parser.error(f"--{name.replace('_', '-')}: expected a file, found {path}")
+    if not find_table(chosen.label_table).is_file():
+        parser.error(f"--label-table: expected a table, found {chosen.label_table}")
     if chosen.site == "B" and chosen.split not in (None, "test"):
         parser.error(f"--split: expected test for site B, which no training may see, found {chosen.split}")
     return chosen
@@ -70,7 +87,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def orders(chosen: argparse.Namespace) -> list[Order]:
     spacing = (chosen.spacing_mm,) * 3 if chosen.spacing_mm else None
-    background, labels = (str(p) if p else None for p in (chosen.background, chosen.organ_labels))
+    background, labels, label_map = (
+        str(p) if p else None for p in (chosen.background, chosen.organ_labels, chosen.label_map)
+    )
     return [
         Order(
             chosen.seed + i,
@@ -81,8 +100,9 @@ def orders(chosen: argparse.Namespace) -> list[Order]:
             lesion_count=chosen.lesions,
             background=background,
             organ_labels=labels,
-            label_table=chosen.label_table if labels else None,
+            label_table=chosen.label_table if labels or label_map else None,
             types=tuple(chosen.types) if chosen.types else None,
+            label_map=label_map,
         )
         for i in range(chosen.count)
     ]
@@ -93,7 +113,9 @@ def check_there(folder: Path, order: Order) -> bool:
     path = folder / scan_id(order) / TRUTH
     if not path.is_file():
         return False
-    made = {"types": None} | json.loads(path.read_text(encoding="utf-8"))["order"]  # older ones have none
+    made = {"types": None, "label_map": None} | json.loads(path.read_text(encoding="utf-8"))[
+        "order"
+    ]  # older ones have none
     wanted = json.loads(json.dumps(order.__dict__))
     if made != wanted:
         changed = sorted(key for key in wanted if made.get(key) != wanted[key])

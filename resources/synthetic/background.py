@@ -11,7 +11,7 @@ import torch
 
 from model.volume import InputError, Volume, read_volume
 from resources.synthetic.draw import Draw
-from resources.synthetic.labelmap import TABLES, read_table
+from resources.synthetic.labelmap import TOTAL, find_table, read_table
 from resources.synthetic.organs import LABEL, tissue_hu
 from resources.synthetic.scanner import Scanner, blur_plane, noise
 from resources.synthetic.space import Space
@@ -41,7 +41,7 @@ def read_background(image: str, labels: str | None, table: str | None) -> Backgr
     if values.shape != volume.hu.shape:
         raise InputError(f"{labels}: expected {volume.hu.shape} voxels (z, y, x), found {values.shape}")
     translate = np.zeros(int(values.max()) + 1, np.uint8)
-    for label, (organ, _) in read_table(TABLES / (table or "totalsegmentator.csv")).items():
+    for label, (organ, _) in read_table(find_table(table or TOTAL)).items():
         if label < len(translate):
             translate[label] = LABEL[organ]
     named = translate[values]

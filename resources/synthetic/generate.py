@@ -14,7 +14,7 @@ from resources.synthetic.background import background_space, background_tissues,
 from resources.synthetic.body import draw_habitus, paint_table
 from resources.synthetic.draw import Draw
 from resources.synthetic.focal import Painter, finished, paint_lesions
-from resources.synthetic.labelmap import MAPS, paint_label_map
+from resources.synthetic.labelmap import MAPS, TOTAL, MapSource, paint_label_map
 from resources.synthetic.mimics import paint_mimics, paint_spurs
 from resources.synthetic.organs import ORGANS
 from resources.synthetic.patient import paint_patient
@@ -35,6 +35,7 @@ class Order:
 
     shape: voxels (z, y, x), for grids that have to have a size; coverage then only says where they begin.
     background: a real CT into which lesions are put; organ_labels: its label map, with the name of its table.
+    label_map: a body of one's own, of whose classes label_table tells; coverage is the part taken of it.
     types: of the lesions, in the proportions they have among all.
     """
 
@@ -50,6 +51,7 @@ class Order:
     organ_labels: str | None = None
     label_table: str | None = None
     types: tuple[str, ...] | None = None
+    label_map: str | None = None
 
     @property
     def type_weights(self) -> dict[str, float]:
@@ -71,13 +73,15 @@ def make_scan(order: Order, maps: Path | None = None, device: str = "cpu") -> Sy
     """The scan of an order; the same order gives the same scan on the same kind of device.
 
     maps: folder of the label maps of real people, for anatomies other than "procedural"; where an order
-    names none and the folder is not given, the body is procedural.
+    names none and the folder is not given, the body is procedural. Raises InputError, LabelMapError.
     """
     habits, draw = SITES[order.site], Draw(order.seed)
     if order.background is not None:
         return _on_real(order, draw, device)
     anatomy = order.anatomy or draw.weighted(habits.anatomy)
-    if maps is None and order.anatomy is None:
+    if order.label_map is not None:
+        anatomy, maps = Path(order.label_map).name, Path()
+    elif maps is None and order.anatomy is None:
         anatomy = "procedural"
     phase = order.phase or draw.weighted(habits.phases)
     scanner = draw_scanner(habits, draw, order.spacing_mm)
@@ -87,7 +91,7 @@ def make_scan(order: Order, maps: Path | None = None, device: str = "cpu") -> Sy
     if anatomy == "procedural":
         space, tissues, person = _procedural(order, habits, (scanner, coverage, phase), body, device)
     else:
-        source = MAPS[anatomy]
+        source = MAPS[anatomy] if order.label_map is None else own_map(order)
         space, tissues, person = paint_label_map(source, maps, (scanner, phase), body, device)
         coverage = source.coverage
     painter = Painter(space, tissues, draw.fork(), torch.zeros_like(space.label))
@@ -103,6 +107,10 @@ def make_scan(order: Order, maps: Path | None = None, device: str = "cpu") -> Sy
         "coverage": coverage,
     }  # fmt: skip
     return _scan(painter, scanner, scan_draw, facts | person)
+
+
+def own_map(order: Order) -> MapSource:
+    return MapSource(order.label_map or "", order.label_table or TOTAL, order.coverage or "both")
 
 
 def _on_real(order: Order, draw: Draw, device: str) -> SyntheticScan:

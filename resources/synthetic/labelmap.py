@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,18 @@ import torch.nn.functional as F
 from resources.synthetic.draw import Draw
 from resources.synthetic.finish import add_detail
 from resources.synthetic.mapfill import complete_body, name_by_place
-from resources.synthetic.organs import LABEL, tissue_hu
+from resources.synthetic.organs import KEYS, LABEL, tissue_hu
 from resources.synthetic.scanner import Scanner, slab
+from resources.synthetic.sites import COVERAGES_MM
+from resources.synthetic.skeleton import LEVELS_MM
 from resources.synthetic.space import Box, Space
 
 TABLES = Path(__file__).parent / "label_tables"
+TOTAL = "totalsegmentator.csv"
+FINE_MM = 1.7
+"""Finer maps are thinned out to about this."""
+ONE_LEVEL_MM = 90.0
+"""A vertebra with its processes is lower; what is higher are several under one label."""
 FIXED_HU = {
     "background": -1000.0, "air": -990.0, "airway": -500.0, "skin": 20.0, "cortical": 820.0, "marrow": -40.0,
     "thymus": -20.0, "content": 25.0,
@@ -37,35 +45,46 @@ class LabelMapError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class MapSource:
-    """file: name in the folder of maps. table: name in TABLES. enlarge: true size over the header's.
+    """file: name in the folder of maps. table: name in TABLES, or a path. enlarge: true size over header's.
 
-    complete: whether the map holds skin and fat; where not, they are built around what it holds.
+    coverage: the part of the map that is taken. foot_mm: reference z of its first slice; None: told by its
+    vertebrae, and where it names none the coverage begins there. Skin and fat are built around a map
+    without skin. sex, arms: None where they are not known.
     """
 
     file: str
     table: str
     coverage: str
-    sex: str
+    sex: str | None = None
     enlarge: float = 1.0
-    complete: bool = True
-    arms: str = "down"
+    arms: str | None = None
+    foot_mm: float | None = None
 
 
 MAPS = {
     # By its header the atlas' liver holds 239 ml, a kidney 47 ml: lengths are about 1.65 times as large.
-    "spl_abdomen": MapSource("spl_abdomen.nrrd", "spl_abdomen.csv", "abdomen", "male", 1.65, False, "up"),
-    "icrp110_AF": MapSource("icrp110_AF_trunk.nii.gz", "icrp110.csv", "both", "female"),
-    "icrp110_AM": MapSource("icrp110_AM_trunk.nii.gz", "icrp110.csv", "both", "male"),
+    "spl_abdomen": MapSource("spl_abdomen.nrrd", "spl_abdomen.csv", "abdomen", "male", 1.65, "up", 0.0),
+    "icrp110_AF": MapSource("icrp110_AF_trunk.nii.gz", "icrp110.csv", "both", "female", 1.0, "down", 0.0),
+    "icrp110_AM": MapSource("icrp110_AM_trunk.nii.gz", "icrp110.csv", "both", "male", 1.0, "down", 0.0),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedMap:
-    """codes: (z, y, x) uint8, index into `classes`: (organ label, tissue). spacing_mm: (x, y, z)."""
+    """codes: (z, y, x) uint8, index into `classes`: (organ label, tissue). spacing_mm: (x, y, z).
+
+    foot_mm: reference z of the first slice.
+    """
 
     codes: npt.NDArray[np.uint8]
     classes: tuple[tuple[int, str], ...]
     spacing_mm: tuple[float, float, float]
+    foot_mm: float
+
+
+def find_table(name: str) -> Path:
+    """A table of TABLES by its name, or one's own by its path."""
+    return TABLES / name if (TABLES / name).is_file() else Path(name)
 
 
 def read_table(path: Path) -> dict[int, tuple[str, str]]:
@@ -103,8 +122,12 @@ def prepare_map(source: MapSource, folder: Path) -> PreparedMap:
     except RuntimeError:
         raise LabelMapError(f"{path}: expected a label map that ITK reads, found none") from None
     values = sitk.GetArrayFromImage(image)
-    spacing = tuple(mm * source.enlarge for mm in image.GetSpacing())
-    table = read_table(TABLES / source.table)
+    if values.ndim != 3 or values.dtype.kind not in "iu":
+        raise LabelMapError(f"{path}: expected a label map of whole numbers in 3D, found {values.dtype}")
+    stride = [max(1, round(FINE_MM / (mm * source.enlarge))) for mm in image.GetSpacing()]
+    values = values[:: stride[2], :: stride[1], :: stride[0]]
+    x, y, z = (mm * source.enlarge * n for mm, n in zip(image.GetSpacing(), stride, strict=True))
+    table = read_table(find_table(source.table))
     unknown = sorted(set(np.unique(values).tolist()) - {0, *table})
     if unknown:
         raise LabelMapError(f"{path}: expected labels of {source.table}, found {unknown[:5]}")
@@ -117,9 +140,34 @@ def prepare_map(source: MapSource, folder: Path) -> PreparedMap:
                 classes.append(pair)
             translate[label] = classes.index(pair)
     codes = translate[values]
-    if not source.complete:
-        codes, classes = complete_body(codes, classes, (spacing[0], spacing[1], spacing[2]))
-    return PreparedMap(codes, tuple(classes), (spacing[0], spacing[1], spacing[2]))
+    foot_mm = source.foot_mm
+    if foot_mm is None:
+        codes, foot_mm = _stand(codes, classes, z, COVERAGES_MM[source.coverage])
+        if not codes.any():
+            raise LabelMapError(f"{path}: expected organs in the part called {source.coverage}, found none")
+    if LABEL["skin"] not in {classes[code][0] for code in np.unique(codes)}:
+        codes, classes = complete_body(codes, classes, (x, y, z))
+    return PreparedMap(codes, tuple(classes), (x, y, z), foot_mm)
+
+
+def _stand(
+    codes: npt.NDArray[np.uint8],
+    classes: list[tuple[int, str]],
+    step_mm: float,
+    coverage: tuple[float, float],
+) -> tuple[npt.NDArray[np.uint8], float]:
+    """The slices of a coverage (reference z, from, to), and the reference z of the first of them."""
+    feet = []
+    for code, (label, _) in enumerate(classes):
+        if KEYS[label] in LEVELS_MM:
+            rows = np.nonzero((codes == code).any((1, 2)))[0]
+            whole = len(rows) > 0 and rows[0] > 0 and rows[-1] < len(codes) - 1
+            if whole and np.ptp(rows) * step_mm < ONE_LEVEL_MM:
+                feet.append(LEVELS_MM[KEYS[label]] - float(rows.mean()) * step_mm)
+    foot_mm = float(np.median(feet)) if feet else coverage[0]
+    first, last = (math.floor((mm - foot_mm) / step_mm) for mm in coverage)
+    first = max(0, first)
+    return codes[first : max(first, last + 1)], foot_mm + first * step_mm
 
 
 def paint_label_map(
@@ -136,10 +184,11 @@ def paint_label_map(
         n * mm * s
         for n, mm, s in zip(reversed(prepared.codes.shape), prepared.spacing_mm, scale, strict=True)
     ]
+    lift = prepared.foot_mm * scale[2]
     depth = round(extent[2] * draw.uniform(0.55, 0.97) / scanner.spacing_mm[2]) * slab(scanner.spacing_mm[2])
     shape = (depth, round((extent[1] + 30) / step[1]), round(min(extent[0], 500.0) / step[0]))
     bottom = draw.uniform(0, 1) * max(0.0, extent[2] - depth * step[2])
-    lower = (-(shape[2] - 1) / 2 * step[0], -(shape[1] - 1) / 2 * step[1], bottom)
+    lower = (-(shape[2] - 1) / 2 * step[0], -(shape[1] - 1) / 2 * step[1], bottom + lift)
     space = Space(shape, step, lower, draw, scale, warp_mm=16.0, device=device)
     tissues = tissue_hu(phase, draw) | {"age": draw.uniform(35, 80)}
     tissues |= {"vessel": 0.5 * (tissues["aorta"] + tissues["vein"]), "spongiosa": draw.normal(130, 30)}
@@ -153,7 +202,8 @@ def paint_label_map(
     _resample(space, prepared, tissues)
     name_by_place(space)
     add_detail(space, tissues)
-    return space, tissues, {"sex": source.sex, "age": round(tissues["age"]), "arms": source.arms}
+    person = {"sex": source.sex, "age": round(tissues["age"]), "arms": source.arms}
+    return space, tissues, {name: value for name, value in person.items() if value is not None}
 
 
 def _resample(space: Space, prepared: PreparedMap, tissues: dict[str, float]) -> None:
@@ -161,9 +211,10 @@ def _resample(space: Space, prepared: PreparedMap, tissues: dict[str, float]) ->
     best = torch.full(space.hu.shape, 1e-3, device=space.device)
     total = torch.full_like(best, 1e-6)
     mean = total * -1000.0
-    centre = [
+    centre = [  # where reference x, y, z are 0, from the map's first voxel
         mm * (n - 1) / 2 for mm, n in zip(prepared.spacing_mm, reversed(prepared.codes.shape), strict=True)
     ]
+    centre[2] = -prepared.foot_mm
     wobble = space.draw.fork()
     organs = torch.zeros_like(space.label)
     for code, (label, tissue) in enumerate(prepared.classes):
@@ -173,7 +224,7 @@ def _resample(space: Space, prepared: PreparedMap, tissues: dict[str, float]) ->
         crop, start = _smoothed(prepared, code, found)
         ends = [s + n for s, n in zip(start, crop.shape, strict=True)]
         corners = [
-            [(v[i] - 0.5) * prepared.spacing_mm[2 - i] - (centre[2 - i] if i else 0.0) for i in (2, 1, 0)]
+            [(v[i] - 0.5) * prepared.spacing_mm[2 - i] - centre[2 - i] for i in (2, 1, 0)]
             for v in (start, ends)
         ]
         box = space.box(corners[0], corners[1])
@@ -229,7 +280,7 @@ def _sampled(space: Space, box: Box, crop: torch.Tensor, place: tuple) -> torch.
         index = [
             (x + centre[0]) / spacing[0] - start[2],
             (y + centre[1]) / spacing[1] - start[1],
-            z / spacing[2] - start[0],
+            (z + centre[2]) / spacing[2] - start[0],
         ]
         grid = torch.stack(
             [2 * v / max(1, n - 1) - 1 for v, n in zip(index, reversed(crop.shape), strict=True)], -1

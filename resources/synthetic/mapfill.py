@@ -9,47 +9,66 @@ import torch
 from resources.synthetic.organs import KEYS, LABEL, ORGANS, VERTEBRAE
 from resources.synthetic.space import Space
 
-SKIN_MM, FAT_MM = 2.0, 17.0
+SKIN_MM, FAT_MM, WALL_MM = 2.0, 17.0, 11.0
+NAMED_SHARE = 0.5
+"""Of the wall, that a map fills which names its muscles; in others all is muscle that is nothing else."""
+ARMS = ("humerus", "arm")
 
 
 def complete_body(
     codes: npt.NDArray[np.uint8], classes: list[tuple[int, str]], spacing_mm: tuple[float, float, float]
 ) -> tuple[npt.NDArray[np.uint8], list[tuple[int, str]]]:
-    """Fills a map of organs alone: fat between them, lungs above the highest of them, fat and skin around."""
-    from scipy import ndimage
-    from skimage.morphology import convex_hull_image
+    """Fills a map of organs alone: fat between them, and around them muscle, fat and skin.
 
+    Where it names no lung, lungs are made above the highest of them. Arms outside the trunk are left out.
+    """
     classes = [
         *classes,
         (LABEL["abdominal fat"], "cavity fat"),
         (LABEL["subcutaneous fat"], "fat"),
         (LABEL["skin"], "skin"),
+        (LABEL["muscle"], "muscle"),
     ]
-    classes += [
-        (LABEL["lung right lower"], "lung"),
-        (LABEL["lung left lower"], "lung"),
-        (LABEL["mediastinum"], "cavity fat"),
-    ]
-    inner, outer, skin, lung_r, lung_l, middle = range(len(classes) - 6, len(classes))
+    inner, outer, skin, flesh = range(len(classes) - 4, len(classes))
     rows, columns = (np.nonzero((codes > 0).any((0, axis)))[0] for axis in (2, 1))
     pad = round((FAT_MM + 16) / spacing_mm[0])
     codes = codes[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     codes = np.pad(codes, ((0, 0), (pad, pad), (pad, pad)))
-    hull = np.stack(
-        [convex_hull_image(plane > 0) if (plane > 0).sum() > 50 else plane > 0 for plane in codes]
-    )
-    smooth = ndimage.gaussian_filter(hull.astype(np.float32), (2.0, 3.0, 3.0)) > 0.5
-    inside = (
-        np.stack([-ndimage.distance_transform_edt(p) + ndimage.distance_transform_edt(~p) for p in smooth])
-        * spacing_mm[0]
-    )
-    inside = ndimage.gaussian_filter(inside.astype(np.float32), (2.0, 2.0, 2.0))
+    arms = np.isin(codes, [n for n, (label, _) in enumerate(classes) if ORGANS[KEYS[label]].name in ARMS])
+    inside = _outside_mm((codes > 0) & ~arms, spacing_mm[0])
+    codes[arms & (inside >= 0)] = 0
     empty = codes == 0
     y = np.linspace(-1, 1, codes.shape[1])[None, :, None]
     fat_mm = FAT_MM * (1 + 0.25 * y)
     codes[empty & (inside < fat_mm + SKIN_MM)] = skin
     codes[empty & (inside < fat_mm)] = outer
     codes[empty & (inside < 0)] = inner
+    wall = (inside < 0) & (inside >= -WALL_MM)
+    muscles = [n for n, (_, tissue) in enumerate(classes) if tissue == "muscle"]
+    if wall.any() and np.isin(codes[wall], muscles).mean() < NAMED_SHARE:
+        codes[empty & wall] = flesh
+    return _fill_chest(codes, classes, empty & (inside < -9.0), spacing_mm[0])
+
+
+def _outside_mm(trunk: npt.NDArray[np.bool_], step_mm: float) -> npt.NDArray[np.float32]:
+    """Smoothed distance in mm from the hull around each slice's organs, negative inside."""
+    from scipy import ndimage
+    from skimage.morphology import convex_hull_image
+
+    hull = np.stack([convex_hull_image(plane) if plane.sum() > 50 else plane for plane in trunk])
+    smooth = ndimage.gaussian_filter(hull.astype(np.float32), (2.0, 3.0, 3.0)) > 0.5
+    edt = ndimage.distance_transform_edt
+    distance = np.stack([-edt(plane) + edt(~plane) for plane in smooth]) * step_mm
+    return ndimage.gaussian_filter(distance.astype(np.float32), (2.0, 2.0, 2.0))
+
+
+def _fill_chest(
+    codes: npt.NDArray[np.uint8], classes: list[tuple[int, str]], free: npt.NDArray[np.bool_], step_mm: float
+) -> tuple[npt.NDArray[np.uint8], list[tuple[int, str]]]:
+    """What is free above the organs of the belly becomes mediastinal fat and, if there is none yet, lung."""
+    from scipy import ndimage
+
+    own_lungs = any(KEYS[classes[code][0]].startswith("lung") for code in np.unique(codes))
     organs = [
         n
         for n, (label, _) in enumerate(classes)
@@ -57,18 +76,20 @@ def complete_body(
     ]
     below = np.isin(codes, organs)
     height = np.where(below.any(0), codes.shape[0] - 1 - below[::-1].argmax(0), -1).astype(np.float32)
-    reach = round(28 / spacing_mm[0])
+    reach = round(28 / step_mm)
     top = ndimage.gaussian_filter(ndimage.maximum_filter(height, reach), reach / 3)
     z = np.arange(codes.shape[0])[:, None, None]
     ribs = np.isin(codes, [n for n, (label, _) in enumerate(classes) if ORGANS[KEYS[label]].name == "rib"])
     first = int(np.nonzero(ribs.any((1, 2)))[0].min()) if ribs.any() else codes.shape[0]
-    free = empty & (inside < -9.0) & (z > np.maximum(top + 2, first + 0.35 * (codes.shape[0] - first)))
+    free = free & (z > np.maximum(top + 2, first + 0.35 * (codes.shape[0] - first)))
     x = np.arange(codes.shape[2])[None, None, :] - codes.shape[2] / 2
-    near = np.abs(x) * spacing_mm[0] < 30
-    codes[free & near] = middle
-    codes[free & ~near & (x < 0)] = lung_r
-    codes[free & ~near & (x >= 0)] = lung_l
-    return codes, classes
+    middle = (np.abs(x) * step_mm < 30) | own_lungs
+    count = len(classes)
+    codes[free & ~middle & (x < 0)] = count
+    codes[free & ~middle & (x >= 0)] = count + 1
+    codes[free & middle] = count + 2
+    made = ("lung right lower", "lung"), ("lung left lower", "lung"), ("mediastinum", "cavity fat")
+    return codes, [*classes, *((LABEL[name], tissue) for name, tissue in made)]
 
 
 def name_by_place(space: Space) -> None:
