@@ -110,6 +110,7 @@ def make_scan(order: Order, maps: Path | None = None, device: str = "cpu") -> Sy
 
 
 def own_map(order: Order) -> MapSource:
+    """Where an order's label map is, and how to read it."""
     return MapSource(order.label_map or "", order.label_table or TOTAL, order.coverage or "both")
 
 
