@@ -39,7 +39,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--coverage",
         choices=sorted(COVERAGES_MM),
-        help="of a label map: the part that is taken, default both",
+        help="part of the body; else by the site's habits, of --label-map both",
     )
     parser.add_argument(
         "--lesions", type=int, help="of each scan, for dense training; else by the site's habits"
@@ -113,9 +113,8 @@ def check_there(folder: Path, order: Order) -> bool:
     path = folder / scan_id(order) / TRUTH
     if not path.is_file():
         return False
-    made = {"types": None, "label_map": None} | json.loads(path.read_text(encoding="utf-8"))[
-        "order"
-    ]  # older ones have none
+    order_made = json.loads(path.read_text(encoding="utf-8"))["order"]
+    made = {"types": None, "label_map": None} | order_made  # older ones have none
     wanted = json.loads(json.dumps(order.__dict__))
     if made != wanted:
         changed = sorted(key for key in wanted if made.get(key) != wanted[key])
