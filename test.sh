@@ -138,7 +138,7 @@ step "mypy"
 .venv/bin/mypy
 
 step "pytest"
-.venv/bin/python -m pytest "$@"
+.venv/bin/python -m pytest -n auto --dist worksteal "$@"
 
 mkdir -p build
 scratch=$(mktemp -d build/test.XXXXXX)

@@ -1,8 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from helpers import write_slow_weights, write_weights
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")  # before numpy and torch: each worker of pytest-xdist has one core
+
+from helpers import write_slow_weights, write_weights  # noqa: E402
 
 
 @pytest.fixture(scope="session")
