@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from model.volume import Volume
 from resources.cases.case import Annotation, Attributes, Case, Completeness, Finding, ImageSource
+from resources.cases.organs import canonical
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.organs import ORGANS
 from resources.synthetic.report_phrases import Language
@@ -109,14 +110,14 @@ def write_image(path: Path, array: npt.NDArray[Any], volume: Volume, first_slice
 
 
 def organ_values() -> dict[str, tuple[int, ...]]:
-    """Organ -> its values in the organ label maps: by name, and with the side before it where it has one."""
+    """Organ -> its values in the organ label maps: by its name in resources.cases.organs, and with the side
+    before it where it has one.
+    """
     values: dict[str, tuple[int, ...]] = {}
     for number, organ in enumerate(ORGANS.values()):
-        if organ.name not in ("background", "table"):
-            values[organ.name] = (*values.get(organ.name, ()), number)
-            if organ.side is not None:
-                sided = f"{organ.side} {organ.name}"
-                values[sided] = (*values.get(sided, ()), number)
+        name, _ = canonical(organ.name)
+        for key in (name, f"{organ.side} {name}") if organ.side is not None else (name,):
+            values[key] = (*values.get(key, ()), number)
     return values
 
 

@@ -11,6 +11,15 @@ import numpy.typing as npt
 from model.config import LESION_TYPES
 from resources.cases.case import Case, Finding
 from resources.cases.geometry import LONG_MM, Z_RATIO
+from resources.cases.organs import (
+    BACKGROUND,
+    Values,
+    canonical,
+    exact_values,
+    place_values,
+    region,
+    type_of,
+)
 
 REACH_PER_SIZE = Z_RATIO[0.975] / 2
 """How far from its centre a lesion reaches, as a share of its largest reported diameter."""
@@ -20,18 +29,7 @@ WHOLE = ("liver", "kidney", "lung", "bone")
 type is anywhere (a report that has a pleural lesion, which counts as lung, tells of it). The territories of
 the other types (abdomen, mediastinum, soft tissue, pelvis) are many organs and the spaces between them, of
 which no report speaks one by one."""
-BONES = (
-    "spine", "vertebra", "sacrum", "rib", "sternum", "clavicle", "scapula", "humerus", "femur",
-    "pelvic bone", "hip bone", "skull",
-)  # fmt: skip
-
 Mask = npt.NDArray[np.bool_]
-
-
-def type_of_organ(name: str) -> str | None:
-    """The type of WHOLE that every lesion of an organ has, its side aside."""
-    organ = name.removeprefix("left ").removeprefix("right ")
-    return "bone" if organ in BONES else organ if organ in WHOLE else None
 
 
 def _findings(case: Case) -> tuple[list[Finding], list[Finding]]:
@@ -63,14 +61,20 @@ def cleared_types(case: Case) -> frozenset[str]:
 def _may_be(finding: Finding, type: str) -> bool:
     if finding.type is not None:
         return finding.type == type
-    return finding.organ is None or type_of_organ(finding.organ) in (None, type)
+    return finding.organ is None or _whole_type(finding.organ) in (None, type)
+
+
+def _whole_type(organ: str) -> str | None:
+    """The type of WHOLE that every lesion of an organ has."""
+    found = type_of(organ)
+    return found if found in WHOLE else None
 
 
 def _denied(type: str, absent: list[Finding]) -> bool:
     own = [f for f in absent if f.type in (None, type)]
     if any(f.organ is None for f in own):
         return True
-    sides = {f.side for f in own if type in WHOLE and f.organ == type}
+    sides = {f.side for f in own if type in WHOLE and f.organ is not None and type in region(f.organ)}
     return bool(sides & {None, "both"}) or {"left", "right"} <= sides
 
 
@@ -84,26 +88,28 @@ def cleared_by_report(
     lesions" of no organ clears only what no other finding can speak of. Lesions that are reported and not
     marked may reach out of their organ, so what is near that organ is not clear.
     """
-    values = case.completeness.organ_values
+    values = _by_side(case.completeness.organ_values)
     reported, absent = _findings(case)
     absent = [f for f in absent if f.organ is not None or f.type is None]
     everywhere = any(f.organ is None for f in absent)
     if any(f.organ is None for f in reported):
         return np.zeros(organs.shape[:3], bool)
+    places = [set(place_values(values, f.organ or "", f.side, f.type)) for f in reported]
+    denied = {v for f in absent if f.organ is not None for v in _denied_values(values, f)}
     clear: list[int] = []
     zones: list[tuple[Mask, float]] = []
-    elsewhere = [f for f in reported if not any(_concerns(f, name) for name in values)]
+    elsewhere = [f for f, place in zip(reported, places, strict=True) if not place]
     for name, own_values in values.items():
-        own = [f for f in reported if _concerns(f, name)]
+        own = [f for f, place in zip(reported, places, strict=True) if place & set(own_values)]
         marked = sum(bool(np.isin(organs[cell], own_values).any()) for cell in cells)
         open_ones = [] if _accounted(own, marked) else own
-        open_ones += [f for f in elsewhere if f.type in WHOLE and f.type == type_of_organ(name)]
+        open_ones += [f for f in elsewhere if f.type in WHOLE and f.type == type_of(name)]
         if open_ones:
             reach_mm = max(map(_reach_mm, open_ones))
             zones.append((np.asarray(np.isin(organs, own_values).any(-1)), reach_mm))
             continue
         rest = everywhere and not any(_may_lie_in(f, name) for f in elsewhere)
-        if own or rest or any(_clears(f, name) for f in absent):
+        if own or rest or denied.issuperset(own_values):
             clear += own_values
     mapped = np.isin(organs, [value for own_values in values.values() for value in own_values])
     found = np.asarray(np.isin(organs, clear).all(-1))
@@ -136,26 +142,23 @@ def _reach_mm(finding: Finding) -> float:
     return REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
 
 
-def _sided(finding: Finding) -> list[str]:
-    sides = ("left", "right") if finding.side in (None, "both") else (finding.side,)
-    return [f"{side} {finding.organ}" for side in sides]
+def _by_side(values: Values) -> dict[str, tuple[int, ...]]:
+    """The map's classes, without those that it has for each side too, and without the air around the body."""
+    sided = {canonical(name)[0] for name in values if canonical(name)[1] is not None}
+    return {n: own for n, own in values.items() if n not in sided and canonical(n)[0] != BACKGROUND}
 
 
-def _concerns(finding: Finding, name: str) -> bool:
-    """Whether a reported lesion can be in the organ `name`, which may be one of a pair."""
-    return name == finding.organ or name in _sided(finding)
+def _denied_values(values: Values, finding: Finding) -> tuple[int, ...]:
+    """The map's values of the organ that "no lesion" speaks of: of all vertebrae if it says spine.
+
+    What is said of lymph nodes says nothing of the organs around them.
+    """
+    assert finding.organ is not None
+    return exact_values(values, finding.organ, finding.side)
 
 
 def _may_lie_in(finding: Finding, name: str) -> bool:
     """Whether a lesion reported of no organ of the map can be in the organ `name`: "abdomen", the spleen."""
     if finding.type is None:
         return True
-    return finding.type not in WHOLE and type_of_organ(name) is None
-
-
-def _clears(finding: Finding, name: str) -> bool:
-    """Whether "no lesion" speaks of the whole organ `name`; of all bones if it names bone."""
-    whole = finding.side in (None, "both")
-    if whole and (name == finding.organ or (finding.organ == "bone" and type_of_organ(name) == "bone")):
-        return True
-    return name in _sided(finding)
+    return finding.type not in WHOLE and _whole_type(name) is None

@@ -18,13 +18,14 @@ from model.network import OUTPUT_STRIDE
 from resources.cases.cache import LESIONS, CachedScan
 from resources.cases.case import Case, Finding
 from resources.cases.geometry import SHORT_RATIO, Z_RATIO
+from resources.cases.organs import canonical, place_values, region
 from resources.training.assignment import Candidate, Pair, Wanted, match, meant, wanted_of
 from resources.training.beliefs import Bag, Believed, Proposal, Sizes
 from resources.training.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
 from resources.training.config import Supervision, Teacher
 from resources.training.joint import account
 from resources.training.states import IGNORED, Marked, locate, states_of
-from resources.training.whereabouts import Whereabouts, look, organ_values
+from resources.training.whereabouts import Whereabouts, look
 
 UNCERTAIN = 0.5
 """Weight of a lesion of which a report is not sure."""
@@ -178,7 +179,8 @@ def _bag(one: Wanted, count: int, size_mm: float | None, case: Case, places: Whe
     """The lesions of a finding that met no proposal; None where they may lie outside the scan."""
     f = one.finding
     z_mm: tuple[float, float] | None = None
-    if f.organ is None or not organ_values(case.completeness, f.organ, f.side):
+    known = case.completeness.organ_values
+    if f.organ is None or not place_values(known, f.organ, f.side, f.type):
         z_mm = _slab(f, places)
         if z_mm is None and places.extent_mm[1] - places.extent_mm[0] < PIECE_MM:
             return None
@@ -201,7 +203,7 @@ def _slab(finding: Finding, places: Whereabouts) -> tuple[float, float] | None:
 
 def _in_scan(finding: Finding, places: Whereabouts) -> bool:
     """Whether the scan shows the place that a finding names, as far as one can tell."""
-    voxels = None if finding.organ is None else places.organs.get((finding.organ, finding.side))
+    voxels = places.organs.get((finding.organ, finding.side, finding.type))
     if voxels is not None:
         return len(voxels) > 0
     slab = _slab(finding, places)
@@ -211,4 +213,6 @@ def _in_scan(finding: Finding, places: Whereabouts) -> bool:
 def _complete(case: Case, finding: Finding) -> bool:
     """Whether all lesions where the finding is are marked: nothing is left to find."""
     known = case.completeness
-    return known.kind == "all" or (known.kind == "organs" and finding.organ in known.organs)
+    if known.kind == "organs" and finding.organ is not None:
+        return any(canonical(finding.organ)[0] in region(canonical(name)[0]) for name in known.organs)
+    return known.kind == "all"

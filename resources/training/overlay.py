@@ -11,6 +11,7 @@ import math
 import torch
 
 from resources.cases.case import Completeness
+from resources.cases.organs import place_values
 from resources.training.batch import (
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
@@ -23,7 +24,6 @@ from resources.training.beliefs import Bag, Believed
 from resources.training.config import Supervision
 from resources.training.states import IGNORED, NEGATIVE
 from resources.training.targets import Drawing, Known, Spot, near_patch, put, put_geometry, spot_of
-from resources.training.whereabouts import organ_values
 
 REPORTED = (UNMARKED, TEACHER, REPORT_NEGATIVE, REPORT_SILENCE)
 """Who is not heard where a lesion is believed to be."""
@@ -141,7 +141,8 @@ class Cells:
 
     def of(self, bag: Bag, completeness: Completeness) -> torch.Tensor:
         """The place of a bag: its organ if the label map has it, else its slab, else all."""
-        values = () if bag.organ is None else organ_values(completeness, bag.organ, bag.side)
+        known = completeness.organ_values
+        values = () if bag.organ is None else place_values(known, bag.organ, bag.side, bag.type)
         if values:
             return self.inside & torch.isin(self.organs, torch.tensor(values, dtype=self.organs.dtype))
         if bag.z_mm is not None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from resources.cases.cache import HU, ORGANS, CachedScan
-from resources.cases.case import Case, Completeness, Finding
+from resources.cases.case import Case, Finding
+from resources.cases.organs import Side, height_mm, place_values
 
 Array = npt.NDArray[np.float64]
-Side = Literal["left", "right", "both"] | None
+Where = tuple[str | None, Side, str | None]
+"""Organ, side and lesion type of a finding."""
 
 CELL_MM = 8.0
 """Densities are averaged over cubes of this edge: of lung, bowel gas and noise only lung is in between."""
@@ -31,22 +32,6 @@ BODY_WIDTH_MM = 250.0
 """A narrower body is a limb or a cut-out, and its middle is no midline."""
 
 INF = math.inf
-FROM_BASE_MM: dict[str, tuple[float, float]] = {
-    "liver": (-230, 110), "spleen": (-170, 90), "kidney": (-250, 20), "adrenal gland": (-160, 30),
-    "pancreas": (-220, 20), "stomach": (-220, 90), "gallbladder": (-200, 30), "duodenum": (-250, 0),
-    "abdomen": (-INF, 90), "pelvis": (-INF, -140), "retroperitoneum": (-INF, 30), "mesentery": (-INF, 0),
-    "bladder": (-INF, -220), "prostate": (-INF, -220), "uterus": (-INF, -200), "ovary": (-INF, -180),
-    "rectum": (-INF, -220), "breast": (-90, 160), "heart": (-100, 180), "brain": (260, INF),
-}  # fmt: skip
-"""Lowest and highest point of organs and lesion types above the lungs' bases, after the two ICRP reference
-phantoms (no deep breath) and resources.synthetic (a deep one), 30 mm added on either side."""
-FROM_APEX_MM: dict[str, tuple[float, float]] = {
-    "lung": (-INF, 60), "pleura": (-INF, 60), "mediastinum": (-INF, 90), "thyroid gland": (-60, INF),
-    "neck": (-40, INF), "axilla": (-190, 80),
-}  # fmt: skip
-"""The same above the lungs' apices; of lung, pleura and mediastinum, LOWEST_MM below their bases."""
-LOWEST_MM = {"lung": -130.0, "pleura": -130.0, "mediastinum": -120.0}
-
 ORGAN_SIGMA_MM, SLAB_SIGMA_MM, SIDE_SIGMA_MM, IMAGE_SIGMA_MM = 5.0, 30.0, 20.0, 10.0
 """How far outside its organ, its slab, its side or its image a lesion's centre may be."""
 ELSEWHERE = 0.002
@@ -67,15 +52,15 @@ class Lungs:
 class Whereabouts:
     """What is known of one scan. extent_mm: z of its first and last slice, lower first.
 
-    organs: by organ and side, (n, 3) LPS mm of a share of its voxels, no place in it being farther than
-    grain_mm from one; none where the label map knows the organ and the scan does not show it. images: by
+    organs: by organ, side and lesion type of a finding, (n, 3) LPS mm of a share of its voxels, no place in it
+    being farther than grain_mm from one; none where the label map knows the organ and the scan does not show it. images: by
     numbers as findings give them, z in mm from, to and how sure that is.
     """
 
     lungs: Lungs | None
     midline_mm: float | None
     extent_mm: tuple[float, float]
-    organs: dict[tuple[str, Side], Array]
+    organs: dict[Where, Array]
     images: dict[tuple[int, ...], tuple[float, float, float]]
     grain_mm: float = 0.0
 
@@ -83,23 +68,22 @@ class Whereabouts:
         """z from, to (LPS) of an organ, or else of a lesion type, not cut to the scan; None: cannot tell."""
         if self.lungs is None:
             return None
-        name = next((n for n in (organ, kind) if n in FROM_BASE_MM or n in FROM_APEX_MM), None)
-        base, apex = self.lungs.base_mm, self.lungs.apex_mm
-        if name in FROM_BASE_MM:
-            low, high = FROM_BASE_MM[name]
-            return None if base is None else (base + low, base + high)
-        if name is None or (apex is None and name not in LOWEST_MM) or (apex is None and base is None):
-            return None
-        low, high = FROM_APEX_MM[name]
-        lower = -INF if apex is None else apex + low
-        if name in LOWEST_MM and base is not None:
-            lower = base + LOWEST_MM[name]
-        return lower, INF if apex is None else apex + high
+        for name in (organ, kind):
+            if name is None:
+                continue
+            low, high, known = -INF, INF, False
+            ends = (self.lungs.base_mm, self.lungs.apex_mm)
+            for end_mm, span in zip(ends, height_mm(name), strict=True):
+                if end_mm is not None and span is not None:
+                    low, high, known = max(low, end_mm + span[0]), min(high, end_mm + span[1]), True
+            if known:
+                return low, high
+        return None
 
     def log_likelihood(self, finding: Finding, centers_mm: npt.ArrayLike) -> Array:
         """(n, 3) LPS mm -> (n,) log of how well places fit organ, side and image; 0: perfectly."""
         centers = np.asarray(centers_mm, np.float64).reshape(-1, 3)
-        voxels = None if finding.organ is None else self.organs.get((finding.organ, finding.side))
+        voxels = self.organs.get((finding.organ, finding.side, finding.type))
         if voxels is not None:
             apart = np.maximum(_apart_mm(voxels, centers) - self.grain_mm, 0) / ORGAN_SIGMA_MM
         else:
@@ -124,30 +108,21 @@ class Whereabouts:
 def look(case: Case, scan: CachedScan) -> Whereabouts:
     """Whereabouts of the organs that a case's current findings name, from the cached scan."""
     hu = np.asarray(scan.array[HU])
-    wanted = {(f.organ, f.side) for f in case.findings if f.time == "current" and f.organ is not None}
-    organs: dict[tuple[str, Side], Array] = {}
+    wanted = {(f.organ, f.side, f.type) for f in case.findings if f.time == "current" and f.organ is not None}
+    organs: dict[Where, Array] = {}
     if case.completeness.organ_values:
         labels = np.asarray(scan.array[ORGANS])[::2, ::2, ::2]
-        for organ, side in sorted(wanted, key=repr):
-            values = organ_values(case.completeness, organ, side)
+        for where in sorted(wanted, key=repr):
+            values = place_values(case.completeness.organ_values, *where)
             if values:
                 voxels = np.argwhere(np.isin(labels, values)) * 2 + np.array(scan.lower) + 0.5
-                organs[organ, side] = (voxels * scan.spacing_mm)[:, ::-1]
+                organs[where] = (voxels * scan.spacing_mm)[:, ::-1]
     low = scan.lower[0] * scan.spacing_mm
     numbers = {f.images for f in case.findings if f.images}
     images = {n: place for n in sorted(numbers) if (place := image_mm(case, scan, n)) is not None}
     extent = (low, low + (scan.shape[0] - 1) * scan.spacing_mm)
     lungs, midline = find_lungs(hu, scan.lower[0], scan.spacing_mm), find_midline(hu, scan)
     return Whereabouts(lungs, midline, extent, organs, images, math.sqrt(3) * scan.spacing_mm)
-
-
-def organ_values(completeness: Completeness, organ: str, side: Side) -> tuple[int, ...]:
-    """The label map's values of an organ, of one side if it tells sides apart; () if it lacks the organ."""
-    values = completeness.organ_values
-    sides = (side,) if side in ("left", "right") else ("left", "right")
-    sided = {value for one in sides for value in values.get(f"{one} {organ}", ())}
-    either = () if side in ("left", "right") and sided else values.get(organ, ())
-    return tuple(sorted({*sided, *either}))
 
 
 def image_mm(case: Case, scan: CachedScan, images: tuple[int, ...]) -> tuple[float, float, float] | None:

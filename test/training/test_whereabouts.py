@@ -23,7 +23,6 @@ from resources.training.whereabouts import (
     find_lungs,
     image_mm,
     look,
-    organ_values,
 )
 
 VALUES = {"liver": (1, 2), "left kidney": (3,), "right kidney": (4,)}
@@ -112,21 +111,8 @@ def test_places_by_the_label_map() -> None:
     inside, outside = places.log_likelihood(left, points)
     assert inside == 0
     assert outside == pytest.approx(math.log(ELSEWHERE))
-    assert len(places.organs["kidney", "right"]) == 0  # the map has it, the scan does not show it
+    assert len(places.organs["kidney", "right", "kidney"]) == 0  # the map has it, the scan does not show it
     np.testing.assert_allclose(places.log_likelihood(right, points), math.log(ELSEWHERE))
-
-
-def test_the_values_of_an_organ() -> None:
-    known = case_of(mapped=True).completeness
-    assert organ_values(known, "liver", None) == (1, 2)
-    assert organ_values(known, "kidney", None) == organ_values(known, "kidney", "both") == (3, 4)
-    assert organ_values(known, "kidney", "right") == (4,)
-    assert organ_values(known, "spleen", None) == ()
-    values = {"kidney": (3, 4), "left kidney": (3,), "right kidney": (4,), "bone": (9,)}
-    both_ways = Completeness(organ_labels="o.nii", organ_values=values)
-    assert organ_values(both_ways, "kidney", None) == (3, 4)
-    assert organ_values(both_ways, "kidney", "left") == (3,)
-    assert organ_values(both_ways, "bone", "left") == (9,)
 
 
 def test_images_are_numbered_by_the_file_or_from_the_head() -> None:
