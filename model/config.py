@@ -32,6 +32,7 @@ class DetectorConfig:
     widths: channels of the network at strides 2, 4, 8, ...
     blocks: residual blocks at each of those strides.
     types: names of the heat maps, in channel order.
+    organs: classes of the organ head, in channel order, the background first; empty: there is no such head.
     size_scale_mm: the size head predicts log(size / size_scale_mm).
     calibration: (slope, intercept) on the logit of the heat map (Platt 1999).
     scan_calibration: (slope, intercept) on the logit of the scan's highest probability.
@@ -49,6 +50,7 @@ class DetectorConfig:
     widths: tuple[int, ...] = (32, 64, 96)
     blocks: tuple[int, ...] = (1, 2, 4)
     types: tuple[str, ...] = LESION_TYPES
+    organs: tuple[str, ...] = ()
     size_scale_mm: float = 10.0
     calibration: tuple[float, float] = (1.0, 0.0)
     scan_calibration: tuple[float, float] = (1.0, 0.0)
@@ -62,6 +64,8 @@ class DetectorConfig:
                 "detector config: expected spacing_mm > 0, one entry of blocks per width and at "
                 f"least one type, found {self.spacing_mm}, {self.widths}, {self.blocks}, {self.types}"
             )
+        if self.organs and len(self.widths) < 2:
+            raise WeightsError(f"detector config: expected two widths with organs, found {self.widths}")
         numbers = (*self.calibration, *self.scan_calibration)
         if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or self.calibration[0] <= 0:
             raise WeightsError(f"detector config: calibration must be finite and rising, found {numbers}")
@@ -75,17 +79,20 @@ class DetectorConfig:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> DetectorConfig:
-        """Inverse of `to_json`. Raises WeightsError on unknown or missing keys."""
+    def from_json(cls, text: str, organs: bool = True) -> DetectorConfig:
+        """Inverse of `to_json`. Raises WeightsError on unknown or missing keys.
+
+        organs: whether the text has the key of that name, which an earlier format lacks.
+        """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise WeightsError(f"detector config: expected JSON, found {text[:40]!r} ({error})") from None
-        expected = {field.name for field in dataclasses.fields(cls)}
+        expected = {field.name for field in dataclasses.fields(cls) if organs or field.name != "organs"}
         if not isinstance(values, dict) or set(values) != expected:
             found = sorted(set(values) ^ expected) if isinstance(values, dict) else type(values).__name__
             raise WeightsError(f"detector config: expected exactly {sorted(expected)}, differing: {found}")
         values["windows_hu"] = tuple((float(lower), float(upper)) for lower, upper in values["windows_hu"])
-        for name in ("widths", "blocks", "types", "calibration", "scan_calibration"):
-            values[name] = tuple(values[name])
+        for name in ("widths", "blocks", "types", "organs", "calibration", "scan_calibration"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from model.boxes import suppress
-from model.config import DetectorConfig
+from model.heads import OFFSETS, split
 from model.network import OUTPUT_STRIDE
 
 MIN_PROBABILITY = 0.01
@@ -19,8 +19,6 @@ PEAKS = 1000
 """Peaks kept before suppression."""
 MIN_APART_MM = 6.0
 """Two lesions nearer than this, or than half the mean diameter of the surer one, are one."""
-SIZE_LIMITS_MM = (2.0, 300.0)
-"""Sizes that no lesion exceeds; a head may say anything about a place it was never shown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,22 +35,13 @@ class Candidates:
     size_mm: npt.NDArray[np.float64]
 
 
-def calibrated(heads: torch.Tensor, config: DetectorConfig) -> torch.Tensor:
-    """Heads whose heat maps are calibrated probabilities and whose sizes are mm; offsets unchanged."""
-    types = len(config.types)
-    slope, intercept = config.calibration
-    heat = torch.sigmoid(heads[:types] * slope + intercept)
-    low, high = SIZE_LIMITS_MM
-    sizes = (heads[types + 3 :].clamp(-6, 6).exp() * config.size_scale_mm).clamp(low, high)
-    return torch.cat([heat, heads[types : types + 3], sizes])
-
-
-def decode(maps: torch.Tensor, types: int, spacing_mm: float) -> Candidates:
+def decode(maps: torch.Tensor, spacing_mm: float) -> Candidates:
     """Candidates from calibrated maps (types + 6, z, y, x): local maxima of the highest heat map.
 
     Where neighbours are exactly equal the first in memory is the peak.
     """
-    best = maps[:types].amax(0)
+    types = split(maps).heat.shape[0]
+    best = split(maps).heat.amax(0)
     _, highest = F.max_pool3d(best[None, None], 3, stride=1, padding=1, return_indices=True)
     peak = highest.flatten() == torch.arange(best.numel(), device=best.device)
     score = torch.where(peak & (best.flatten() >= MIN_PROBABILITY), best.flatten(), 0.0)
@@ -63,11 +52,12 @@ def decode(maps: torch.Tensor, types: int, spacing_mm: float) -> Candidates:
     cell = np.stack(np.unravel_index(flat, tuple(best.shape)), 1)
     sequence = np.lexsort((flat, -chosen[:types].max(0, initial=0.0)))
     chosen, cell = chosen[:, sequence], cell[sequence]
-    offset = np.clip(chosen[types : types + 3].T, -1.5, 1.5)
+    heat, offset, size = np.split(chosen, [types, types + OFFSETS])
+    offset = np.clip(offset.T, -1.5, 1.5)
     voxel = (cell + offset) * OUTPUT_STRIDE + (OUTPUT_STRIDE - 1) / 2
-    size_mm = chosen[types + 3 :].T
+    size_mm = size.T
     size_mm[:, :2] = np.sort(size_mm[:, :2], axis=1)[:, ::-1]
     reach_mm = np.maximum(MIN_APART_MM, size_mm.mean(1) / 2)
     kept = suppress(voxel * spacing_mm, reach_mm)[:MAX_CANDIDATES]
-    heat = chosen[:types].T[kept]
+    heat = heat.T[kept]
     return Candidates(voxel[kept], heat.max(1, initial=0.0), heat, size_mm[kept])

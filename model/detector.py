@@ -15,15 +15,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from model.config import DetectorConfig, WeightsError
-from model.decode import Candidates, calibrated, decode
-from model.network import CenterNet3D
+from model.decode import Candidates, decode
+from model.heads import calibrated, organs_at
+from model.network import ORGAN_STRIDE, CenterNet3D
 from model.preprocess import Grid, preprocess
 from model.tiles import run_network
 from model.volume import Volume
 
 DEFAULT_MEMORY_GB = {"cpu": 2.0, "cuda": 6.0}
 """Memory for the network's activations: safe within 8 GB of RAM, and on a GPU of 16 GB."""
-FORMAT = "centernet3d-1"
+FORMAT, WITHOUT_ORGANS = "centernet3d-2", "centernet3d-1"
+"""Of weights files; those of the earlier format have no organ head."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Lesion:
     """A candidate in LPS world mm; points and corners are (x, y, z).
 
     probability is calibrated. type is the most probable of type_probabilities, which are not
-    exclusive. The box is axis-aligned and encloses an axial ellipse turned by 45 degrees.
+    exclusive. organ: class of the organ head at the point, None where the weights have no such head.
+    The box is axis-aligned and encloses an axial ellipse turned by 45 degrees.
     """
 
     point_mm: tuple[float, float, float]
@@ -41,6 +44,7 @@ class Lesion:
     long_mm: float
     short_mm: float
     z_extent_mm: float
+    organ: str | None
     box_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
@@ -71,9 +75,9 @@ def load_network(path: Path) -> CenterNet3D:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             found = metadata.get("format", "no format")
-            if found != FORMAT:
+            if found not in (FORMAT, WITHOUT_ORGANS):
                 raise WeightsError(f"{path}: expected weights of format {FORMAT}, found {found}")
-            config = DetectorConfig.from_json(metadata.get("config", ""))
+            config = DetectorConfig.from_json(metadata.get("config", ""), organs=found == FORMAT)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(
@@ -98,7 +102,7 @@ class Detector:
     def __init__(
         self, networks: list[CenterNet3D], version: str, device: str = "auto", memory_gb: float | None = None
     ):
-        shared = ("spacing_mm", "types")
+        shared = ("spacing_mm", "types", "organs")
         configs = [network.config for network in networks]
         for config in configs[1:]:
             differing = [name for name in shared if getattr(config, name) != getattr(configs[0], name)]
@@ -130,24 +134,25 @@ class Detector:
             with _timed(timings, "preprocess"):
                 grid = preprocess(volume, config.spacing_mm, self.stride)
             with _timed(timings, "network"):
-                maps, tiles = self._maps(grid)
+                maps, organs, tiles = self._maps(grid)
             with _timed(timings, "decode"):
-                found = inside(decode(maps, len(config.types), config.spacing_mm), grid, volume)
+                found = inside(decode(maps, config.spacing_mm), grid, volume)
                 likelihood = self._likelihood(found)
-                lesions = _to_lesions(found, grid, config.types)
+                lesions = _to_lesions(found, grid, organs, config)
         return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
 
-    def _maps(self, grid: Grid) -> tuple[torch.Tensor, int]:
-        """Calibrated maps, averaged over the networks, and the tiles per network."""
-        total = torch.zeros(())
+    def _maps(self, grid: Grid) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Calibrated maps and organ logits, averaged over the networks, and the tiles per network."""
+        total = organs = torch.zeros(())
         tiles: list[int] = []
         for network in self.networks:
-            heads = run_network(network, grid.hu, self.memory_bytes, lambda: tiles.append(1))
+            heads, logits = run_network(network, grid.hu, self.memory_bytes, lambda: tiles.append(1))
             maps = calibrated(heads, network.config)
-            total = maps if total.ndim == 0 else total + maps
+            total, organs = (maps, logits) if total.ndim == 0 else (total + maps, organs + logits)
         if not bool(total.isfinite().all()):
             raise RuntimeError(f"{self.weights_version}: expected finite output of the network, found NaN")
-        return total / len(self.networks), len(tiles) // len(self.networks)
+        count = len(self.networks)
+        return total / count, organs / count, len(tiles) // count
 
     def _likelihood(self, found: Candidates) -> float:
         """Platt's logistic on the logit of the surest candidate; an empty scan counts as 0.001."""
@@ -172,9 +177,15 @@ def _choose_device(device: str) -> str:
     return device
 
 
-def _to_lesions(found: Candidates, grid: Grid, types: tuple[str, ...]) -> tuple[Lesion, ...]:
-    lesions = []
-    for point, heat, size in zip(grid.to_world(found.voxel), found.types, found.size_mm, strict=True):
+def _to_lesions(
+    found: Candidates, grid: Grid, organs: torch.Tensor, config: DetectorConfig
+) -> tuple[Lesion, ...]:
+    lesions, types = [], config.types
+    named: list[str | None] = [None] * len(found.voxel)
+    if config.organs and len(named):
+        named = [config.organs[number] for number in organs_at(organs, found.voxel, ORGAN_STRIDE)]
+    places = zip(grid.to_world(found.voxel), found.types, found.size_mm, named, strict=True)
+    for point, heat, size, organ in places:
         long_mm, short_mm, z_mm = (float(mm) for mm in size)
         wide = math.sqrt((long_mm**2 + short_mm**2) / 8)
         reach = np.array([wide, wide, z_mm / 2])
@@ -189,6 +200,7 @@ def _to_lesions(found: Candidates, grid: Grid, types: tuple[str, ...]) -> tuple[
                 long_mm=long_mm,
                 short_mm=short_mm,
                 z_extent_mm=z_mm,
+                organ=organ,
                 box_mm=((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])),
             )
         )

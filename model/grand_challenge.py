@@ -288,6 +288,7 @@ def _lesion_json(lesion: Lesion, operating_point: float) -> dict[str, Any]:
         "long_mm": float(lesion.long_mm),
         "short_mm": float(lesion.short_mm),
         "z_extent_mm": float(lesion.z_extent_mm),
+        "organ": lesion.organ,
         "type_probabilities": {name: float(value) for name, value in lesion.type_probabilities.items()},
         "above_operating_point": bool(lesion.probability >= operating_point),
     }

@@ -1,4 +1,4 @@
-"""CenterNet3D: a residual encoder with a feature pyramid and one head of centres, offsets and sizes.
+"""CenterNet3D: a residual encoder with a feature pyramid; heads of centres, offsets and sizes, and of organs.
 
 After Zhou et al., "Objects as Points" (2019), in three dimensions, and Lin et al., "Feature Pyramid
 Networks" (2017). The first layer folds 2x2x2 voxels into channels, so nothing is computed at full
@@ -15,9 +15,12 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.config import DetectorConfig
+from model.heads import channels_of
 
 OUTPUT_STRIDE = 2
 """Input voxels per output cell, on every axis."""
+ORGAN_STRIDE = 4
+"""Input voxels per cell of the organ head: the second level of the pyramid."""
 
 
 class ConvNorm(nn.Module):
@@ -54,9 +57,8 @@ class CenterNet3D(nn.Module):
     """HU -> heads.
 
     Input: (batch, 1, z, y, x) in HU, float32, isotropic at `config.spacing_mm`, each edge a multiple
-    of `config.stride`. Output: (batch, types + 6, z/2, y/2, x/2), float32, channels being one heat-map
-    logit per type, the offset (z, y, x) of the lesion's centre from the cell's centre in cells, and
-    log(size / size_scale_mm) of the axial long diameter, axial short diameter and z extent.
+    of `config.stride`. Output, float32, see `model.heads`: the lesion heads, (batch, types + 6, z/2, y/2,
+    x/2), and the organs' logits, (batch, organs, z/4, y/4, x/4), without channels if there is no such head.
     """
 
     def __init__(self, config: DetectorConfig):
@@ -71,11 +73,12 @@ class CenterNet3D(nn.Module):
         )
         self.lateral = nn.ModuleList(ConvNorm(b, a, size=1) for a, b in zip(widths, widths[1:], strict=False))
         self.merge = nn.ModuleList(ConvNorm(width, width) for width in widths[:-1])
-        self.out = nn.Linear(widths[0], len(config.types) + 6)
+        self.out = nn.Linear(widths[0], channels_of(len(config.types)))
         nn.init.zeros_(self.out.bias)
         prior = 0.01
         nn.init.constant_(self.out.bias[: len(config.types)], math.log(prior / (1 - prior)))
         nn.init.normal_(self.out.weight, std=0.01)
+        self.organ = nn.Linear(widths[1], len(config.organs)) if config.organs else None
 
     @property
     def halo(self) -> int:
@@ -99,12 +102,17 @@ class CenterNet3D(nn.Module):
         copies = torch.cat([folded_hu] * len(self.config.windows_hu), dim=1)
         return torch.addcmul(shift, copies, scale, out=copies).clamp_(-1, 1)
 
-    def forward(self, hu: torch.Tensor) -> torch.Tensor:
-        heads: torch.Tensor = self.out(self.features(hu).movedim(1, -1)).movedim(-1, 1).float()
-        return heads
+    def forward(self, hu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        fine, coarse = self.pyramid(hu)
+        heads = self.out(fine.movedim(1, -1)).movedim(-1, 1).float()
+        if self.organ is None:
+            return heads, heads.new_zeros((len(heads), 0, *(n // ORGAN_STRIDE for n in hu.shape[2:])))
+        return heads, self.organ(coarse.movedim(1, -1)).movedim(-1, 1).float()
 
-    def features(self, hu: torch.Tensor) -> torch.Tensor:
-        """What the output layer sees: (batch, widths[0], z/2, y/2, x/2), not negative."""
+    def pyramid(self, hu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the two heads see, not negative: (batch, widths[0], z/2, y/2, x/2) for lesions, and
+        (batch, widths[1], z/4, y/4, x/4) for organs; of a network of one level the same twice.
+        """
         x = F.relu_(self.stem(self.windows(self.fold(hu)).to(self.out.weight.dtype)))
         features = []
         for level, blocks in enumerate(self.levels):
@@ -112,10 +120,12 @@ class CenterNet3D(nn.Module):
                 x = F.relu_(self.down[level - 1](x))
             x = blocks(x)
             features.append(x)
+        coarse = x
         for level in reversed(range(len(features) - 1)):
             above = F.interpolate(self.lateral[level](x), scale_factor=2.0, mode="nearest")
             x = F.relu_(self.merge[level](above.add_(features[level])))
-        return x
+            coarse = x if level == 1 else coarse
+        return x, coarse
 
     @staticmethod
     def fold(x: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import torch
 
-from model.network import OUTPUT_STRIDE, CenterNet3D
+from model.heads import channels_of
+from model.network import ORGAN_STRIDE, OUTPUT_STRIDE, CenterNet3D
 
 BYTES_PER_VOXEL, BYTES_PER_CHANNEL = 120, 3.75
 """Peak float32 memory of the network per input voxel: at least the first, and the
@@ -54,8 +55,9 @@ def plan_tiles(shape: tuple[int, int, int], halo: int, stride: int, max_voxels: 
 
 def run_network(
     network: CenterNet3D, hu: torch.Tensor, memory_bytes: int, on_tile: Callable[[], None] | None = None
-) -> torch.Tensor:
-    """Heads (channels, z/2, y/2, x/2), float32 on the network's device, of a grid (z, y, x) in HU.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lesion heads (channels, z/2, y/2, x/2) and organ logits (organs, z/4, y/4, x/4), of a grid
+    (z, y, x) in HU, float32 on the network's device.
 
     `on_tile` is called after each tile.
     """
@@ -64,17 +66,23 @@ def run_network(
     per_voxel *= network.out.weight.element_size() / 4
     shape = (hu.shape[0], hu.shape[1], hu.shape[2])
     tiles = plan_tiles(shape, network.halo, network.config.stride, int(memory_bytes / per_voxel))
-    channels = len(network.config.types) + 6
-    heads = torch.empty(channels, *(n // OUTPUT_STRIDE for n in shape), device=device)
+    outputs = [
+        torch.empty(channels, *(n // step for n in shape), device=device)
+        for channels, step in (
+            (channels_of(len(network.config.types)), OUTPUT_STRIDE),
+            (len(network.config.organs), ORGAN_STRIDE),
+        )
+    ]
     for tile in tiles:
         read = tuple(slice(*outer) for _, outer in tile)
-        write = tuple(slice(low // OUTPUT_STRIDE, high // OUTPUT_STRIDE) for (low, high), _ in tile)
-        keep = tuple(
-            slice((low - first) // OUTPUT_STRIDE, (high - first) // OUTPUT_STRIDE)
-            for (low, high), (first, _) in tile
-        )
-        patch = hu[read].to(device).to(torch.float32)[None, None]
-        heads[(slice(None), *write)] = network(patch)[0][(slice(None), *keep)]
+        found = network(hu[read].to(device).to(torch.float32)[None, None])
+        for whole, part, step in zip(outputs, found, (OUTPUT_STRIDE, ORGAN_STRIDE), strict=True):
+            write = tuple(slice(low // step, high // step) for (low, high), _ in tile)
+            keep = tuple(
+                slice((low - first) // step, (high - first) // step) for (low, high), (first, _) in tile
+            )
+            if len(whole):
+                whole[(slice(None), *write)] = part[0][(slice(None), *keep)]
         if on_tile is not None:
             on_tile()
-    return heads
+    return outputs[0], outputs[1]

@@ -1,27 +1,31 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from helpers import SMALL, lively
 from model.config import DetectorConfig, WeightsError
-from model.detector import Detector, load_network, save_weights
+from model.detector import FORMAT, Detector, load_network, save_weights
+from model.heads import organs_at
 from model.network import CenterNet3D
 from model.tiles import plan_tiles, run_network
 
 
 def test_shape_stride_and_channels() -> None:
-    heads = lively()(torch.zeros(2, 1, 16, 24, 32))
+    heads, organs = lively()(torch.zeros(2, 1, 16, 24, 32))
+    assert organs.shape == (2, 0, 4, 6, 8)
     assert heads.shape == (2, 8 + 3 + 3, 8, 12, 16)
     assert heads.dtype == torch.float32
 
 
 def test_a_new_network_starts_at_the_prior_of_one_percent() -> None:
     torch.manual_seed(0)
-    heads = CenterNet3D(SMALL).eval()(torch.randn(1, 1, 16, 16, 16) * 100)
+    heads, _ = CenterNet3D(SMALL).eval()(torch.randn(1, 1, 16, 16, 16) * 100)
     assert torch.sigmoid(heads[:, :8]).mean().item() == pytest.approx(0.01, rel=0.3)
 
 
@@ -41,8 +45,8 @@ def test_windows_map_their_bounds_to_minus_one_and_one() -> None:
 def test_fusing_batch_norm_changes_nothing() -> None:
     x = torch.randn(1, 1, 16, 16, 24, generator=torch.Generator().manual_seed(1)) * 300
     with torch.inference_mode():
-        plain = lively()(x)
-        fused = lively().fuse()(x)
+        plain, _ = lively()(x)
+        fused, _ = lively().fuse()(x)
     assert plain.std() > 0.1
     torch.testing.assert_close(plain, fused, atol=1e-4, rtol=1e-4)
 
@@ -53,9 +57,9 @@ def test_no_output_depends_on_a_voxel_beyond_the_halo(blocks: tuple[int, ...]) -
     size, place = 208, 104
     hu = torch.zeros(1, 1, size, 8, 8, dtype=torch.float64)
     with torch.inference_mode():
-        before = network(hu)
+        before, _ = network(hu)
         hu[0, 0, place] = 1000
-        changed = torch.nonzero((network(hu) != before).any(1).any(-1).any(-1)[0])[:, 0] * 2
+        changed = torch.nonzero((network(hu)[0] != before).any(1).any(-1).any(-1)[0])[:, 0] * 2
     reach = max(place - int(changed[0]), int(changed[-1]) + 1 - place)
     assert reach <= network.halo < reach + 2 * network.config.stride
 
@@ -65,8 +69,8 @@ def test_tiles_give_the_same_heads_as_the_whole() -> None:
     hu = torch.randint(-1000, 400, (176, 56, 72), generator=torch.Generator().manual_seed(2)).to(torch.int16)
     calls = []
     with torch.inference_mode():
-        whole = run_network(network, hu, memory_bytes=10**12)
-        tiled = run_network(network, hu, memory_bytes=30_000_000, on_tile=lambda: calls.append(1))
+        whole, _ = run_network(network, hu, memory_bytes=10**12)
+        tiled, _ = run_network(network, hu, memory_bytes=30_000_000, on_tile=lambda: calls.append(1))
     assert len(calls) > 3
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-5)
 
@@ -97,7 +101,19 @@ def edited(folder: Path, **config: object) -> None:
     path = folder / "a.safetensors"
     save_weights(path, lively(), SMALL)
     values = json.loads(SMALL.to_json()) | config
-    save_file(load_file(path), path, {"format": "centernet3d-1", "config": json.dumps(values)})
+    save_file(load_file(path), path, {"format": FORMAT, "config": json.dumps(values)})
+
+
+def test_weights_of_the_format_without_organs_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_weights(path, lively(), SMALL)
+    values = {key: value for key, value in json.loads(SMALL.to_json()).items() if key != "organs"}
+    tensors = load_file(path)
+    save_file(tensors, path, {"format": "centernet3d-1", "config": json.dumps(values)})
+    assert load_network(path).config == SMALL
+    save_file(tensors, path, {"format": FORMAT, "config": json.dumps(values)})
+    with pytest.raises(WeightsError, match="organs"):
+        load_network(path)
 
 
 @pytest.mark.parametrize(
@@ -136,3 +152,24 @@ def test_damaged_and_missing_weights_are_refused(tmp_path: Path) -> None:
     save_weights(path, network, SMALL)
     with pytest.raises(WeightsError, match="finite"):
         Detector.from_weights(tmp_path, "cpu")
+
+
+def test_organ_logits_come_with_the_heads_and_in_tiles_the_same() -> None:
+    network = lively(dataclasses.replace(SMALL, organs=("background", "lung", "liver"))).fuse()
+    hu = torch.randint(-1000, 400, (176, 56, 72), generator=torch.Generator().manual_seed(2)).to(torch.int16)
+    with torch.inference_mode():
+        heads, organs = run_network(network, hu, memory_bytes=10**12)
+        tiled_heads, tiled = run_network(network, hu, memory_bytes=30_000_000)
+    assert heads.shape == (14, 88, 28, 36)
+    assert organs.shape == (3, 44, 14, 18)
+    assert organs.std() > 0.01
+    torch.testing.assert_close(tiled, organs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(tiled_heads, heads, rtol=1e-5, atol=1e-5)
+
+
+def test_organs_between_cells_and_at_the_border() -> None:
+    logits = torch.full((3, 1, 1, 4), -20.0)  # cells of 4 voxels: centres at x = 1.5, 5.5, 9.5, 13.5
+    logits[1, ..., :2], logits[2, ..., 2:] = 20.0, 20.0
+    logits[0] = 20.5  # the background is never said
+    voxels = np.array([[1.5, 1.5, x] for x in (-3.0, 1.5, 7.4, 7.6, 13.5, 20.0)])
+    assert organs_at(logits, voxels, 4).tolist() == [1, 1, 1, 2, 2, 2]

@@ -15,12 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from model.config import DetectorConfig
+from model.heads import split
 from resources.training.assignment import SIZE_SIGMA
 from resources.training.batch import Batch, PatchBag
 from resources.training.losses import any_type, focal_cells
 
-LONG = 3
-"""Channel of the long diameter in the geometry."""
 ELSEWHERE = 0.1
 """Where the wanted heat of known lesions is higher, a peak is one of theirs."""
 
@@ -39,8 +38,8 @@ def bag_losses(output: torch.Tensor, batch: Batch, geometry: float) -> tuple[tor
     taken = torch.zeros_like(batch.any_heat, dtype=torch.bool)
     for bag in sorted(batch.bags, key=_order):
         maps = output[bag.patch]
-        types = maps.shape[0] - 6
-        logits = maps[bag.type] if bag.type >= 0 else any_type(maps[None, :types])[0]
+        heat, _, size = split(maps)
+        logits = heat[bag.type] if bag.type >= 0 else any_type(heat[None])[0]
         lesions = torch.maximum(batch.any_heat[bag.patch], batch.heat[bag.patch].amax(0)) > ELSEWHERE
         peaks = find_peaks(logits.detach(), bag.where & ~lesions, lesions, taken[bag.patch], bag.count)
         if not peaks or bag.weight <= 0:
@@ -49,7 +48,7 @@ def bag_losses(output: torch.Tensor, batch: Batch, geometry: float) -> tuple[tor
         found = logits[z, y, x]
         cost = focal_cells(found, torch.ones_like(found)).sum()
         if not math.isnan(bag.size_mm):
-            cost = cost + geometry * size_error(maps[types + LONG, z, y, x], bag.size_mm)
+            cost = cost + geometry * size_error(size[0, z, y, x], bag.size_mm)
         loss = loss + bag.weight * cost
         wanted = wanted + bag.weight * len(peaks)
     return loss, wanted

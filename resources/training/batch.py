@@ -11,6 +11,10 @@ FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE, REPORT_SILENCE 
 """Who says what is wanted in a cell: complete annotation or a mask; a RECIST mark, box or point; nobody; the
 teacher; a finding that was assigned to a proposal; a report that clears the place; one that tells of no
 lesion that a proposal could be."""
+SPEAKERS = (
+    "full", "weak", "unmarked", "teacher", "report_positive", "report_negative", "report_silence",
+)  # fmt: skip
+"""Their names in the configuration, in the order of their numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,9 @@ class Batch:
     any_weight, any_said_by: (b, Z, Y, X), the same for the maximum over the type maps, in which lesions of
     unknown type are, and which counts only where `any_weight` > 0. geometry: (b, 6, Z, Y, X) offset (z, y, x)
     in cells and log(size / size_scale_mm) of long, short, z; geometry_weight: the same shape, 0 where not
-    measured; geometry_said_by: (b, Z, Y, X). names: id of the case of each patch.
+    measured; geometry_said_by: (b, Z, Y, X). organs: int8 (b, Z, Y, X) class of the organ head, -1 where the
+    map has none. trust: (b, speakers + 1) weight in the loss that each patch's source gives SPEAKERS and
+    organs. names: id of the case of each patch.
     """
 
     hu: torch.Tensor
@@ -52,6 +58,8 @@ class Batch:
     geometry: torch.Tensor
     geometry_weight: torch.Tensor
     geometry_said_by: torch.Tensor
+    organs: torch.Tensor
+    trust: torch.Tensor
     bags: tuple[PatchBag, ...]
     names: tuple[str, ...]
 

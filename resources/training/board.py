@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.heads import split
 from model.network import OUTPUT_STRIDE
 from resources.training.batch import Batch
 
@@ -58,10 +59,9 @@ def draw_patch(batch: Batch, output: torch.Tensor) -> Floats:
 
     output: (b, t + 6, Z, Y, X) heads. The slice is that of the most positive cells, else the middle.
     """
-    types = batch.heat.shape[1]
     wanted = torch.maximum(batch.heat[0].amax(0), batch.any_heat[0] * (batch.any_weight[0] > 0))
     known = (batch.weight[0].amax(0) > 0) | (batch.any_weight[0] > 0)
-    seen = torch.sigmoid(output[0, :types].detach().float()).amax(0)
+    seen = torch.sigmoid(split(output[0]).heat.detach().float()).amax(0)
     share = wanted.flatten(1).sum(1)
     level = int(share.argmax()) if float(share.max()) > 0 else len(share) // 2
     low, high = WINDOW_HU

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.config import DetectorConfig
+from resources.cases.organs import head_classes
 from resources.cases.strict import CaseError, decode_object, refuse
+from resources.training.batch import SPEAKERS
 
 __all__ = [
     "Augmentation",
@@ -29,6 +31,10 @@ __all__ = [
 ]
 
 
+BY_SOURCE = (*SPEAKERS, "organs")
+"""Kinds of supervision whose weight may differ between sources."""
+
+
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         refuse(name, "0 to 1", value)
@@ -43,30 +49,38 @@ def _check_at_least(name: str, value: float, least: float) -> None:
 class Source:
     """Cases of one kind. cases: a file of resources.cases; cache: the folder that caches them.
 
-    share: of the patches; the shares of all sources are divided by their sum.
+    share: of the patches; the shares of all sources are divided by their sum. supervision: weights that
+    differ from those of the run, by name: `supervision = {unmarked = 0.2}`.
     """
 
     name: str
     cases: str
     cache: str
     share: float = 1.0
+    supervision: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_at_least("share", self.share, 0.0)
+        for name, weight in self.supervision.items():
+            if name not in BY_SOURCE:
+                refuse("supervision", f"one of {', '.join(BY_SOURCE)}", name)
+            _check_at_least(f"supervision.{name}", weight, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The detector's architecture; see DetectorConfig."""
+    """The detector's architecture; see DetectorConfig. organs: whether it says where organs are too."""
 
     spacing_mm: float = DetectorConfig.spacing_mm
     windows_hu: tuple[tuple[float, float], ...] = DetectorConfig.windows_hu
     widths: tuple[int, ...] = DetectorConfig.widths
     blocks: tuple[int, ...] = DetectorConfig.blocks
+    organs: bool = False
 
     @property
     def detector(self) -> DetectorConfig:
-        return DetectorConfig(self.spacing_mm, self.windows_hu, self.widths, self.blocks)
+        organs = head_classes() if self.organs else ()
+        return DetectorConfig(self.spacing_mm, self.windows_hu, self.widths, self.blocks, organs=organs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +94,7 @@ class Supervision:
     what reports clear. report_silence: proposals that no finding of the scan's report can mean, as free of
     lesions; with report_positive, those that findings may mean as lesions as likely as they are meant. joint:
     whether a mark and the sentence that tells of it are taken for one lesion. geometry: weight of offset and
-    size beside the heat maps.
+    size beside the heat maps. organs: of the organ head, wherever there is an organ map.
     """
 
     full: float = 1.0
@@ -93,6 +107,7 @@ class Supervision:
     report_silence: float = 0.0
     joint: bool = True
     geometry: float = 0.3
+    organs: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -256,9 +271,24 @@ class TrainingConfig:
         names = [source.name for source in self.sources]
         if len(set(names)) != len(names):
             refuse("sources", "names that differ", names)
+        if self.strongest.organs > 0 and not self.network.organs:
+            refuse("supervision.organs", "0 without network.organs", self.strongest.organs)
         stride = self.network.detector.stride
         if any(n <= 0 or n % stride for n in self.patches.shape):
             refuse("patches.shape", f"multiples of {stride}", self.patches.shape)
+
+    def of(self, source: Source) -> TrainingConfig:
+        """The settings that hold for patches of one source."""
+        own = dataclasses.replace(self.supervision, **source.supervision)  # type: ignore[arg-type]
+        return dataclasses.replace(self, supervision=own)
+
+    @property
+    def strongest(self) -> Supervision:
+        """The greatest weight that any source gives each kind of supervision: above 0 where it is used."""
+        base = {name: getattr(self.supervision, name) for name in BY_SOURCE}
+        used = [base | source.supervision for source in self.sources if source.share > 0]
+        most = {name: max(one[name] for one in used) for name in BY_SOURCE}
+        return dataclasses.replace(self.supervision, **most)
 
 
 def read_config(path: Path) -> TrainingConfig:

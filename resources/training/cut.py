@@ -14,7 +14,7 @@ from model.network import OUTPUT_STRIDE
 from model.preprocess import AIR_HU
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, CaseError
-from resources.training.batch import Batch, PatchBag
+from resources.training.batch import SPEAKERS, Batch, PatchBag
 from resources.training.beliefs import Beliefs, Believed
 from resources.training.clearing import cleared_types
 from resources.training.config import Augmentation, TrainingConfig
@@ -157,6 +157,8 @@ def cut(
                 bags += [found] if found is not None else []
     target = drawing.finish()
     tensors = {f.name: getattr(target, f.name)[None] for f in dataclasses.fields(target)}
+    tensors["organs"] = torch.where(inside, known.classes.flatten()[flat], -1)[None]
+    tensors["trust"] = torch.tensor([[getattr(supervision, name) for name in (*SPEAKERS, "organs")]])
     hu = sample_hu(scan, placement)[None, None]
     return Batch(hu=hu, **tensors, bags=tuple(bags), names=(case.id,))
 

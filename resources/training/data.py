@@ -140,13 +140,14 @@ def pools_of(
     scans: Scans, config: TrainingConfig, beliefs: Path | None, hard: Path | None
 ) -> tuple[Pool, ...]:
     """What patches of each source can be near, annotated and believed. Raises CaseError."""
-    supervision, spacing_mm = config.supervision, config.network.spacing_mm
+    spacing_mm = config.network.spacing_mm
     numbers = {case.id: number for number, (_, case) in enumerate(scans.cases)}
     wrong = collections.defaultdict(list)
     for number, voxel in read_hard(hard, numbers) if hard is not None else ():
         wrong[scans.cases[number][0].name].append((number, voxel))
     pools = []
     for source in config.sources:
+        supervision = config.of(source).supervision
         own = [number for number, (other, _) in enumerate(scans.cases) if other.name == source.name]
         lesions = [(n, voxel, long_mm) for n in own for voxel, long_mm in scans.lesions[n]]
         bags: list[tuple[int, int]] = []
@@ -177,6 +178,7 @@ class _Steps(Dataset[Batch | str]):
         steps: range, numbers: range,
     ):  # fmt: skip
         self.scans, self.config, self.pools, self.beliefs = scans, config, pools, beliefs
+        self.settings = {source.name: config.of(source) for source in config.sources}
         self.steps, self.numbers = steps, numbers
         self.kept: collections.OrderedDict[int, tuple[CachedScan, KnownScan, Beliefs | None]]
         self.kept = collections.OrderedDict()
@@ -199,14 +201,14 @@ class _Steps(Dataset[Batch | str]):
             return f"{where}: {' '.join(str(error).split())[:500] or type(error).__name__}"
 
     def _patch(self, choice: Choice, random: np.random.Generator) -> Batch:
-        case = self.scans.cases[choice.case][1]
+        source, case = self.scans.cases[choice.case]
         scan, known, beliefs = self._load(choice.case)
         bags = () if beliefs is None else beliefs.bags
         shape = self.config.patches.shape
         middle = middle_of(choice, case, scan, known, bags, shape, random)
         placement = place(middle, shape, self.config.augmentation, random)
         beliefs = None if beliefs is None else decided(beliefs, random)
-        return cut(case, scan, known, placement, self.config, beliefs)
+        return cut(case, scan, known, placement, self.settings[source.name], beliefs)
 
     def _load(self, number: int) -> tuple[CachedScan, KnownScan, Beliefs | None]:
         found = self.kept.pop(number, None)

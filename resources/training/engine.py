@@ -225,7 +225,7 @@ class Run:
                     self.learner.average, self.scans, self.config, number, rank, ranks, self.fabric.barrier
                 )
         hard = folder / "hard.json"
-        return folder if self.config.supervision.believes else None, hard if hard.exists() else None
+        return folder if self.config.strongest.believes else None, hard if hard.exists() else None
 
     def _validation_due(self) -> bool:
         if self.held is None or self.config.validation is None:
@@ -270,7 +270,7 @@ def round_of(config: TrainingConfig, step: int) -> int | None:
 
 def has_rounds(config: TrainingConfig) -> bool:
     """Whether the averaged network looks at the training scans: for beliefs, or for hard negatives."""
-    return config.supervision.believes or config.patches.hard > 0
+    return config.strongest.believes or config.patches.hard > 0
 
 
 def segments(config: TrainingConfig, done: int) -> list[tuple[int, int]]:

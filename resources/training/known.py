@@ -18,6 +18,7 @@ from model.network import OUTPUT_STRIDE
 from resources.cases import geometry
 from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Case
+from resources.cases.organs import head_table
 from resources.training import batch, clearing, states
 from resources.training.states import States, locate, states_of
 from resources.training.targets import Known, Lesions, lesions_of
@@ -30,11 +31,13 @@ OUTSIDE = 0
 @dataclasses.dataclass(frozen=True)
 class KnownScan:
     """code: uint8 (z, y, x) of each cell, see `pack`. organs: int16, the same shape, label of a voxel in it.
-    lesions: in voxels of the scan.
+    classes: int8, the same shape, class of the organ head, -1 where the map has none. lesions: in voxels of
+    the scan.
     """
 
     code: torch.Tensor
     organs: torch.Tensor
+    classes: torch.Tensor
     lesions: Lesions
 
 
@@ -75,7 +78,10 @@ def known_of(case: Case, scan: CachedScan, folder: Path, types: tuple[str, ...])
         with contextlib.suppress(OSError):
             _write(path, found, digest)
     lesions = lesions_of(locate(case, scan), scan, types)
-    return KnownScan(torch.from_numpy(found[0].astype(np.uint8)), torch.from_numpy(found[1].copy()), lesions)
+    labels = torch.from_numpy(found[1].astype(np.int64))
+    table = head_table(case.completeness.organ_values, max(0, int(labels.max())))
+    classes = torch.tensor(table, dtype=torch.int8)[labels]
+    return KnownScan(torch.from_numpy(found[0].astype(np.uint8)), labels.to(torch.int16), classes, lesions)
 
 
 def _read(path: Path, digest: str) -> npt.NDArray[np.int16] | None:

@@ -123,7 +123,16 @@ def first_network(config: TrainingConfig) -> CenterNet3D:
             found, expected = getattr(given.config, name), getattr(wanted, name)
             if found != expected:
                 raise WeightsError(f"{config.start}: {name}: expected {expected}, found {found}")
-        network.load_state_dict(given.state_dict())
+        state = given.state_dict()
+        if wanted.organs and not given.config.organs:  # the organ head begins anew
+            state |= {
+                name: value for name, value in network.state_dict().items() if name.startswith("organ.")
+            }
+        elif given.config.organs != wanted.organs:
+            raise WeightsError(
+                f"{config.start}: organs: expected {wanted.organs}, found {given.config.organs}"
+            )
+        network.load_state_dict(state)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network
 
@@ -143,8 +152,8 @@ def advance(
     settings, fabric = config.optimisation, learner.fabric
     for group in learner.optimizer.param_groups:
         group["lr"] = group.get("highest", settings.rate) * schedule(settings, step)
-    output = learner.network(batch.hu)
-    losses = supervise.losses(output, batch, config.supervision, learner.total)
+    output, organs = learner.network(batch.hu)
+    losses = supervise.losses(output, organs, batch, config.strongest, learner.total)
     learner.optimizer.zero_grad()
     fabric.backward(torch.stack(list(losses.values())).sum())
     norm = fabric.clip_gradients(

@@ -13,8 +13,6 @@ import torch.nn.functional as F
 
 SHARPNESS = 4.0
 """Of the maximum over the type maps."""
-CHANNELS = 6
-"""Of the geometry: offset (z, y, x) and log size (long, short, z)."""
 
 
 def focal_cells(logits: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
@@ -54,3 +52,15 @@ def geometry_cells(predicted: torch.Tensor, wanted: torch.Tensor, weight: torch.
     """
     known = torch.where(weight > 0, wanted, torch.zeros_like(wanted))
     return ((predicted - known).abs() * weight).sum(1)
+
+
+def organ_cells(logits: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of each coarse cell with the shares that classes have in it, and the share that is known.
+
+    logits: (b, c, Z, Y, X). classes: integers (b, k Z, k Y, k X) on k times finer cells, -1 where unknown.
+    Returns (b, Z, Y, X) twice; a cell of which nothing is known costs 0.
+    """
+    finer = classes.shape[-1] // logits.shape[-1]
+    known = F.one_hot(classes.long() + 1, logits.shape[1] + 1)[..., 1:].movedim(-1, 1)
+    share = F.avg_pool3d(known.to(logits.dtype), finer)
+    return -(share * F.log_softmax(logits, 1)).sum(1), share.sum(1)

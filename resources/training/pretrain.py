@@ -170,5 +170,5 @@ def pretrain_step(
     The network's output layer has no part in it and no gradient.
     """
     device = network.out.weight.device
-    losses = [report_loss(head(network.features(hu.to(device)))[0], target) for hu, target in scans]
+    losses = [report_loss(head(network.pyramid(hu.to(device))[0])[0], target) for hu, target in scans]
     return torch.stack(losses).mean()

@@ -100,7 +100,7 @@ def _renewed(
     """What is believed of one scan, and its hard negatives; nobody looks where neither is gained."""
     benign = any(mark.status == "benign" for mark in case.annotations)
     known = case.completeness.kind != "none" or bool(case.findings) or benign
-    believes = config.supervision.believes and case.completeness.kind != "all"
+    believes = config.strongest.believes and case.completeness.kind != "all"
     hardens = config.patches.hard > 0 and known
     z, y, x = (n // OUTPUT_STRIDE for n in scan.shape)
     beliefs = Beliefs((), (), (), np.zeros((z, y, x), bool))
@@ -110,7 +110,7 @@ def _renewed(
     proposals, empty = look(network, scan, config.teacher, memory)
     if believes:
         proposals = link(proposals, before)
-        types, settings = network.config.types, config.supervision
+        types, settings = network.config.types, config.strongest
         lesions, bags = guidance.resolve(case, scan, proposals, types, settings, config.teacher)
         beliefs = Beliefs(proposals, lesions, bags, empty)
     return beliefs, hard_negatives(case, scan, proposals, beliefs.lesions) if hardens else []

@@ -16,68 +16,58 @@ from collections.abc import Callable
 
 import torch
 
+from model.heads import GEOMETRY, split
 from resources.training.bags import bag_losses
-from resources.training.batch import (
-    FULL,
-    REPORT_NEGATIVE,
-    REPORT_POSITIVE,
-    REPORT_SILENCE,
-    TEACHER,
-    UNMARKED,
-    WEAK,
-    Batch,
-)
+from resources.training.batch import SPEAKERS, Batch
 from resources.training.config import Supervision
-from resources.training.losses import CHANNELS, any_type, focal_cells, geometry_cells, positive_weight
+from resources.training.losses import any_type, focal_cells, geometry_cells, organ_cells, positive_weight
 
-SOURCES = {
-    "full": FULL,
-    "weak": WEAK,
-    "unmarked": UNMARKED,
-    "teacher": TEACHER,
-    "report_positive": REPORT_POSITIVE,
-    "report_negative": REPORT_NEGATIVE,
-    "report_silence": REPORT_SILENCE,
-}
-"""Who speaks in each supervision of heat maps."""
+ORGANS = len(SPEAKERS)
+"""Column of the organs' weight in Batch.trust."""
 
 
 def losses(
     output: torch.Tensor,
+    organs: torch.Tensor,
     batch: Batch,
     supervision: Supervision,
     total: Callable[[torch.Tensor], torch.Tensor],
 ) -> dict[str, torch.Tensor]:
     """The loss of each supervision that is switched on, times its weight; their sum is to be minimised.
 
-    output: (b, t + 6, Z, Y, X) of the network on the batch. total: the sum over all ranks of a tensor, itself
-    where there is one process; called once, with four numbers, whatever the batch holds. Names are those of
-    Supervision. On several ranks the mean over the ranks is the loss of the joint batch.
+    output: (b, t + 6, Z, Y, X), organs: (b, classes, Z/2, Y/2, X/2) of the network on the batch. supervision:
+    what is switched on (TrainingConfig.strongest); what it weighs in a patch stands in the batch. total: the
+    sum over all ranks of a tensor, itself where there is one process; called once, with five numbers,
+    whatever the batch holds. Names are those of Supervision. On several ranks the mean over the ranks is the
+    loss of the joint batch.
     """
-    types = batch.heat.shape[1]
-    logits, predicted = output[:, :types], output[:, types:]
-    weights = [getattr(supervision, name) for name in SOURCES]
+    logits, *predicted = split(output)
     heat = focal_cells(logits, batch.heat) * batch.weight
     any_heat = focal_cells(any_type(logits), batch.any_heat) * batch.any_weight
     sums: dict[str, torch.Tensor] = {}
     positive = output.new_zeros(())
-    for (name, who), weight in zip(SOURCES.items(), weights, strict=True):
-        if weight > 0:
-            own, any_own = batch.said_by == who, batch.any_said_by == who
-            sums[name] = weight * ((heat * own).sum() + (any_heat * any_own).sum())
-            positive = positive + positive_weight(batch.heat, batch.weight * own)
-            positive = positive + positive_weight(batch.any_heat, batch.any_weight * any_own)
-    measured = output.new_zeros(())
+    for who, name in enumerate(SPEAKERS):
+        if getattr(supervision, name) > 0:
+            trust = batch.trust[:, who, None, None, None]
+            weights, any_weights = trust[:, None] * (batch.said_by == who), trust * (batch.any_said_by == who)
+            sums[name] = (heat * weights).sum() + (any_heat * any_weights).sum()
+            positive = positive + positive_weight(batch.heat, batch.weight * (weights > 0))
+            positive = positive + positive_weight(batch.any_heat, batch.any_weight * (any_weights > 0))
+    measured, mapped, wanted = (output.new_zeros(()) for _ in range(3))
     if supervision.geometry > 0:
-        source = output.new_tensor(weights)[batch.geometry_said_by.long()]
-        cells = geometry_cells(predicted, batch.geometry, batch.geometry_weight)
-        sums["geometry"] = supervision.geometry * (cells * source).sum()
-        measured = (batch.geometry_weight.sum(1) * (source > 0)).sum() / CHANNELS
-    wanted = output.new_zeros(())
+        speaker = batch.geometry_said_by.flatten(1).long()
+        trust = batch.trust.gather(1, speaker).view_as(batch.geometry_said_by)
+        cells = geometry_cells(torch.cat(predicted, 1), batch.geometry, batch.geometry_weight)
+        sums["geometry"] = supervision.geometry * (cells * trust).sum()
+        measured = (batch.geometry_weight.sum(1) * (trust > 0)).sum() / GEOMETRY
+    if supervision.organs > 0:
+        cells, share = organ_cells(organs, batch.organs)
+        trust = batch.trust[:, ORGANS, None, None, None]
+        sums["organs"], mapped = (cells * trust).sum(), (share * (trust > 0)).sum()
     if supervision.bag > 0:
         bags, wanted = bag_losses(output, batch, supervision.geometry)
         sums["bag"] = supervision.bag * bags
-    joint = total(torch.stack([positive, measured, wanted, torch.ones_like(positive)]).detach())
-    positive, measured, wanted = (number.clamp(min=1) for number in joint[:3])
-    divisors = dict.fromkeys(SOURCES, positive) | {"geometry": measured, "bag": wanted}
-    return {name: joint[3] * value / divisors[name] for name, value in sums.items()}
+    joint = total(torch.stack([positive, measured, mapped, wanted, torch.ones_like(positive)]).detach())
+    positive, measured, mapped, wanted = (number.clamp(min=1) for number in joint[:4])
+    divisors = dict.fromkeys(SPEAKERS, positive) | {"geometry": measured, "organs": mapped, "bag": wanted}
+    return {name: joint[4] * value / divisors[name] for name, value in sums.items()}

@@ -16,8 +16,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from model.boxes import distances
-from model.decode import calibrated, decode
+from model.decode import decode
 from model.detector import inside
+from model.heads import calibrated, mirrored, split
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from model.preprocess import Grid
 from model.tiles import run_network
@@ -52,18 +53,17 @@ def look(
     if network.training:
         raise ValueError("look: expected a network in evaluation mode, found one that trains")
     config = dataclasses.replace(network.config, calibration=(1.0, 0.0))
-    types = len(config.types)
     hu = torch.from_numpy(np.ascontiguousarray(scan.array[HU]))
     with torch.inference_mode():
         total = highest = torch.zeros(())
         for number, axes in enumerate(VIEWS[: settings.views]):
-            heads = mirrored(run_network(network, hu.flip(axes), memory_bytes), axes, types)
-            maps = calibrated(heads, config)
-            top = maps[:types].amax(0)
+            heads, _ = run_network(network, hu.flip(axes), memory_bytes)
+            maps = calibrated(mirrored(heads, axes), config)
+            top = split(maps).heat.amax(0)
             total, highest = (total + maps, torch.maximum(highest, top)) if number else (maps, top)
         if not bool(total.isfinite().all()):
             raise CaseError("teacher: expected finite output of the network, found NaN or infinity")
-        found = decode(total / settings.views, types, config.spacing_mm)
+        found = decode(total / settings.views, config.spacing_mm)
     grid = Grid(hu, scan.lower, scan.spacing_mm)
     found = inside(found, grid, scan.volume)
     proposals = tuple(
@@ -76,18 +76,6 @@ def look(
         reach_mm = max(proposal.size_mm) / 2 + EMPTY_FROM_MM
         _clear_ball(empty, cell_of(proposal.center_mm, scan), reach_mm / (scan.spacing_mm * OUTPUT_STRIDE))
     return proposals, empty
-
-
-def mirrored(heads: torch.Tensor, axes: tuple[int, ...], types: int) -> torch.Tensor:
-    """Heads (types + 6, z, y, x) of a grid mirrored along `axes`, in the frame of the grid; its own inverse.
-
-    Offsets (z, y, x) along these axes change their sign.
-    """
-    if not axes:
-        return heads
-    heads = heads.flip([axis + 1 for axis in axes])
-    heads[[types + axis for axis in axes]] *= -1
-    return heads
 
 
 def cell_of(point_mm: Point, scan: CachedScan) -> npt.NDArray[np.float64]:

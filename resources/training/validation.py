@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.decode import calibrated, decode
+from model.decode import decode
 from model.detector import DEFAULT_MEMORY_GB, inside
+from model.heads import calibrated
 from model.network import CenterNet3D
 from model.preprocess import Grid
 from model.tiles import run_network
@@ -96,10 +97,11 @@ def predict(network: CenterNet3D, cached: Path, memory_bytes: int) -> dict[str, 
     scan, config = open_scan(cached), network.config
     grid = Grid(torch.from_numpy(np.asarray(scan.array[HU])), scan.lower, scan.spacing_mm)
     with torch.inference_mode():
-        maps = calibrated(run_network(network, grid.hu, memory_bytes), config)
+        heads, _ = run_network(network, grid.hu, memory_bytes)
+        maps = calibrated(heads, config)
         if not bool(maps.isfinite().all()):
             raise CaseError(f"{cached}: expected finite output of the network, found NaN or infinity")
-        found = inside(decode(maps, len(config.types), config.spacing_mm), grid, scan.volume)
+        found = inside(decode(maps, config.spacing_mm), grid, scan.volume)
     return {"points_mm": grid.to_world(found.voxel), "probability": found.probability}
 
 

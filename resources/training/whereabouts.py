@@ -52,8 +52,9 @@ class Lungs:
 class Whereabouts:
     """What is known of one scan. extent_mm: z of its first and last slice, lower first.
 
-    organs: by organ, side and lesion type of a finding, (n, 3) LPS mm of a share of its voxels, no place in it
-    being farther than grain_mm from one; none where the label map knows the organ and the scan does not show it. images: by
+    organs: by organ, side and lesion type of a finding, (n, 3) LPS mm of a share of its voxels, no place in
+    it being farther than grain_mm from one; none where the label map knows the organ and the scan does not
+    show it. images: by
     numbers as findings give them, z in mm from, to and how sure that is.
     """
 

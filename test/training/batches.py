@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from resources.training.batch import UNMARKED, Batch, PatchBag
+from resources.training.batch import SPEAKERS, UNMARKED, Batch, PatchBag
 
 CELLS = (5, 5, 5)
 
@@ -25,6 +25,8 @@ def silent(patches: int = 1, types: int = 2, cells: tuple[int, int, int] = CELLS
         geometry=torch.zeros(patches, 6, *cells),
         geometry_weight=torch.zeros(patches, 6, *cells),
         geometry_said_by=torch.full(shape, UNMARKED, dtype=torch.int8),
+        organs=torch.full(shape, -1, dtype=torch.int8),
+        trust=torch.ones(patches, len(SPEAKERS) + 1),
         bags=(),
         names=tuple(f"case {i}" for i in range(patches)),
     )

@@ -22,7 +22,20 @@ def batch() -> Batch:
     geometry = torch.zeros(1, 6, *CELLS)
     hu = torch.full((1, 1, 6, 4, 4), 40.0)
     return Batch(
-        hu, heat, weight, said, any_heat, any_weight, any_said, geometry, geometry, any_said, (), ("case",)
+        hu,
+        heat,
+        weight,
+        said,
+        any_heat,
+        any_weight,
+        any_said,
+        geometry,
+        geometry,
+        any_said,
+        any_said,
+        torch.ones(1, 8),
+        (),
+        ("case",),
     )
 
 

@@ -26,7 +26,7 @@ def learner(seed: int, steps: int = 0) -> tuple[CenterNet3D, torch.optim.Optimiz
     network.to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     for _ in range(steps):
-        network(torch.randn(2, 1, 16, 16, 16) * 100).square().mean().backward()
+        network(torch.randn(2, 1, 16, 16, 16) * 100)[0].square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
     return network, optimizer
@@ -45,7 +45,7 @@ def test_all_comes_back_and_goes_on_alike(tmp_path: Path) -> None:
     unpack(read, {"network": other}, other, second)
     patch = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0)) * 100
     for own, its in ((network, optimizer), (other, second)):
-        own(patch).square().mean().backward()
+        own(patch)[0].square().mean().backward()
         its.step()
     for name, value in network.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name

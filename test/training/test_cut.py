@@ -44,7 +44,8 @@ def scan_of(
 def known_in(case: Case, scan: CachedScan) -> KnownScan:
     organs = torch.from_numpy(scan.array[ORGANS][::2, ::2, ::2].copy())
     lesions = lesions_of(locate(case, scan), scan, TYPES)
-    return KnownScan(torch.from_numpy(pack(states_of(case, scan))), organs, lesions)
+    classes = torch.full(organs.shape, -1, dtype=torch.int8)
+    return KnownScan(torch.from_numpy(pack(states_of(case, scan))), organs, classes, lesions)
 
 
 def case_of(annotations: tuple[Annotation, ...] = (), kind: str = "all", **changes: object) -> Case:

@@ -44,7 +44,7 @@ def loss_of(run: Run, network: CenterNet3D) -> float:
     total = 0.0
     with contextlib.closing(stream(run.scans, run.config, 0, 10, 0, 1)) as batches, torch.no_grad():
         for batch, _ in batches:
-            found = supervise.losses(network(batch.hu), batch, run.config.supervision, lambda value: value)
+            found = supervise.losses(*network(batch.hu), batch, run.config.supervision, lambda value: value)
             total += float(torch.stack(list(found.values())).sum())
     return total / 10
 

@@ -192,7 +192,7 @@ def test_a_small_network_learns_what_reports_say() -> None:
     network.eval()
     with torch.no_grad():
         told = [
-            head(network.features(scan_bag(scan, seeded(0), TINY.stride)))[0, LIVER].item()
+            head(network.pyramid(scan_bag(scan, seeded(0), TINY.stride))[0])[0, LIVER].item()
             for scan, _ in made[24:]
         ]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
@@ -201,7 +201,7 @@ def test_a_small_network_learns_what_reports_say() -> None:
 
 def test_the_output_layer_sees_the_features() -> None:
     network, hu = lively(), torch.randn(1, 1, 16, 16, 16) * 100
-    features = network.features(hu)
+    features, _ = network.pyramid(hu)
     assert features.shape == (1, SMALL.widths[0], 8, 8, 8)
     assert (features >= 0).all()
-    torch.testing.assert_close(network(hu), network.out(features.movedim(1, -1)).movedim(-1, 1))
+    torch.testing.assert_close(network(hu)[0], network.out(features.movedim(1, -1)).movedim(-1, 1))

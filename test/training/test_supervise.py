@@ -18,17 +18,19 @@ from resources.training.batch import (
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
     REPORT_SILENCE,
+    SPEAKERS,
     TEACHER,
     UNMARKED,
     WEAK,
     Batch,
 )
 from resources.training.config import Supervision
-from resources.training.supervise import SOURCES, losses
+from resources.training.supervise import losses
 
 OFF = Supervision(
     **{f.name: 0.0 for f in dataclasses.fields(Supervision) if f.name != "joint"}  # type: ignore[arg-type]
 )
+NO_ORGANS = torch.zeros(1, 0, 2, 2, 2)
 HIT, MISS = 0.25 * math.log(2), 0.25 * math.log(2)
 """Of a cell with p = 1/2: (1/2)^2 log 2, whether there is a lesion or none."""
 
@@ -46,8 +48,18 @@ def spoken() -> Batch:
     return batch
 
 
+def losses_of(output: torch.Tensor, batch: Batch, supervision: Supervision) -> dict[str, torch.Tensor]:
+    """Losses of a batch all of whose patches come from one source."""
+    return losses(output, NO_ORGANS, trusting(batch, supervision), supervision, lambda number: number)
+
+
+def trusting(batch: Batch, supervision: Supervision) -> Batch:
+    weights = [getattr(supervision, name) for name in (*SPEAKERS, "organs")]
+    return dataclasses.replace(batch, trust=torch.tensor([weights] * len(batch.hu)))
+
+
 def run(batch: Batch, output: torch.Tensor, **weights: float) -> dict[str, float]:
-    found = losses(output, batch, dataclasses.replace(OFF, **weights), lambda number: number)
+    found = losses_of(output, batch, dataclasses.replace(OFF, **weights))
     return {name: value.item() for name, value in found.items()}
 
 
@@ -57,7 +69,9 @@ def zeros(patches: int = 1, types: int = 2) -> torch.Tensor:
 
 def test_sources_are_named_in_the_order_of_their_numbers() -> None:
     spoken = [FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE, REPORT_SILENCE]
-    assert list(SOURCES.values()) == spoken == list(range(7))
+    assert spoken == list(range(7))
+    assert SPEAKERS[WEAK] == "weak"
+    assert SPEAKERS[REPORT_SILENCE] == "report_silence"
 
 
 @pytest.mark.parametrize(
@@ -74,17 +88,17 @@ def test_sources_are_named_in_the_order_of_their_numbers() -> None:
 )
 def test_a_supervision_alone_sees_its_own_cells_and_no_others(name: str, expected: float) -> None:
     output = zeros()
-    found = losses(output, spoken(), dataclasses.replace(OFF, **{name: 2.0}), lambda number: number)
+    found = losses_of(output, spoken(), dataclasses.replace(OFF, **{name: 2.0}))
     assert list(found) == [name]
     assert found[name].item() == pytest.approx(2 * expected)
     found[name].backward()
     assert output.grad is not None
-    who = SOURCES[name]
+    who = SPEAKERS.index(name)
     assert output.grad.nonzero().tolist() == [[0, 0, 0, 0, who] if who < 5 else [0, 0, 0, 1, who - 5]]
 
 
 def test_together_all_are_divided_by_the_lesions_of_all() -> None:
-    found = run(spoken(), zeros(), **dict.fromkeys(SOURCES, 1.0))
+    found = run(spoken(), zeros(), **dict.fromkeys(SPEAKERS, 1.0))
     lesions = 1 + 1 + 1 + 0.5
     assert found == {
         "full": pytest.approx(HIT / lesions),
@@ -103,7 +117,7 @@ def test_a_lesion_of_unknown_type_is_in_the_maximum_alone() -> None:
     batch.any_weight[0, 2, 2, 2] = 1.0
     batch.any_said_by[0, 2, 2, 2] = WEAK
     output = zeros()
-    found = losses(output, batch, dataclasses.replace(OFF, weak=1.0), lambda number: number)
+    found = losses_of(output, batch, dataclasses.replace(OFF, weak=1.0))
     assert found["weak"].item() == pytest.approx(HIT)
     found["weak"].backward()
     assert output.grad is not None
@@ -125,6 +139,30 @@ def test_geometry_counts_for_the_sources_that_are_on() -> None:
     assert run(batch, zeros(), geometry=0.3)["geometry"] == 0
 
 
+def test_each_patch_weighs_what_its_source_gives_it() -> None:
+    batch = silent(2)
+    batch.said_by[:, 0, 0, 0, 0] = FULL
+    batch.weight[:, 0, 0, 0, 0] = 1.0
+    batch.heat[:, 0, 0, 0, 0] = 1.0
+    batch.trust[:, FULL] = torch.tensor([2.0, 0.0])
+    found = losses(zeros(2), NO_ORGANS, batch, dataclasses.replace(OFF, full=2.0), lambda number: number)
+    assert found["full"].item() == pytest.approx(2 * HIT)  # of one lesion: the other patch's source is off
+
+
+def test_organs_by_hand() -> None:
+    """One coarse cell of eight fine ones: five of class 0, two of class 1, one of which nobody knows."""
+    batch = silent(cells=(2, 2, 2))
+    batch.organs[0] = torch.tensor([0, 0, 0, 0, 0, 1, 1, -1]).view(2, 2, 2)
+    logits = torch.tensor([math.log(3.0), 0.0]).view(1, 2, 1, 1, 1)  # probabilities 3/4 and 1/4
+    settings = dataclasses.replace(OFF, organs=0.5)
+    output = torch.zeros(1, 8, 2, 2, 2)
+    found = losses(output, logits, trusting(batch, settings), settings, lambda number: number)
+    wanted = -(5 / 8 * math.log(3 / 4) + 2 / 8 * math.log(1 / 4))
+    assert found == {"organs": pytest.approx(0.5 * wanted)}  # a known share below 1 is not blown up
+    batch.organs[:] = -1
+    assert losses(output, logits, trusting(batch, settings), settings, lambda n: n)["organs"] == 0
+
+
 def test_bags_are_divided_by_the_lesions_they_want() -> None:
     batch = silent(bags=(bag(count=3, weight=0.5), bag(type=1, weight=1.0)))
     # 1.5 + 1 lesions, all peaks at p = 1/2
@@ -136,7 +174,7 @@ def test_bags_are_divided_by_the_lesions_they_want() -> None:
 def test_nothing_known_gives_gradients_of_zero() -> None:
     output = zeros()
     everything = dataclasses.replace(Supervision(), unmarked=1, teacher=1, bag=1, report_negative=1)
-    found = losses(output, silent(), everything, lambda number: number)
+    found = losses_of(output, silent(), everything)
     assert sum(value.item() for value in found.values()) == 0
     sum(found.values()).backward()  # type: ignore[union-attr]
     assert output.grad is not None
@@ -158,7 +196,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
             process.kill()
     joint, first, second = (load_file(tmp_path / f"{name}.safetensors") for name in ("joint", "0", "1"))
     losses = {name for name in joint if name.startswith("losses.")}
-    assert losses == {f"losses.{name}" for name in (*SOURCES, "bag", "geometry")}
+    assert losses == {f"losses.{name}" for name in (*SPEAKERS, "bag", "geometry")}
     for name in losses:
         torch.testing.assert_close((first[name] + second[name]) / 2, joint[name], rtol=1e-5, atol=1e-7)
     gradients = set(joint) - losses

@@ -78,7 +78,7 @@ def loss_of(run: Run, network: CenterNet3D, name: str) -> float:
     total = 0.0
     with contextlib.closing(stream(run.scans, run.config, 0, 40, 0, 1, beliefs)) as batches, torch.no_grad():
         for batch, _ in batches:
-            found = supervise.losses(network(batch.hu), batch, run.config.supervision, lambda value: value)
+            found = supervise.losses(*network(batch.hu), batch, run.config.supervision, lambda value: value)
             total += float(found[name])
     return total / 40
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from helpers import SMALL, lively, loud
 from model.detector import Detector
+from model.heads import mirrored
 from model.preprocess import preprocess
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.strict import CaseError
 from resources.training.beliefs import Proposal
 from resources.training.config import Teacher
-from resources.training.teacher import VIEWS, link, look, mirrored
+from resources.training.teacher import VIEWS, link, look
 
 ALL = Teacher(views=1, doubtful_above=0.011, empty_below=0.01)
 MEMORY = 10**9
@@ -84,11 +85,11 @@ def test_eight_views_are_all_mirrors_and_the_first_is_none() -> None:
 
 def test_offsets_turn_round_in_the_mirror() -> None:
     heads = torch.arange(7 * 2).reshape(7, 1, 1, 2).float()  # one type; then offset z, y, x; then sizes
-    assert mirrored(heads.clone(), (2,), 1).flatten(1).tolist() == [
+    assert mirrored(heads.clone(), (2,)).flatten(1).tolist() == [
         [1, 0], [3, 2], [5, 4], [-7, -6], [9, 8], [11, 10], [13, 12]
     ]  # fmt: skip
-    assert (mirrored(mirrored(heads.clone(), (2, 0), 1), (2, 0), 1) == heads).all()
-    assert mirrored(heads, (), 1) is heads
+    assert (mirrored(mirrored(heads.clone(), (2, 0)), (2, 0)) == heads).all()
+    assert mirrored(heads, ()) is heads
 
 
 def test_empty_is_below_in_every_view_and_away_from_proposals() -> None:

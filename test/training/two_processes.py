@@ -94,11 +94,13 @@ def main(folder: Path, rank: int) -> None:
     network = lively().eval()
     parallel = DistributedDataParallel(network)
     own = half(batch, rank)
-    write(folder / f"{rank}.safetensors", parallel, losses(parallel(own.hu), own, EVERYTHING, summed))
+    write(folder / f"{rank}.safetensors", parallel, losses(*parallel(own.hu), own, EVERYTHING, summed))
     if rank == 0:
         one = lively().eval()
         write(
-            folder / "joint.safetensors", one, losses(one(batch.hu), batch, EVERYTHING, lambda number: number)
+            folder / "joint.safetensors",
+            one,
+            losses(*one(batch.hu), batch, EVERYTHING, lambda number: number),
         )
     dist.destroy_process_group()
 
