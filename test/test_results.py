@@ -38,6 +38,7 @@ def lesion(probability: float, **changes: Any) -> Lesion:
         "long_mm": np.float32(12),
         "short_mm": np.float32(8),
         "z_extent_mm": np.float32(9),
+        "organ": "liver",
         "box_mm": (np.zeros(3), np.ones(3)),
     }
     return Lesion(**values | changes)
