@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Lint, types, tests, and the regression case: the results for test/input have to be those of test/expected.
 #
-#   ./test.sh [OPTION OF PYTEST...]
+#   ./test.sh [--all] [OPTION OF PYTEST...]
 #
-# The regression case goes through the real container, exec and invoke, where an engine and the base image are
-# there; elsewhere through process.py directly. Which, and why, is printed.
-# Environment: TEST_CONTAINER  yes: the container or failure; no: process.py directly (default: auto)
+# Without --all: all but the tests marked slow, and the regression case through process.py directly.
+# With --all: every test, and the regression case through the real container, exec and invoke, where an engine and
+# the base image are there; elsewhere through process.py directly. Which, and why, is printed.
+# Environment: TEST_CONTAINER  yes: the container or failure; no: process.py directly (default: auto with --all, else no)
 #              BASE, DOCKER, DOCKER_BUILD_ARGS  as for build.sh; a BASE that is set is pulled if need be
 #              PYTHON  as for run.sh
 set -euo pipefail
@@ -14,7 +15,13 @@ source ./run.sh
 export PYTHONUTF8=1  # reports are Dutch too, whatever the locale
 
 engine=${DOCKER:-docker}
-mode=${TEST_CONTAINER:-auto}
+chosen=(-m "not slow")
+mode=${TEST_CONTAINER:-no}
+if [[ ${1:-} == --all ]]; then
+  shift
+  chosen=()
+  mode=${TEST_CONTAINER:-auto}
+fi
 sandbox=(--network none --read-only --cap-drop ALL --security-opt no-new-privileges --memory 8g --tmpfs /tmp)
 scratch=
 server=
@@ -31,7 +38,7 @@ step() { printf '\n== %s\n' "$*"; }
 why_no_container() {
   local base=${BASE:-$(sed -n 's/^ARG BASE=//p' Dockerfile)}
   if [[ $mode == no ]]; then
-    echo "TEST_CONTAINER=no"
+    echo "neither --all nor TEST_CONTAINER asks for one"
   elif ! command -v "${engine%% *}" >/dev/null; then
     echo "$engine is not installed"
   elif ! $engine info >/dev/null 2>&1; then
@@ -138,7 +145,7 @@ step "mypy"
 .venv/bin/mypy
 
 step "pytest"
-.venv/bin/python -m pytest -n auto --dist worksteal "$@"
+.venv/bin/python -m pytest -n auto --dist worksteal "${chosen[@]}" "$@"
 
 mkdir -p build
 scratch=$(mktemp -d build/test.XXXXXX)

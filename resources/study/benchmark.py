@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHAPE, SPACING_MM = (400, 512, 512), (0.75, 0.75, 1.0)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m resources.study.benchmark", description=__doc__.splitlines()[0]
     )
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=ROOT / "model" / "weights")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--peer", action="store_true", help="also time MONAI's RetinaNet (minutes on a CPU)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         scan = options.scan or write_scan(Path(folder))
         print(

@@ -17,14 +17,14 @@ SPACING_MM = (2.5, 2.5, 3.0)
 BODY_HU = -500
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m resources.study.demo", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--coverage", default="abdomen", choices=("chest", "abdomen", "pelvis"))
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     write_demo(options.seed, options.coverage, options.out)
 
 

@@ -4,7 +4,7 @@
 
 Groups are reported apart: procedural bodies of site A; of site B; and, with --maps, ICRP's woman and man at
 site B (deformations of two bodies are not patients). Seeds begin at 900000; training keeps below. Each
-step is a command of its own (resources.synthetic, resources.predict, resources.study.blob,
+step is the main function of a command (resources.synthetic, resources.predict, resources.study.blob,
 resources.evaluation), and what is there in --work is kept. Detections are matched by the rule of
 resources.study.held_out; mimics and doubtful lesions count neither way.
 """
@@ -12,14 +12,16 @@ resources.study.held_out; mimics and doubtful lesions count neither way.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from model.config import LESION_TYPES
+from resources.predict import main as predict
 from resources.study.blob import KINDS
-from resources.study.held_out import ROOT, evaluated, report, step
+from resources.study.blob import main as find_blobs
+from resources.study.held_out import ROOT, StepError, evaluated, report, step
+from resources.synthetic.__main__ import main as make_scans
 from resources.synthetic.sites import COVERAGES_MM, SITES
 
 FIRST_SEED = 900_000
@@ -47,9 +49,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--native", action="store_true", help="spacing as the sites' scanners have it instead"
     )
     parser.add_argument(
-        "--detector-only",
-        action="store_true",
-        help="leave out the blob detectors, which take minutes a group",
+        "--blobs", nargs="*", choices=KINDS, default=KINDS, help="kinds of blobs; minutes a group each"
     )
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "difficulty")
     chosen = parser.parse_args(arguments)
@@ -72,18 +72,18 @@ def make_group(chosen: argparse.Namespace, site: str, anatomy: str) -> Path:
     more += ["--coverage", chosen.coverage] if chosen.coverage and anatomy == "procedural" else []
     more += ["--types", *chosen.types] if chosen.types else []
     plan = ["--site", site, "--anatomy", anatomy, "--split", "test"]
-    step("resources.synthetic", *plan, "--seed", FIRST_SEED, "--count", chosen.scans, "--out", folder, *more)
+    step(make_scans, *plan, "--seed", FIRST_SEED, "--count", chosen.scans, "--out", folder, *more)
     return folder
 
 
 def compare_group(folder: Path, weights: Path, kinds: Sequence[str]) -> None:
     """Prints the figures of the detector and of these kinds of blobs on the scans of a folder."""
     cases, found = folder / "cases.jsonl", folder / "detector"
-    step("resources.predict", "--cases", cases, "--weights", weights, "--out", found)
+    step(predict, "--cases", cases, "--weights", weights, "--out", found)
     pages = {"detector": evaluated(cases, found, folder / "page-detector")}
     for kind in kinds:
         found = folder / kind.replace(" ", "-")
-        step("resources.study.blob", "--cases", cases, "--kind", kind, "--out", found)
+        step(find_blobs, "--cases", cases, "--kind", kind, "--out", found)
         pages[f"blobs {kind}"] = evaluated(cases, found, folder / f"page-{found.name}")
     report(pages)
 
@@ -99,9 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             folder = make_group(chosen, site, anatomy)
             print(f"\n{title}, {'native spacing' if chosen.native else f'{chosen.spacing_mm:g} mm'}")
-            compare_group(folder, chosen.weights, () if chosen.detector_only else tuple(KINDS))
-    except subprocess.CalledProcessError as error:
-        return int(error.returncode)
+            compare_group(folder, chosen.weights, chosen.blobs)
+    except StepError as error:
+        return int(error.args[0])
     return 0
 
 

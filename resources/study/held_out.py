@@ -2,21 +2,26 @@
 
     python -m resources.study.held_out --scans 40 --work build/held-out
 
-The scans (seeds from 300000) were used neither for training nor for calibration. Each step is a command of
-its own (resources.synthetic.cases, resources.predict, resources.study.blob, resources.evaluation), and what
-is there in --work is kept. The page of the detector is --work/page/index.html.
+The scans (seeds from 300000) were used neither for training nor for calibration. Each step is the main
+function of a command (resources.synthetic.cases, resources.predict, resources.study.blob,
+resources.evaluation), and what is there in --work is kept. The detector's page is --work/page/index.html.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from resources.evaluation.__main__ import main as evaluate
+from resources.predict import main as predict
 from resources.study.blob import KINDS
+from resources.study.blob import main as find_blobs
+from resources.synthetic.cases import main as make_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_SEED = 300_000
@@ -25,39 +30,46 @@ RULE = "luna16_distance"
 RATES = ("0.5", "1", "2", "4")
 
 
-def main() -> int:
+class StepError(Exception):
+    """A step of a study failed; the only argument is its exit code. The step has said why on stderr."""
+
+
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m resources.study.held_out", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--scans", type=int, default=40)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "held-out")
     parser.add_argument("--weights", type=Path, default=ROOT / "model" / "weights")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     work, cases = options.work, options.work / "cases.jsonl"
     try:
         first = ["--first", FIRST_SEED, "--count", options.scans, "--split", "test"]
-        step("resources.synthetic.cases", *first, "--out", cases)
+        step(make_cases, *first, "--out", cases)
         detector = work / "detector"
-        step("resources.predict", "--cases", cases, "--weights", options.weights, "--out", detector)
+        step(predict, "--cases", cases, "--weights", options.weights, "--out", detector)
         pages = {"detector": evaluated(cases, detector, work / "page")}
         for kind in KINDS:
             folder = work / kind.replace(" ", "-")
-            step("resources.study.blob", "--cases", cases, "--kind", kind, "--out", folder)
+            step(find_blobs, "--cases", cases, "--kind", kind, "--out", folder)
             pages[f"blobs {kind}"] = evaluated(cases, folder, work / f"page-{folder.name}")
-    except subprocess.CalledProcessError as error:
-        return int(error.returncode)
+    except StepError as error:
+        return int(error.args[0])
     report(pages)
     return 0
 
 
-def step(module: str, *arguments: object) -> None:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+def step(main: Callable[[list[str]], int], *arguments: object) -> None:
+    """Runs a command's main function, its output on stderr. Raises StepError where its exit code is not 0."""
+    with contextlib.redirect_stdout(sys.stderr):
+        code = main([str(argument) for argument in arguments])
+    if code:
+        raise StepError(code)
 
 
 def evaluated(cases: Path, predictions: Path, out: Path) -> dict[str, Any]:
     """The figures of resources.evaluation."""
-    step("resources.evaluation", "--truth", cases, "--predictions", predictions, "--out", out)
+    step(evaluate, "--truth", cases, "--predictions", predictions, "--out", out)
     metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 

@@ -40,7 +40,6 @@ from resources.evaluation.measures import lesion_ranking
 from resources.evaluation.outcomes import Table
 from resources.evaluation.predictions import read_predictions
 from resources.evaluation.statistics import Estimate, Floats, estimates
-from resources.study.held_out import step
 from resources.study.phantom import write_phantoms
 from resources.training.config import Supervision
 
@@ -228,6 +227,12 @@ def run_arms(
         plan = ["--weights", folder, "--out", work / "predictions" / folder.name]
         step("resources.predict", "--cases", work / "test/cases.jsonl", *plan)
     return {key: work / "predictions" / folder.name for key, folder in weights.items()}
+
+
+def step(module: str, *arguments: object) -> None:
+    """Runs a command in a process of its own: threads of this one train side by side."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
 
 
 def measure_of(tables: list[Table]) -> Callable[[npt.NDArray[Any]], dict[str, Floats]]:

@@ -200,6 +200,7 @@ def test_tables_that_contradict_themselves(tmp_path: Path) -> None:
         read_table(table(tmp_path / "t.csv", [row(), row("000001_02_01", Train_Val_Test="3")]))
 
 
+@pytest.mark.slow
 def test_a_table_of_the_official_size_is_quick_and_small(tmp_path: Path) -> None:
     rows = [row(f"{i // 8 + 1:06d}_{i // 2 % 4 + 1:02d}_01", 3 + i % 2) for i in range(32735)]
     path = table(tmp_path / "t.csv", rows)

@@ -29,28 +29,32 @@ def values(measures: dict) -> dict[str, float | None]:
     return {name: found["value"] for name, found in measures.items()}
 
 
-@pytest.fixture
-def four_cases(tmp_path: Path) -> list[Case]:
-    """One of each:
-
-    two lesions; none; a lesion in a scan that is not exhaustively annotated; a benign finding.
-    """
-    write_prediction(
-        tmp_path / "found" / "a", [((0, 0, 0), 0.9), ((1, 0, 0), 0.8), ((300, 0, 0), 0.6)], likelihood=0.9
-    )
-    write_prediction(tmp_path / "found" / "b", [((50, 0, 0), 0.7)], likelihood=0.6)
-    write_prediction(tmp_path / "found" / "c", [((0, 0, 0), 0.4), ((200, 0, 0), 0.95)], likelihood=0.8)
-    write_prediction(tmp_path / "found" / "d", [((0, 0, 0), 0.85)], likelihood=0.2)
-    return [
-        case("a", ball(0), ball(100)),
-        case("b"),
-        case("c", ball(0), complete="none"),
-        case("d", ball(0, status="benign")),
-    ]
+FOUR_CASES = [
+    case("a", ball(0), ball(100)),
+    case("b"),
+    case("c", ball(0), complete="none"),
+    case("d", ball(0, status="benign")),
+]
+"""Two lesions; none; a lesion in a scan that is not exhaustively annotated; a benign finding."""
 
 
-def test_by_hand(tmp_path: Path, four_cases: list[Case]) -> None:
-    found = run(tmp_path, four_cases)
+def write_four_predictions(found: Path) -> None:
+    write_prediction(found / "a", [((0, 0, 0), 0.9), ((1, 0, 0), 0.8), ((300, 0, 0), 0.6)], likelihood=0.9)
+    write_prediction(found / "b", [((50, 0, 0), 0.7)], likelihood=0.6)
+    write_prediction(found / "c", [((0, 0, 0), 0.4), ((200, 0, 0), 0.95)], likelihood=0.8)
+    write_prediction(found / "d", [((0, 0, 0), 0.85)], likelihood=0.2)
+
+
+@pytest.fixture(scope="session")
+def four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """The four cases evaluated: their folder, and the metrics."""
+    folder = tmp_path_factory.mktemp("four")
+    write_four_predictions(folder / "found")
+    return folder, run(folder, FOUR_CASES)
+
+
+def test_by_hand(four: tuple[Path, dict]) -> None:
+    found = four[1]
     model, notes = found["models"][0], found["notes"]
     assert found["counts"]["lesions"] == 3
     assert found["counts"]["findings_excluded"] == 1
@@ -95,9 +99,8 @@ def test_by_hand(tmp_path: Path, four_cases: list[Case]) -> None:
     assert any("1 of 4 scans are annotated in part" in note and "1 (found)" in note for note in notes)
 
 
-def test_every_lesion_and_every_other_prediction_has_a_row(tmp_path: Path, four_cases: list[Case]) -> None:
-    run(tmp_path, four_cases)
-    with (tmp_path / "out" / "lesions.csv").open(encoding="utf-8") as file:
+def test_every_lesion_and_every_other_prediction_has_a_row(four: tuple[Path, dict]) -> None:
+    with (four[0] / "out" / "lesions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["what"], row["probability"]) for row in rows] == [
         ("a", "lesion", "0.9"),
@@ -119,27 +122,29 @@ def test_every_lesion_and_every_other_prediction_has_a_row(tmp_path: Path, four_
     assert [row["above_operating_point"] for row in rows[:4]] == ["yes", "", "yes", "yes"]
 
 
-def test_benign_findings_can_count_as_no_lesion(tmp_path: Path, four_cases: list[Case]) -> None:
-    found = run(tmp_path, four_cases, "--exclude", "doubtful")
+def test_benign_findings_can_count_as_no_lesion(tmp_path: Path) -> None:
+    write_four_predictions(tmp_path / "found")
+    found = run(tmp_path, FOUR_CASES, "--exclude", "doubtful")
     counts = found["models"][0]["rules"]["point_inside"]["counts"]
     assert (counts["false_positives"], counts["predictions_ignored_on_excluded_findings"]) == (4, 0)
     assert found["counts"]["findings_counted_as_no_lesion"] == 1
 
 
-def test_all_rules_are_reported_beside_each_other(tmp_path: Path, four_cases: list[Case]) -> None:
-    found = run(tmp_path, four_cases)
+def test_all_rules_are_reported_beside_each_other(four: tuple[Path, dict]) -> None:
+    folder, found = four
     assert list(found["models"][0]["rules"]) == [rule.name for rule in RULES]
-    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    page = (folder / "out" / "index.html").read_text(encoding="utf-8")
     assert all(rule.name in page for rule in RULES)
     assert "Known weakness" in page
 
 
-def test_small_strata_say_so(tmp_path: Path, four_cases: list[Case]) -> None:
-    model = run(tmp_path, four_cases)["models"][0]
+def test_small_strata_say_so(four: tuple[Path, dict]) -> None:
+    folder, found = four
+    model = found["models"][0]
     for row in model["lesion_strata"] + model["scan_strata"]:
         assert row["too_small"]
         assert row["cpm"] == {"value": None, "lower": None, "upper": None, "note": "fewer than 10: no figure"}
-    assert "too small" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "too small" in (folder / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_lesion_without_extent_is_left_out_by_rules_on_boxes(tmp_path: Path) -> None:
@@ -268,10 +273,9 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert (weights[0][:, positive].sum(1) == positive.sum()).all()  # drawn within positives and negatives
 
 
-def test_the_same_bytes_twice(tmp_path: Path, four_cases: list[Case]) -> None:
-    run(tmp_path, four_cases)
-    first = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    run(tmp_path, four_cases)
+def test_the_same_bytes_twice(four: tuple[Path, dict]) -> None:
+    first = {path: path.read_bytes() for path in (four[0] / "out").rglob("*") if path.is_file()}
+    run(four[0], FOUR_CASES)
     assert len(first) >= 10
     assert {path: path.read_bytes() for path in first} == first
 

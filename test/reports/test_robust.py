@@ -62,6 +62,7 @@ def test_strange_texts(text: str) -> None:
     assert isinstance(read_report(text), list)
 
 
+@pytest.mark.slow
 def test_a_megabyte() -> None:
     text = SENTENCE * (1_000_000 // len(SENTENCE))
     found = read_report(text)

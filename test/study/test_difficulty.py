@@ -1,13 +1,18 @@
-"""The comparison on the second generator's scans, end to end on two coarse ones."""
+"""The comparison on the second generator's scans: its table by hand, and end to end on coarse scans."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resources.cases.case import read_cases
 from resources.study import held_out
 from resources.study.difficulty import FIRST_SEED, GROUPS, main
+from resources.study.held_out import RATES, RULE, StepError, report, step
 from resources.synthetic.sites import SITES
+
+LUNG = "bright in lung"
 
 
 def test_seeds_and_bodies_are_kept_apart_from_training() -> None:
@@ -26,16 +31,74 @@ def test_bad_arguments_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
         assert said in capsys.readouterr().err
 
 
+def test_a_step_that_fails_ends_the_study_with_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(arguments: list[str]) -> int:
+        print(*arguments)
+        return len(arguments)
+
+    step(lambda _: 0, "fine")
+    with pytest.raises(StepError) as caught:
+        step(command, "--count", 3)
+    assert caught.value.args == (2,)
+    assert capsys.readouterr() == ("", "--count 3\n")
+
+
+def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def figure(value: float | None) -> dict[str, Any]:
+        return {"value": value, "lower": value and value - 0.1, "upper": value and value + 0.1}
+
+    def page(first: float | None) -> dict[str, Any]:
+        measures = {f"sensitivity_at_{rate}": figure(0.3 + 0.1 * i) for i, rate in enumerate(RATES)}
+        measures |= {"sensitivity_at_0.5": figure(first), "cpm": figure(0.75)}
+        scans = dict.fromkeys(("roc_area", "accuracy", "sensitivity", "specificity"), figure(0.85))
+        counts = {"scans": 5, "lesions": 7, "scans_negative": 2}
+        model = {"rules": {RULE: {"measures": measures}}, "scans": {"measures": scans}}
+        return {"counts": counts, "models": [model]}
+
+    report({"detector": page(0.25), "blobs": page(None)})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"5 synthetic scans, 7 lesions, 2 scans without; rule {RULE}"
+    assert lines[1].split()[-5:] == ["0.5", "1", "2", "4", "CPM"]
+    rest = "0.400 (0.300-0.500) 0.500 (0.400-0.600) 0.600 (0.500-0.700) 0.750 (0.650-0.850)"
+    assert " ".join(lines[2].split()) == f"detector 0.250 (0.150-0.350) {rest}"
+    assert " ".join(lines[3].split()) == f"blobs ? (?-?) {rest}"
+    assert [len(line) for line in lines[2:4]] == [len(lines[1])] * 2  # each figure ends below its rate
+    assert lines[4:] == [
+        f"scan level {name:<17}{'0.850 (0.750-0.950)':>22}"
+        for name in ("roc_area", "accuracy", "sensitivity", "specificity")
+    ]
+
+
+def shown_of(page: Path) -> list[str]:
+    """The CPM and its interval in an evaluation's own file, as the table shows them."""
+    measures = json.loads(page.read_text(encoding="utf-8"))["models"][0]["rules"][RULE]["measures"]
+    value, low, high = (measures["cpm"][key] for key in ("value", "lower", "upper"))
+    return [f"{value:.3f}", f"({low:.3f}-{high:.3f})"]
+
+
 @pytest.mark.slow
 def test_prints_sensitivities_of_detector_and_blobs(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--scans", "2", "--spacing-mm", "6", "--coverage", "chest", "--types", "lung"]
-    for more in (["--sites", "A"], ["--sites", "B", "--detector-only"]):
+    for more in (["--sites", "A", "--blobs", LUNG], ["--sites", "B", "--blobs"]):
         assert main([*small, *more, "--work", str(tmp_path)]) == 0
-    cases = [case for site in SITES for case in read_cases(tmp_path / f"{site}-procedural" / "cases.jsonl")]
-    assert {mark.type for case in cases for mark in case.annotations if mark.status == "lesion"} == {"lung"}
-    printed = capfd.readouterr().out
-    assert printed.count("sensitivity at FP per scan") == 2
-    assert printed.count("blobs bright in lung") == 1
-    assert printed.count("left out, for --maps was not given") == 2
+    printed = capsys.readouterr().out.splitlines()
+    for site, kinds in (("A", [LUNG]), ("B", [])):
+        folder = tmp_path / f"{site}-procedural"
+        cases = read_cases(folder / "cases.jsonl")
+        lesions = [mark for case in cases for mark in case.annotations if mark.status == "lesion"]
+        assert len(cases) == 2
+        assert {mark.type for mark in lesions} == {"lung"}
+        assert {folder / name for name in ("detector", *(kind.replace(" ", "-") for kind in kinds))} == {
+            path for path in folder.iterdir() if any(path.rglob("lesion-points.json"))
+        }
+        rows = printed[printed.index(f"site {site}{', procedural bodies' if site == 'B' else ''}, 6 mm") :]
+        assert rows[1].startswith(f"2 synthetic scans, {len(lesions)} lesions, ")
+        for row, name in zip(rows[3:], ("detector", *(f"blobs {kind}" for kind in kinds)), strict=False):
+            page = folder / f"page-{name.removeprefix('blobs ').replace(' ', '-')}" / "metrics.json"
+            assert row.startswith(f"{name} ")
+            assert row.split()[-2:] == shown_of(page)
+    assert sum(line.endswith("left out, for --maps was not given") for line in printed) == 2

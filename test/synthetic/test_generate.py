@@ -27,6 +27,7 @@ def scan() -> SyntheticScan:
     return make_scan(ORDER)
 
 
+@pytest.mark.slow
 def test_same_seed_same_scan(scan: SyntheticScan) -> None:
     again = make_scan(ORDER)
     assert np.array_equal(scan.volume.hu, again.volume.hu)

@@ -39,6 +39,7 @@ def test_a_map_that_is_not_there_is_named(tmp_path: Path) -> None:
         make_scan(Order(1, anatomy="spl_abdomen"))
 
 
+@pytest.mark.slow
 @with_maps
 @pytest.mark.parametrize("name", sorted(MAPS))
 def test_mapped_bodies_hold_their_organs(name: str) -> None:

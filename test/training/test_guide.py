@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from training.mission_data import write_inhouse
 from training.recipes import replaced
 
@@ -74,7 +75,9 @@ def test_followed_to_the_letter(tmp_path: Path) -> None:
 
 
 def check_results(house: Path, data: Path) -> None:
-    assert (data / "cases.png").stat().st_size > 1000
+    with Image.open(data / "cases.png") as figure:
+        assert min(figure.size) >= 200
+        assert len(figure.convert("RGB").getcolors(2**24) or []) > 20
     assert "metastasis of 24 mm in the liver" in (data / "reports_read.txt").read_text(encoding="utf-8")
     assert sorted(path.parent.name for path in data.glob("run/beliefs/*/audit.jsonl")) == ["0000", "0001"]
     assert (data / "evaluation" / "index.html").exists()

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from training.mission_data import PLACES, write_deeplesion, write_inhouse, write_uls23
 from training.recipes import replaced
 
-from helpers import ROOT, environment, read_results
+from helpers import ROOT, read_results
 from model.detector import load_network
 from resources.cases.__main__ import main as cases
 from resources.cases.case import read_cases
+from resources.predict import main as predict
 from resources.reports.attach import main as attach
+from resources.training.__main__ import main as train
 from resources.training.beliefs import read_beliefs
 from resources.training.config import TrainingConfig, read_config
+from resources.training.export import main as export
 
 MISSION = ROOT / "resources" / "configs" / "mission.toml"
 SMALL = {
@@ -49,15 +50,6 @@ HIDDEN = {
     "s2": 1,
 }
 """The ball of each training scan that nobody marked."""
-
-
-def run(folder: Path, *words: object) -> str:
-    """A command of ours in a process of its own; what it prints."""
-    command = [sys.executable, "-m", *map(str, words)]
-    told = environment() | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=told, capture_output=True, encoding="utf-8", check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_it_is_read_and_has_everything_on() -> None:
@@ -106,18 +98,18 @@ def test_from_the_official_layouts_to_predictions(tmp_path: Path) -> None:
     write_inhouse(data / "site")
     convert(config, data)
 
-    run(tmp_path, "resources.training", file)
+    assert train([str(file)]) == 0
     work = Path(config.work)
     assert work == tmp_path / "build" / "runs" / "mission"
     check_beliefs(config, work / "beliefs")
     weights = tmp_path / "weights"
-    run(tmp_path, "resources.training.export", "--work", work, "--out", weights / "mission.safetensors")
+    assert export(["--work", str(work), "--out", str(weights / "mission.safetensors")]) == 0
     told = load_network(weights / "mission.safetensors").config.provenance
     assert told["data"] == "DeepLesion: 3 cases, ULS23: 2 cases, in-house: 3 cases"
     assert json.loads(told["supervision"])["joint"] is True
 
-    given = ["--cases", config.sources[2].cases, "--split", "test", "--weights", weights]
-    run(tmp_path, "resources.predict", *given, "--processes", 1, "--out", tmp_path / "predictions")
+    given = ["--cases", config.sources[2].cases, "--split", "test", "--weights", str(weights)]
+    assert predict([*given, "--processes", "1", "--out", str(tmp_path / "predictions")]) == 0
     for name in ("t1", "t2"):
         points, _, likelihood = read_results(tmp_path / "predictions" / name)
         assert all(0 < point["probability"] <= 1 for point in points["points"])
