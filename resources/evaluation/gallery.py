@@ -20,7 +20,10 @@ from resources.evaluation.matching import PRIMARY
 from resources.evaluation.outcomes import Truth
 
 HALF_MM = 45.0
-STEP_MM = 0.6
+STEPS = 150
+"""Pixels of a picture along an edge, less one."""
+AROUND_MM, AIR_SHARE, BONE_SHARE = 25.0, 0.3, 0.1
+"""Half the edge of the square, and the shares of air and of bone in it, that choose the window."""
 PLANES = (("axial", 0, 1, False), ("coronal", 0, 2, True), ("sagittal", 1, 2, True))
 """Name, horizontal and vertical LPS axis, whether the vertical one points up: as radiologists look at CT."""
 WINDOWS = {"lung": (-1350.0, 150.0), "bone": (-500.0, 1300.0), "soft tissue": (-160.0, 240.0)}
@@ -89,10 +92,10 @@ def with_pictures(
 
 
 def _plane(
-    volume: Volume, centre: npt.NDArray[np.float64], across: int, down: int
+    volume: Volume, centre: npt.NDArray[np.float64], across: int, down: int, half_mm: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Offsets in mm (k,), LPS points (k, k, 3) and HU (k, k) of a plane through the centre."""
-    offsets = np.arange(-HALF_MM, HALF_MM + STEP_MM / 2, STEP_MM)
+    offsets = np.linspace(-half_mm, half_mm, STEPS + 1)
     points = np.broadcast_to(centre, (len(offsets), len(offsets), 3)).copy()
     points[..., across] += offsets[None]
     points[..., down] += offsets[:, None]
@@ -101,12 +104,16 @@ def _plane(
     return offsets, points, hu.reshape(len(offsets), len(offsets))
 
 
-def picture(volume: Volume, truth: Truth, model: Model, failure: Failure) -> bytes:
-    """PNG of three planes through a failure, with true lesions and predictions outlined."""
+def picture(volume: Volume, truth: Truth, model: Model, failure: Failure, half_mm: float = HALF_MM) -> bytes:
+    """PNG of three planes through a failure, with true lesions and predictions outlined.
+
+    half_mm: half the edge of each plane; the window is chosen by the nearest 5 cm all the same.
+    """
     scan = model.predictions.scans[failure.case]
-    planes = [_plane(volume, failure.point_mm, across, down) for _, across, down, _ in PLANES]
-    window = _window(planes[0][2])
-    figure = Figure(figsize=(7.2, 2.6), layout="constrained", facecolor="black")
+    planes = [_plane(volume, failure.point_mm, across, down, half_mm) for _, across, down, _ in PLANES]
+    window = _window(_plane(volume, failure.point_mm, 0, 1, AROUND_MM)[2])
+    figure = Figure(figsize=(7.2, 2.6), facecolor="black")
+    figure.subplots_adjust(0.003, 0.005, 0.997, 0.925, 0.02)  # a constrained layout takes much longer
     for axis, (name, across, down, up), (offsets, points, hu) in zip(
         figure.subplots(1, 3), PLANES, planes, strict=True
     ):
@@ -123,7 +130,7 @@ def picture(volume: Volume, truth: Truth, model: Model, failure: Failure) -> byt
             _draw_boxes(axis, scan.boxes_mm, failure, across, down)
         if failure.prediction >= 0:
             axis.plot(0, 0, "+", color="#ffb000", markersize=7)
-        axis.set(xlim=(-HALF_MM, HALF_MM), ylim=(-HALF_MM, HALF_MM) if up else (HALF_MM, -HALF_MM))
+        axis.set(xlim=(-half_mm, half_mm), ylim=(-half_mm, half_mm) if up else (half_mm, -half_mm))
         axis.set_title(f"{name}, {window} window" if name == "axial" else name, color="white", fontsize=7)
         axis.axis("off")
     stream = io.BytesIO()
@@ -149,10 +156,8 @@ def _draw_boxes(axis: Any, boxes: npt.NDArray[np.float64], failure: Failure, acr
             )
 
 
-def _window(axial_hu: npt.NDArray[np.float64]) -> str:
-    """By what lies within a centimetre of the centre."""
-    middle = len(axial_hu) // 2
-    near = axial_hu[middle - 8 : middle + 9, middle - 8 : middle + 9]
-    if np.median(near) < -400:
+def _window(around_hu: npt.NDArray[np.float64]) -> str:
+    """By what lies around: a nodule is looked at in the lung's window, though it is no air."""
+    if (around_hu < -500).mean() > AIR_SHARE:
         return "lung"
-    return "bone" if np.median(near) > 250 else "soft tissue"
+    return "bone" if (around_hu > 300).mean() > BONE_SHARE else "soft tissue"

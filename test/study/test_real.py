@@ -1,15 +1,25 @@
-"""The benchmark on real CT: its case lists on a made folder, and the real data's where they are here."""
+"""The benchmark on real CT, on made scans; and the split of the real data, where they are here."""
 
+import dataclasses
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from evaluation.scenario import ball, write_prediction
 
-from helpers import DATA
-from resources.cases.case import read_cases
-from resources.study.real import main
+from helpers import DATA, SMALL, image_of, phantom
+from model.detector import save_weights
+from model.network import CenterNet3D
+from resources.cases.case import Annotation, Case, ImageSource, read_cases
+from resources.evaluation.evaluation import Evaluation
+from resources.study.real import evaluated, main, predict, read_cases_of
 from resources.study.real_data import CROPS, VALIDATION_SCANS, WHOLE, read_split
+from resources.study.real_figures import figures_of, text_of, weights_of
+from resources.study.real_page import detections_of
 
 REAL = DATA / "real"
 SPLIT = """id\tpatient\tsplit
@@ -28,26 +38,27 @@ images/big-2.mha,P2,big-2,train,,,,,,,,,,,none
 """
 
 
+SPACING = (2.0, 2.0, 4.0)
+
+
 def write_image(path: Path, voxels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = sitk.GetImageFromArray(voxels)
-    image.SetSpacing((2.0, 2.0, 4.0))
-    sitk.WriteImage(image, str(path))
+    sitk.WriteImage(image_of(voxels, SPACING, (0.0, 0.0, 0.0)), str(path))
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Three whole scans, the first with a mask, the third with a box, and four crops of one nodule each."""
     root = tmp_path / "real"
-    empty = np.zeros((3, 8, 8), np.int16)
-    mask = np.zeros((3, 8, 8), np.uint8)
+    scan = phantom((6, 40, 48))
+    mask = np.zeros(scan.shape, np.uint8)
     mask[1, 2, 1:4] = 1  # 3 voxels of 2 mm along x
     for name in ("big-1", "big-2", "lungdx-a0001"):
-        write_image(root / "scans" / "images" / f"{name}.mha", empty)
+        write_image(root / "scans" / "images" / f"{name}.mha", scan)
     write_image(root / "scans" / "labels" / "big-1.mha", mask)
     mask[1, 6, 6] = 1  # the nodule of the crops is in two pieces
     for name in ("crop-1", "crop-2", "crop-3", "crop-4"):
-        write_image(root / "lidc" / "images" / f"{name}.mha", empty)
+        write_image(root / "lidc" / "images" / f"{name}.mha", scan)
         write_image(root / "lidc" / "labels" / f"{name}.mha", mask)
     (root / "split.tsv").write_text(SPLIT)
     (root / "scans" / "scans.csv").write_text(TABLE)
@@ -101,6 +112,117 @@ def test_what_is_wrong_with_the_data_is_one_line(
     assert "big-2" in error
     assert error.count("\n") == 1
     assert not list((tmp_path / "lists").glob("train*.jsonl"))
+
+
+def made(name: str, patient: str, source: str, *lesions: Annotation) -> Case:
+    """A case whose image is not there."""
+    return Case(name, patient, source, "test", ImageSource(f"{name}.mha"), lesions)
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> tuple[list[Case], Path]:
+    """Two whole scans with a lesion each and three false positives between them; three crops with a nodule
+    of 5, 8 and 12 mm. Lesions lie at x = 0, false positives far off. A's whole scan and crop are of one
+    patient.
+    """
+    found = [
+        (made("whole-1", "A", WHOLE, ball(0)), [(0, 0.9), (100, 0.8), (200, 0.7)]),
+        (made("whole-2", "B", WHOLE, ball(0)), [(100, 0.6), (0, 0.5)]),
+        (made("crop-5", "A", CROPS, ball(0, diameter=5)), [(100, 0.99), (0, 0.75)]),
+        (made("crop-8", "C", CROPS, ball(0, diameter=8)), [(0, 0.55)]),
+        (made("crop-12", "D", CROPS, ball(0, diameter=12)), [(0, 0.05)]),
+    ]
+    for case, rows in found:
+        write_prediction(tmp_path / case.id, [((x, 0, 0), p) for x, p in rows])
+    return [case for case, _ in found], tmp_path
+
+
+def sensitivity(figures: dict[str, Any], column: str) -> dict[str, float]:
+    return {title: group["sensitivity"][column]["value"] for title, group in figures["groups"].items()}
+
+
+def test_sensitivity_at_false_positives_of_the_whole_scans(counted: tuple[list[Case], Path]) -> None:
+    """Two scans allow two false positives at 1 a scan, so only what is above 0.6 counts there; what is found
+    beside the nodule of a crop, at 0.99, counts neither way.
+    """
+    figures = figures_of(evaluated(*counted, {}), "luna16_distance")
+    lesions = {title: group["lesions"] for title, group in figures["groups"].items()}
+    assert lesions == {
+        "whole-scan lesions": 2,
+        "LIDC nodules": 3,
+        "nodules below 6 mm": 1,
+        "nodules 6 to 10 mm": 1,
+        "nodules above 10 mm": 1,
+        "nodules of 6 mm or more": 2,
+    }
+    assert list(sensitivity(figures, "at 1 FP").values()) == pytest.approx([1 / 2, 1 / 3, 1, 0, 0, 0])
+    assert list(sensitivity(figures, "at 4 FP").values()) == [1, 1, 1, 1, 1, 1]
+    assert list(sensitivity(figures, "p >= 0.5").values()) == pytest.approx([1, 2 / 3, 1, 1, 0, 1 / 2])
+    assert figures["false_positives_per_whole_scan"]["p >= 0.5"]["value"] == 1.5
+    assert figures["probability_above_which"] == {"at 1 FP": 0.6, "at 4 FP": None, "at 8 FP": None}
+    text = text_of(figures, "luna16_distance", "made")
+    assert "p >= 0.5, op. point" in text
+    row = next(line for line in text.splitlines() if line.startswith("whole-scan lesions (2)"))
+    assert "0.50 (" in row
+
+
+def test_patients_are_resampled_with_all_their_scans(counted: tuple[list[Case], Path]) -> None:
+    weights = weights_of(evaluated(*counted, {}).truths, seed=0)
+    whole_1, whole_2, crop_5, crop_8, crop_12 = weights.T
+    assert (whole_1 == crop_5).all()
+    assert (whole_1 + whole_2 == 2).all()  # every resample has whole scans to take thresholds from
+    assert (crop_8 + crop_12 == 2).all()
+    assert set(whole_1) == set(crop_8) == {0, 1, 2}
+
+
+def test_in_a_refused_whole_scan_no_false_positives_are_counted(counted: tuple[list[Case], Path]) -> None:
+    cases, folder = counted
+    shutil.rmtree(folder / "whole-1")
+    figures = figures_of(evaluated(cases, folder, {"whole-1": "cannot be HU"}), "luna16_distance")
+    assert figures["false_positives_per_whole_scan"]["p >= 0.5"]["value"] == 1
+    assert sensitivity(figures, "p >= 0.5")["whole-scan lesions"] == 0.5
+
+
+def test_page_lists_what_is_above_the_operating_point(counted: tuple[list[Case], Path]) -> None:
+    def listed(evaluation: Evaluation) -> list[tuple[str, int]]:
+        return [(fate, failure.case) for fate, failure in detections_of(evaluation, "luna16_distance")]
+
+    hit, false = "hit", "false positive"
+    assert listed(evaluated(*counted, {})) == [(hit, 0), (false, 0), (false, 0), (false, 1), (hit, 1)]
+    cases, folder = counted
+    shutil.rmtree(folder / "whole-2")
+    write_prediction(folder / "whole-2", [((0, 0, 0), 0.49)])
+    assert listed(evaluated(cases, folder, {}))[3:] == [("missed lesion", 1)]
+
+
+def test_from_scans_to_the_page(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scan that the reader refuses is named; the same command goes on where it stopped. Nothing is above
+    the operating point, so the page shows the lesion that was missed.
+    """
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    config = dataclasses.replace(SMALL, operating_point=0.999)
+    save_weights(weights / "small.safetensors", CenterNet3D(config).eval(), config)
+    hu = np.full((6, 40, 48), 7, np.int16)
+    write_image(data / "lidc" / "images" / "crop-3.mha", hu)
+    out = tmp_path / "out"
+    command = [f"--data={data}", f"--weights={weights}", f"--out={out}", "--processes=1"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "1 scans could not be predicted, so are missed: crop-3" in printed
+    results = json.loads(next(out.glob("results-validation-*.json")).read_text(encoding="utf-8"))
+    assert results["scans"] == {"whole": 1, "crops": 1}
+    assert results["refused_by_the_reader"] == ["crop-3"]
+    assert list(results["rules"]) == ["luna16_distance", "point_inside", "iou_0.1"]
+    nodules = results["rules"]["luna16_distance"]["groups"]["LIDC nodules"]
+    assert nodules["sensitivity"]["p >= 0.999"]["value"] == 0
+    page = next(out.glob("page-validation-*.html")).read_text(encoding="utf-8")
+    assert page.count("<figure>") == page.count("missed lesion") == 1
+    assert page.count("<img ") == 2
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("lesion-*.json")}
+    cases = read_cases_of(data, [row for row in read_split(data) if row.split == "validation"], out, 1)
+    assert list(predict(cases, weights, next((out / "predictions").iterdir()), 1)) == ["crop-3"]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("lesion-*.json")} == before != {}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not here")
