@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from model.config import DetectorConfig, WeightsError
 from model.decode import Candidates, decode
-from model.heads import calibrated, organs_at
+from model.heads import calibrated, organ_map, organs_at
 from model.network import ORGAN_STRIDE, CenterNet3D
 from model.preprocess import Grid, preprocess
 from model.tiles import run_network
@@ -140,6 +140,21 @@ class Detector:
                 likelihood = self._likelihood(found)
                 lesions = _to_lesions(found, grid, organs, config)
         return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
+
+    def organs(self, volume: Volume) -> tuple[Grid, torch.Tensor]:
+        """The network's grid of a scan, and the class of `config.organs` of each of its voxels, uint8 (z, y,
+        x).
+
+        Raises WeightsError where the weights have no organ head.
+        """
+        config = self.networks[0].config
+        if not config.organs:
+            raise WeightsError(f"{self.weights_version}: expected weights with an organ head, found none")
+        with torch.inference_mode():
+            grid = preprocess(volume, config.spacing_mm, self.stride)
+            _, logits, _ = self._maps(grid)
+            z, y, x = grid.hu.shape
+            return grid, organ_map(logits, (z, y, x)).cpu()
 
     def _maps(self, grid: Grid) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Calibrated maps and organ logits, averaged over the networks, and the tiles per network."""

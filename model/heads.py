@@ -66,6 +66,21 @@ def organs_at(logits: torch.Tensor, voxels: npt.NDArray[np.float64], stride: int
     return np.asarray(found[0, 1:, :, 0, 0].argmax(0).cpu().numpy() + 1)
 
 
+def organ_map(logits: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The likeliest class of each voxel, uint8 (z, y, x), the background included.
+
+    logits: (classes, z, y, x) on cells that fill a grid of `shape` voxels. Probabilities are interpolated
+    linearly, one class at a time: all of them at once would fill the memory.
+    """
+    best = torch.full(shape, -1.0, device=logits.device)
+    found = torch.zeros(shape, dtype=torch.uint8, device=logits.device)
+    for number, probability in enumerate(logits.softmax(0)):
+        fine = F.interpolate(probability[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
+        higher = fine > best
+        best, found = torch.where(higher, fine, best), found.masked_fill_(higher, number)
+    return found
+
+
 def mirrored(heads: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
     """Heads (channels, z, y, x) of a grid mirrored along `axes`, in the frame of the grid; its own inverse.
 

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "resources.training": [MODEL, CASES, "resources.evaluation", "resources.synthetic"],
     "resources.evaluation": ["model.boxes", "model.volume", CASES],
     "resources.predict": [MODEL, CASES],
+    "resources.map_organs": [MODEL, CASES, "resources.predict"],
     "resources.review": [MODEL, CASES],
     "resources.study": [MODEL, "resources"],
 }

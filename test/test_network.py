@@ -3,7 +3,6 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from helpers import SMALL, lively
 from model.config import DetectorConfig, WeightsError
 from model.detector import FORMAT, Detector, load_network, save_weights
-from model.heads import organs_at
 from model.network import CenterNet3D
 from model.tiles import plan_tiles, run_network
 
@@ -165,11 +163,3 @@ def test_organ_logits_come_with_the_heads_and_in_tiles_the_same() -> None:
     assert organs.std() > 0.01
     torch.testing.assert_close(tiled, organs, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(tiled_heads, heads, rtol=1e-5, atol=1e-5)
-
-
-def test_organs_between_cells_and_at_the_border() -> None:
-    logits = torch.full((3, 1, 1, 4), -20.0)  # cells of 4 voxels: centres at x = 1.5, 5.5, 9.5, 13.5
-    logits[1, ..., :2], logits[2, ..., 2:] = 20.0, 20.0
-    logits[0] = 20.5  # the background is never said
-    voxels = np.array([[1.5, 1.5, x] for x in (-3.0, 1.5, 7.4, 7.6, 13.5, 20.0)])
-    assert organs_at(logits, voxels, 4).tolist() == [1, 1, 1, 2, 2, 2]

@@ -109,6 +109,9 @@ def _add_converters(commands: Any) -> None:
     sub.add_argument("--table", type=Path, required=True, help="the CSV")
     sub.add_argument("--source", required=True, help="name of the site")
     sub.add_argument("--reports", type=Path, help="folder with the reports as ID.txt")
+    sub.add_argument(
+        "--organs", type=Path, help="folder with TotalSegmentator's label maps (--ml) as ID.nii.gz"
+    )
     sub.add_argument("--pseudonyms", type=Path, metavar="KEYFILE",
                      help="replace patients' names and ids by keyed hashes; the key is made if missing. "
                      "Paths of scans and texts of reports are not changed")  # fmt: skip
@@ -214,8 +217,18 @@ def _masks(options: argparse.Namespace) -> None:
 def _inhouse(options: argparse.Namespace) -> None:
     key = None if options.pseudonyms is None else read_or_make_key(options.pseudonyms)
     texts = options.out.absolute().with_name(f"{options.out.stem}_reports")
-    settings = inhouse.Settings(options.source, options.reports, texts, key, options.validation, options.test)
-    _finish(options, inhouse.convert(options.table, settings))
+    for name in ("reports", "organs"):
+        folder = getattr(options, name)
+        if folder is not None and not folder.is_dir():
+            raise CaseError(f"--{name}: expected a folder, found {folder}")
+    settings = inhouse.Settings(
+        options.source, options.reports, texts, key, options.validation, options.test, options.organs
+    )
+    cases = inhouse.convert(options.table, settings)
+    if options.organs is not None:
+        mapped = sum(case.completeness.organ_labels is not None for case in cases)
+        print(f"{options.organs}: organ maps of {mapped} of {len(cases)} scans")
+    _finish(options, cases)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ Columns (others are refused): scan (file, or folder with a DICOM series; relativ
 needed id, split, series (DICOM UID), kind (point, box or recist; empty: no mark), unit (voxel or mm: LPS), x1
 y1 z1 x2 y2 z2 x3 y3 z3 x4 y4 z4 (a point; two corners; ends of the long, then of the short axis), type,
 status, long_mm, short_mm, complete (all or none), report (the text itself). Reports can also be files named
-ID.txt in a folder.
+ID.txt in a folder, and organ maps files named ID.nii.gz as TotalSegmentator writes them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 
 from model.volume import InputError, Volume, read_volume
 from resources.cases.case import SPLITS, Annotation, Case, Completeness, ImageSource
-from resources.cases.images import read_header
+from resources.cases.images import check_same_grid, read_header, read_labels
+from resources.cases.organs import totalsegmentator_values
 from resources.cases.patients import pseudonym, split_of
 from resources.cases.strict import CaseError, decode_object, refuse
 
@@ -28,6 +29,7 @@ COLUMNS = (
     "scan", "patient", "id", "split", "series", "kind", "unit", *COORDINATES, "type", "status", "long_mm",
     "short_mm", "complete", "report",
 )  # fmt: skip
+MAP_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 POINTS = {"point": (1,), "box": (2,), "recist": (2, 4)}
 SIZE_TOLERANCE = 0.1
 """Share by which a given diameter may differ from its end points' distance (1 mm is always allowed)."""
@@ -35,7 +37,9 @@ SIZE_TOLERANCE = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """source: name of the site. reports: folder of ID.txt. texts: where texts of the CSV are written."""
+    """source: name of the site. reports: folder of ID.txt. texts: where texts of the CSV are written. organs:
+    folder of ID.nii.gz (or .nii, .mha, .nrrd), what TotalSegmentator's task "total" writes with --ml.
+    """
 
     source: str
     reports: Path | None
@@ -43,6 +47,7 @@ class Settings:
     key: bytes | None
     validation: float
     test: float
+    organs: Path | None = None
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -148,10 +153,21 @@ def _case(path: Path, rows: list[dict[str, str]], number: int, settings: Setting
         split=split,  # type: ignore[arg-type]
         image=ImageSource(str(image), "dicom" if folder else "itk", first.get("series"), (x, y, z)),
         annotations=tuple(annotations),
-        completeness=Completeness(complete),  # type: ignore[arg-type]
+        completeness=_completeness(complete, first.get("id", case_id), place, settings.organs),
         report=None if report is None else str(report),
     )
     return case, text
+
+
+def _completeness(complete: str, name: str, place: Volume, organs: Path | None) -> Completeness:
+    """With the organ map of a scan, where there is one. Raises InputError where it does not fit the scan."""
+    paths = [] if organs is None else [organs / f"{name}{suffix}" for suffix in MAP_SUFFIXES]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return Completeness(complete)  # type: ignore[arg-type]
+    check_same_grid(path, read_labels(path), place)
+    values = totalsegmentator_values()
+    return Completeness(complete, organ_labels=str(path), organ_values=values)  # type: ignore[arg-type]
 
 
 def _annotation(row: dict[str, str], place: Volume) -> Annotation | None:

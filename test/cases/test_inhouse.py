@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from cases.layouts import scan
 
+from helpers import image_of, phantom
 from resources.cases.case import Case, CaseError
 from resources.cases.inhouse import Settings, convert
+from resources.cases.organs import exact_values
 from resources.cases.patients import pseudonym, read_or_make_key, split_of
 
 HEAD = "scan,patient,kind,unit,x1,y1,z1,x2,y2,z2,x3,y3,z3,x4,y4,z4,long_mm,type\n"
@@ -120,3 +123,25 @@ def test_refusals(tmp_path: Path, text: str, expected: str) -> None:
         converted(tmp_path, text)
     assert str(error.value).startswith(f"{tmp_path / 't.csv'}")
     assert expected in str(error.value)
+
+
+def test_organ_maps_of_totalsegmentator_are_taken_where_there_are_some(tmp_path: Path) -> None:
+    image = image_of(phantom((20, 24, 28)), (2.0, 2.0, 3.0))
+    sitk.WriteImage(image, str(tmp_path / "a.nii.gz"))
+    sitk.WriteImage(image, str(tmp_path / "b.nii.gz"))
+    labels = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    labels.CopyInformation(image)
+    labels[4, 5, 6] = 5
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    sitk.WriteImage(labels, str(maps / "one.nii.gz"))
+    table = tmp_path / "table.csv"
+    table.write_text("scan,patient,id\na.nii.gz,p,one\nb.nii.gz,q,two\n", encoding="utf-8")
+    settings = Settings("site", None, tmp_path / "texts", None, 0.0, 0.0, maps)
+    one, two = convert(table, settings)
+    assert one.completeness.organ_labels == str(maps / "one.nii.gz")
+    assert exact_values(one.completeness.organ_values, "liver") == (5,)
+    assert two.completeness.organ_labels is None
+    sitk.WriteImage(labels[1:], str(maps / "two.nii.gz"))
+    with pytest.raises(CaseError, match=r"line 3: .*expected a mask of the image's"):
+        convert(table, settings)
