@@ -1,8 +1,9 @@
 """Turns a run into weights: `python -m resources.training.export --work DIR --out FILE`.
 
 Calibration and operating points are fitted on the validation scans, by Platt's logistic (1999): one for
-candidates, one for the surest candidate of each scan. Without validation the last averaged weights are
-exported as they are.
+candidates, one for the surest candidate of each scan. They are those of the run, or those of --cases with
+their --cache, which may be others: scans of the hospital where the detector is to be used, or several kinds
+together. Without validation the last averaged weights are exported as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from resources.cases.strict import CaseError, decode_object
 from resources.evaluation import EvaluationError
 from resources.evaluation.measures import scan_truth
 from resources.training.checkpoint import aside, read_checkpoint, take
-from resources.training.config import TrainingConfig
+from resources.training.config import TrainingConfig, Validation
 from resources.training.validation import Held, look, match_all, open_held, read_candidates
 
 FALSE_POSITIVES_PER_SCAN = 0.5
@@ -46,9 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--work", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file")
+    parser.add_argument("--cases", type=Path, help="validation scans to fit on, in place of those of the run")
+    parser.add_argument("--cache", type=Path, help="folder of their cache")
     options = parser.parse_args(arguments)
+    if (options.cases is None) != (options.cache is None):
+        parser.error("--cases, --cache: expected both or neither")
     try:
-        config = export(options.work, options.out)
+        config = export(options.work, options.out, options.cases, options.cache)
     except (CaseError, EvaluationError, WeightsError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -56,10 +61,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def export(work: Path, out: Path) -> DetectorConfig:
-    """Writes the weights file; the configuration in it. Raises CaseError, EvaluationError, WeightsError."""
+def export(work: Path, out: Path, cases: Path | None = None, cache: Path | None = None) -> DetectorConfig:
+    """Writes the weights file; the configuration in it. Raises CaseError, EvaluationError, WeightsError.
+
+    cases, cache: the scans that calibration is fitted on; those of the run's validation if None.
+    """
     tensors, state = read_checkpoint(work / "checkpoint.safetensors")
     config = decode_object(TrainingConfig, state["config"])
+    looked = work / "validation"
+    if cases is not None and cache is not None:
+        settings = Validation(str(cases.absolute()), str(cache.absolute()))
+        config = dataclasses.replace(config, validation=settings)
+        looked = work / "calibration" / hashlib.sha256(cases.read_bytes()).hexdigest()[:12]
     held = open_held(config, [])
     if held is None:
         network, step, calibration = CenterNet3D(config.network.detector), state["step"], "none"
@@ -72,7 +85,7 @@ def export(work: Path, out: Path) -> DetectorConfig:
             raise CaseError(f"{best}: expected the weights of a validation, found none; train further")
         network = load_network(best)
         step = int(network.config.provenance["step"])
-        folder = work / "validation" / f"{step:07d}"
+        folder = looked / f"{step:07d}"
         look(network, held, folder, 0, 1)
         fitted = fit(network.config, held, folder)
         calibration = f"{len(held.truths)} validation scans"

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import ROOT
 from resources.cases.case import CaseError
-from resources.training.config import Network, read_config
+from resources.training.config import Network, TrainingConfig, read_config
 
 SOURCE = '[[sources]]\nname = "a"\ncases = "a.jsonl"\ncache = "cache"\n'
 RUN = 'work = "run"\n'
@@ -16,7 +16,7 @@ CONFIGS = sorted((ROOT / "resources" / "configs").glob("*.toml"))
 STEPS = "[optimisation]\nsteps = 3\n"
 
 
-def read(tmp_path: Path, text: str) -> object:
+def read(tmp_path: Path, text: str) -> TrainingConfig:
     file = tmp_path / "run.toml"
     file.write_text(text, encoding="utf-8")
     return read_config(file)
@@ -35,9 +35,27 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert Network().detector.stride == 8
 
 
+def test_a_source_may_weigh_its_supervision_by_itself(tmp_path: Path) -> None:
+    other = SOURCE.replace('"a"', '"b"') + "supervision = {unmarked = 0.2, organs = 0.0}\n"
+    text = (
+        RUN + SOURCE + other + STEPS + "[network]\norgans = true\n[supervision]\norgans = 0.5\nweak = 0.7\n"
+    )
+    config = read(tmp_path, text)
+    first, second = (config.of(source).supervision for source in config.sources)
+    assert (first.unmarked, first.organs, first.weak) == (0.0, 0.5, 0.7)
+    assert (second.unmarked, second.organs, second.weak) == (0.2, 0.0, 0.7)
+    assert (config.strongest.unmarked, config.strongest.organs) == (0.2, 0.5)
+    assert config.network.detector.organs[:2] == ("background", "lung")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            RUN + SOURCE + "supervision = {geometry = 1.0}\n" + STEPS,
+            "supervision: expected one of full, weak",
+        ),
+        (RUN + SOURCE + STEPS + "[supervision]\norgans = 1\n", "organs: expected 0 without network.organs"),
         (RUN + SOURCE + STEPS + "[supervision]\nful = 1\n", "supervision.ful: expected only full, weak"),
         (RUN + SOURCE, "optimisation: expected a value, found none"),
         (RUN + "sources = []\n" + STEPS, "sources: expected at least one with a share above 0, found 0"),

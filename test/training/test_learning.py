@@ -78,7 +78,15 @@ def test_the_best_is_kept(run: Run) -> None:
 def test_export_calibrates_and_tells_where_it_comes_from(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "weights" / "tiny.safetensors"
     assert export(["--work", str(run.work), "--out", str(out)]) == 0
+    held = run.config.validation
+    assert held is not None
+    again = tmp_path / "again.safetensors"  # on the same scans by name
+    assert (
+        export(["--work", str(run.work), "--out", str(again), "--cases", held.cases, "--cache", held.cache])
+        == 0
+    )
     network = load_network(out)
+    assert load_network(again).config.calibration == network.config.calibration
     best = load_network(run.work / "best.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), best.parameters(), strict=True))
     origin = network.config.provenance
