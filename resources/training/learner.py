@@ -119,7 +119,7 @@ def first_network(config: TrainingConfig) -> CenterNet3D:
     network, wanted = CenterNet3D(config.network.detector), config.network.detector
     if config.start is not None:
         given = load_network(Path(config.start))
-        for name in ("spacing_mm", "windows_hu", "widths", "blocks", "types"):
+        for name in ("windows_hu", "widths", "blocks", "types"):  # another spacing is a start too
             found, expected = getattr(given.config, name), getattr(wanted, name)
             if found != expected:
                 raise WeightsError(f"{config.start}: {name}: expected {expected}, found {found}")
