@@ -22,13 +22,15 @@ import numpy.typing as npt
 
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume
-from resources.cases.case import Case
+from resources.cases.case import Annotation, Case
 from resources.cases.geometry import shape_of_annotation
 from resources.cases.images import Labels, check_same_grid, read_case_volume, read_header, read_labels
+from resources.cases.lesions import Mark, mark_of_mask
 from resources.cases.refine import refine_key_slice
 from resources.cases.strict import CaseError, encode
 from resources.cases.work import report, run_jobs
 
+Triple = tuple[float, float, float]
 VERSION = 1
 HU, LESIONS, ORGANS = 0, 1, 2
 CHUNK = 64
@@ -58,6 +60,8 @@ class Job:
     def digest(self) -> str:
         """Of all that the file is made from, but for the images themselves."""
         values = [VERSION, self.spacing_mm, self.stride, self.refine, encode(self.case)]
+        if any(_unmeasured(annotation) for annotation in self.case.annotations):
+            values.append("masks measured")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -65,15 +69,17 @@ class Job:
 class CachedScan:
     """An open file. grid: place of its voxels. volume: size and place of the scan, `hu` being zero.
 
-    mask_centers_mm: by number of the annotation, from 0, the centre of its mask.
+    mask_centers_mm, mask_sizes_mm: by number of the annotation, from 0, the centre of its mask; and its
+    diameters and z extent where the annotation does not give all of them.
     """
 
     array: Any
     lower: tuple[int, int, int]
     spacing_mm: float
     volume: Volume
-    mask_centers_mm: dict[int, tuple[float, float, float]]
+    mask_centers_mm: dict[int, Triple]
     digest: str
+    mask_sizes_mm: dict[int, Triple] = dataclasses.field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,7 +113,9 @@ def open_scan(path: Path) -> CachedScan:
         direction = np.array(place["direction"]).reshape(3, 3)
         volume = Volume(zero, tuple(place["spacing_mm"]), tuple(place["origin_mm"]), direction)
         centers = {int(number): tuple(center) for number, center in meta["mask_centers_mm"].items()}
-        return CachedScan(array, tuple(meta["lower"]), meta["spacing_mm"], volume, centers, meta["digest"])
+        sizes = {int(number): tuple(size) for number, size in meta.get("mask_sizes_mm", {}).items()}
+        lower, spacing_mm = tuple(meta["lower"]), meta["spacing_mm"]
+        return CachedScan(array, lower, spacing_mm, volume, centers, meta["digest"], sizes)
     except (RuntimeError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise CaseError(
             f"{path}: expected a cached scan, found: {' '.join(str(error).split())[:200]}"
@@ -128,7 +136,7 @@ def build(job: Job) -> int:
     grid = preprocess(volume, job.spacing_mm, job.stride)
     array = np.zeros((3, *grid.hu.shape), np.int16)
     array[HU] = grid.hu.numpy()
-    centers = _paint_masks(job.case, volume, grid, array[LESIONS])
+    marks = _paint_masks(job.case, volume, grid, array[LESIONS])
     if job.refine:
         _paint_key_slices(job.case, volume, grid, array[LESIONS])
     if job.case.completeness.organ_labels is not None:
@@ -149,7 +157,12 @@ def build(job: Job) -> int:
             "origin_mm": list(map(float, volume.origin_mm)),
             "direction": volume.direction.ravel().tolist(),
         },
-        "mask_centers_mm": centers,
+        "mask_centers_mm": {number: mark.center_mm.tolist() for number, mark in marks.items()},
+        "mask_sizes_mm": {
+            number: mark.size_mm.tolist()
+            for number, mark in marks.items()
+            if _unmeasured(job.case.annotations[number])
+        },
     }
     return _write(job.path, array, meta)
 
@@ -193,11 +206,18 @@ def resample_labels(labels: Labels, grid: Grid) -> npt.NDArray[Any]:
     return np.asarray(sitk.GetArrayFromImage(moved))
 
 
-def _paint_masks(
-    case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int16]
-) -> dict[int, tuple[float, float, float]]:
-    """Numbers the voxels of masks, and returns the masks' centres in mm."""
-    centers = {}
+def _unmeasured(annotation: Annotation) -> bool:
+    """Whether it is a mask whose sizes are not all given."""
+    return annotation.kind == "mask" and None in (
+        annotation.long_mm,
+        annotation.short_mm,
+        annotation.z_extent_mm,
+    )
+
+
+def _paint_masks(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int16]) -> dict[int, Mark]:
+    """Numbers the voxels of masks, and returns what the masks mean by number of the annotation."""
+    marks = {}
     by_file: dict[str, list[int]] = {}
     for number, annotation in enumerate(case.annotations):
         if annotation.mask is not None:
@@ -207,14 +227,13 @@ def _paint_masks(
         check_same_grid(Path(name), labels, volume)
         resampled = resample_labels(labels, grid)
         for number in numbers:
-            label = case.annotations[number].label
-            own = np.argwhere(labels.values == label)
-            if not len(own):
-                raise InputError(f"{name}: expected voxels of label {label}, found none")
-            x, y, z = volume.index_to_world(own.mean(0)[::-1])[0].tolist()
-            centers[number] = (x, y, z)
-            out[resampled == label] = number + 1
-    return centers
+            annotation = case.annotations[number]
+            voxels = labels.values == annotation.label
+            if not voxels.any():
+                raise InputError(f"{name}: expected voxels of label {annotation.label}, found none")
+            marks[number] = mark_of_mask(annotation, volume, voxels)
+            out[resampled == annotation.label] = number + 1
+    return marks
 
 
 def _paint_key_slices(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int16]) -> None:

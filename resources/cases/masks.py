@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import Volume
+from resources.cases.axes import Axes, PlaneAxes, measure_axes
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.cases.deeplesion import patient_name
-from resources.cases.geometry import Axes, measure_axes
 from resources.cases.images import check_same_grid, read_header, read_labels
 from resources.cases.patients import split_of
 from resources.cases.strict import refuse
@@ -130,7 +130,7 @@ def _mask_annotation(path: Path, label: int, axes: Axes, lesion_type: str | None
         mask=str(path),
         label=label,
         long_mm=axes.long_mm,
-        short_mm=min(axes.short_mm, axes.long_mm),
+        short_mm=axes.short_mm,
         z_extent_mm=axes.z_extent_mm,
     )
 
@@ -205,6 +205,24 @@ def _uls23_patient(dataset: str, name: str) -> str:
     return f"{dataset}-{re.sub(r'_(lesion|sample)_?[0-9]+$', '', name)}"
 
 
+def _recist_annotation(axes: PlaneAxes, corner: tuple[int, int, int], lesion_type: str | None) -> Annotation:
+    """corner: index (x, y, z) of the first voxel of the part that was measured."""
+    x, y, z = corner
+    level = float(axes.z + z)
+    long, short = (
+        tuple((float(end[0] + x), float(end[1] + y), level) for end in ends)
+        for ends in (axes.long, axes.short)
+    )
+    return Annotation(
+        "recist",
+        lesion_type,
+        long=(long[0], long[1]),
+        short=(short[0], short[1]),
+        long_mm=axes.long_mm,
+        short_mm=axes.short_mm,
+    )
+
+
 def convert_uls23(job: Job) -> Case:
     """A volume of interest: only the central lesion is annotated. Raises CaseError or InputError.
 
@@ -222,15 +240,7 @@ def convert_uls23(job: Job) -> Case:
     axes = measure_axes(lesion[box], volume.spacing_mm)
     lesion_type = job.lesions[1]
     if job.mask.parent.name != "labels":
-        corner = (box[2].start, box[1].start, box[0].start)
-        annotation = Annotation(
-            "recist",
-            lesion_type,
-            long=_moved(axes.long, corner),
-            short=_moved(axes.short, corner),
-            long_mm=axes.long_mm,
-            short_mm=min(axes.short_mm, axes.long_mm),
-        )
+        annotation = _recist_annotation(axes.key, (box[2].start, box[1].start, box[0].start), lesion_type)
         completeness = Completeness()
     else:
         annotation = _mask_annotation(job.mask, 1, axes, lesion_type)
@@ -246,11 +256,3 @@ def convert_uls23(job: Job) -> Case:
         annotations=(annotation,),
         completeness=completeness,
     )
-
-
-def _moved(
-    axis: tuple[tuple[float, float, float], tuple[float, float, float]], corner: tuple[int, int, int]
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    (ax, ay, az), (bx, by, bz) = axis
-    x, y, z = corner
-    return (ax + x, ay + y, az + z), (bx + x, by + y, bz + z)

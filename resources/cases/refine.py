@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import Volume
-from resources.cases.geometry import Shape, measure_axes
+from resources.cases.axes import measure_plane
+from resources.cases.geometry import Shape
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7)
 """Thresholds between the median HU of the surroundings and of the core, as shares of the way."""
@@ -38,7 +39,7 @@ def refine_key_slice(volume: Volume, z: int, shape: Shape) -> npt.NDArray[np.boo
         level = around + share * (core - around)
         bright = smooth >= level if core > around else smooth <= level
         candidate = _cleaned((bright & outer) | inner, inner)
-        axes = measure_axes(candidate[None], volume.spacing_mm)
+        axes = measure_plane(candidate, z, volume.spacing_mm)
         wrong = abs(math.log(axes.long_mm / shape.size_mm[0])) + abs(
             math.log(axes.short_mm / shape.size_mm[1])
         )

@@ -45,6 +45,10 @@ class Frame:
         """(n, 3) index positions -> (n, 3)."""
         return np.asarray(index_xyz, np.float64).reshape(-1, 3) * self.spacing_mm
 
+    def index_to_world(self, index_xyz: npt.ArrayLike) -> Floats:
+        """(n, 3) index positions -> (n, 3) LPS mm."""
+        return self.of_index(index_xyz) @ self.direction.T + self.origin_mm
+
     def to_index(self, points: npt.ArrayLike) -> Floats:
         """Inverse of `of_index`."""
         return np.asarray(points, np.float64).reshape(-1, 3) / self.spacing_mm

@@ -26,7 +26,7 @@ from resources.evaluation.matching import (
     match,
 )
 from resources.evaluation.predictions import Prediction
-from resources.evaluation.truth import LabelImages, Lesion, complete_at, lesions_of, targets_of
+from resources.evaluation.truth import LabelImages, Lesion, complete_in, lesions_of, targets_of
 
 OUTSIDE_MM, FEWEST_OUTSIDE = 5.0, 3
 """Points this far beyond the image are false positives like others; but where they are that many and more
@@ -59,7 +59,7 @@ def truth_of(case: Case, exclude: tuple[str, ...]) -> Truth:
     frame, labels = WORLD if place is None else Frame.of(place), LabelImages(place)
     lesions = lesions_of(case, frame, labels, exclude)
     centres = np.array([lesion.centre_mm for lesion in lesions]).reshape(-1, 3)
-    truth = Truth(case, frame, labels, lesions, complete_at(case, frame, centres, labels), place is not None)
+    truth = Truth(case, frame, labels, lesions, complete_in(case, frame, centres, labels), place is not None)
     labels.forget()
     return truth
 
@@ -93,7 +93,7 @@ def outcomes_of(truth: Truth, prediction: Prediction, rules: Iterable[Rule]) -> 
     boxes = None if prediction.boxes_mm is None else frame.of_world_boxes(prediction.boxes_mm)
     candidates = Candidates(points, prediction.probability, boxes)
     targets = targets_of(truth.lesions, points, frame)
-    complete = complete_at(truth.case, frame, points, truth.labels)
+    complete = complete_in(truth.case, frame, points, truth.labels)
     truth.labels.forget()
     outcomes = {}
     for rule in rules:

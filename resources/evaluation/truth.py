@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from model.volume import InputError, Volume
-from resources.cases.case import Annotation, Case
-from resources.cases.geometry import SHORT_RATIO, Z_RATIO, measure_axes
+from resources.cases.axes import measure_axes
+from resources.cases.case import Annotation, Case, CaseError
 from resources.cases.images import check_same_grid, read_labels
+from resources.cases.lesions import Mark, mark_of, mark_of_mask, spacing_of
+from resources.cases.regions import complete_at
 from resources.evaluation import EvaluationError
 from resources.evaluation.frame import Frame
 from resources.evaluation.matching import Bools, Floats, Targets
@@ -55,104 +58,58 @@ class Lesion:
         return np.asarray(within & crop[place[:, 2], place[:, 1], place[:, 0]])
 
 
-def _half_axes(long_mm: float, short_mm: float, z_mm: float, along: Floats, across: Floats) -> Floats:
-    """Rows: half axes along the unit vectors `along` and `across`, and perpendicular to both."""
-    directions = np.stack([along, across, np.cross(along, across)])
-    return directions * np.array([[long_mm], [short_mm], [z_mm]]) / 2
-
-
-def _ellipsoid_box(centre: Floats, axes: Floats) -> Floats:
-    """The box that encloses an ellipsoid: half its width along an axis is the length of that column."""
-    reach = np.linalg.norm(axes, axis=0)
-    return np.concatenate([centre - reach, centre + reach])
-
-
-def _measured(annotation: Annotation, *otherwise: float) -> Floats:
-    given = (annotation.long_mm, annotation.short_mm, annotation.z_extent_mm)
-    return np.array([b if a is None else a for a, b in zip(given, otherwise, strict=True)], np.float64)
+def _lesion(annotation: Annotation, mark: Mark, frame: Frame, key_pad_vox: float = 0.0) -> Lesion:
+    """An ellipsoid with the mark's half axes; a ball of UNSIZED_RADIUS_MM where they are not known."""
+    sized = bool(np.isfinite(mark.half_mm).all())
+    half_mm = mark.half_mm if sized else np.full(3, UNSIZED_RADIUS_MM)
+    centre, axes = frame.of_world(mark.center_mm)[0], (mark.axes * half_mm[:, None]) @ frame.direction
+    reach = np.linalg.norm(axes, axis=0)  # half the width of the ellipsoid's box
+    box = np.concatenate([centre - reach, centre + reach])
+    measured = np.where(mark.measured, mark.size_mm, np.nan)
+    key_z_mm = float(centre[2])
+    return Lesion(annotation, centre, axes, box, box[[0, 1, 3, 4]], key_z_mm, key_pad_vox, measured, sized)
 
 
 def _of_box(annotation: Annotation, frame: Frame) -> Lesion:
-    corners = np.array([annotation.lower, annotation.upper], np.float64)
-    if annotation.frame == "index":
-        box = frame.of_index(corners).ravel()
-    else:
-        box = frame.of_world_boxes(corners.reshape(1, 6))[0]
-    extent = box[3:] - box[:3]
-    if not extent.min() > 0:
-        raise EvaluationError(f"expected a box of positive volume, found edges of {extent.tolist()} mm")
-    centre = (box[:3] + box[3:]) / 2
-    measured = _measured(annotation, max(extent[:2]), min(extent[:2]), extent[2])
-    key_box = box[[0, 1, 3, 4]]
-    return Lesion(annotation, centre, np.diag(extent / 2), box, key_box, float(centre[2]), 0.0, measured)
+    """Like predicted boxes, one along the world's axes becomes its enclosing box in a tilted scan's frame."""
+    mark = mark_of(annotation, frame)
+    lesion = _lesion(annotation, mark, frame)
+    reach = (np.abs(mark.axes @ frame.direction) * mark.half_mm[:, None]).sum(0)
+    box = np.concatenate([lesion.centre_mm - reach, lesion.centre_mm + reach])
+    return dataclasses.replace(lesion, box_mm=box, key_box_mm=box[[0, 1, 3, 4]])
 
 
 def _of_recist(annotation: Annotation, frame: Frame) -> Lesion:
-    place = frame.of_index if annotation.frame == "index" else frame.of_world
-    ends = place(np.array(annotation.long, np.float64))
-    short = None if annotation.short is None else place(np.array(annotation.short, np.float64))
-    axis = ends[1] - ends[0]
-    long_mm = float(np.linalg.norm(axis))
-    if not long_mm > 0:
-        raise EvaluationError("expected a long axis of positive length, found two equal end points")
-    along = axis / long_mm
-    across = np.cross([0.0, 0.0, 1.0], along) if short is None else short[1] - short[0]
-    across = across - along * (across @ along)
-    if not np.linalg.norm(across) > 1e-6:
-        raise EvaluationError("expected a short axis across the long one on an axial slice, found none")
-    short_mm = SHORT_RATIO * long_mm if short is None else float(np.linalg.norm(short[1] - short[0]))
-    measured = _measured(annotation, long_mm, np.nan if short is None else short_mm, np.nan)
-    z_mm = annotation.z_extent_mm or Z_RATIO[0.50] * float(np.sqrt(long_mm * short_mm))
-    centre = ends.mean(0)
-    axes = _half_axes(long_mm, short_mm, z_mm, along, across / np.linalg.norm(across))
-    marks = np.concatenate([ends, ends if short is None else short])
-    box = _ellipsoid_box(centre, axes)
-    key_box = (
-        np.concatenate([marks[:, :2].min(0), marks[:, :2].max(0)]) if short is not None else box[[0, 1, 3, 4]]
-    )
-    return Lesion(annotation, centre, axes, box, key_box, float(centre[2]), DEEPLESION_PAD_VOX, measured)
+    """DeepLesion's 2D boxes enclose the end points of both axes."""
+    lesion = _lesion(annotation, mark_of(annotation, frame), frame, DEEPLESION_PAD_VOX)
+    if annotation.short is None:
+        return lesion
+    to_frame = frame.of_index if annotation.frame == "index" else frame.of_world
+    ends = to_frame(np.array([annotation.long, annotation.short], np.float64).reshape(-1, 3))[:, :2]
+    return dataclasses.replace(lesion, key_box_mm=np.concatenate([ends.min(0), ends.max(0)]))
 
 
 def _of_point(annotation: Annotation, frame: Frame) -> Lesion:
-    place = frame.of_index if annotation.frame == "index" else frame.of_world
-    centre = place(np.array(annotation.point, np.float64))[0]
-    measured = _measured(annotation, np.nan, np.nan, np.nan)
-    sized = annotation.long_mm is not None
-    long_mm = annotation.long_mm or 2 * UNSIZED_RADIUS_MM
-    short_mm = annotation.short_mm or long_mm
-    axes = np.diag([long_mm, short_mm, annotation.z_extent_mm or short_mm]) / 2
-    if annotation.short_mm is not None:  # which way the axes run is not known
-        axes[0, 0] = axes[1, 1] = float(np.sqrt(long_mm * short_mm)) / 2
-    box = _ellipsoid_box(centre, axes)
-    key_box = box[[0, 1, 3, 4]]
-    return Lesion(annotation, centre, axes, box, key_box, float(centre[2]), 0.0, measured, sized)
+    return _lesion(annotation, mark_of(annotation, frame), frame)
 
 
 def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> Lesion:
     voxels = labels == annotation.label
     found = ndimage.find_objects(voxels.astype(np.uint8))
     if not found or found[0] is None:
-        raise EvaluationError(f"expected the value {annotation.label} in {annotation.mask}, found it nowhere")
+        raise CaseError(f"expected the value {annotation.label} in {annotation.mask}, found it nowhere")
     crop = voxels[found[0]].copy()
     first = np.array([part.start for part in found[0][::-1]], np.intp)
-    index = np.argwhere(crop)[:, ::-1] + first
-    lower, upper = frame.of_index(index.min(0) - 0.5)[0], frame.of_index(index.max(0) + 0.5)[0]
-    spacing = (float(frame.spacing_mm[0]), float(frame.spacing_mm[1]), float(frame.spacing_mm[2]))
-    axes = measure_axes(crop, spacing)
-    key = int(axes.long[0][2]) + first[2]
-    on_key = frame.of_index(index[index[:, 2] == key])[:, :2]
-    measured = _measured(annotation, axes.long_mm, axes.short_mm, axes.z_extent_mm)
+    lesion = _lesion(annotation, mark_of_mask(annotation, frame, crop, first), frame)
+    key = measure_axes(crop, spacing_of(frame)).key.z
+    on_key = frame.of_index(np.argwhere(crop[key])[:, ::-1] @ np.eye(2, 3) + first)[:, :2]
     half = frame.spacing_mm[:2] / 2
-    key_box = np.concatenate([on_key.min(0) - half, on_key.max(0) + half])
-    return Lesion(
-        annotation,
-        frame.of_index(index).mean(0),
-        np.diag(upper - lower) / 2,
-        np.concatenate([lower, upper]),
-        key_box,
-        float(key * frame.spacing_mm[2]),
-        0.0,
-        measured,
+    last = first + np.array(crop.shape[::-1]) - 1
+    return dataclasses.replace(
+        lesion,
+        box_mm=np.concatenate([frame.of_index(first - 0.5)[0], frame.of_index(last + 0.5)[0]]),
+        key_box_mm=np.concatenate([on_key.min(0) - half, on_key.max(0) + half]),
+        key_z_mm=float((key + first[2]) * frame.spacing_mm[2]),
         mask=(crop, first),
     )
 
@@ -197,7 +154,7 @@ def lesions_of(case: Case, frame: Frame, labels: LabelImages, exclude: tuple[str
             else:
                 make = {"box3d": _of_box, "recist": _of_recist, "point": _of_point}[annotation.kind]
                 lesions.append(make(annotation, frame))
-        except EvaluationError as error:
+        except (EvaluationError, CaseError) as error:
             raise EvaluationError(f"case {case.id}, annotations[{number}]: {error}") from None
     return tuple(lesions)
 
@@ -224,20 +181,13 @@ def targets_of(lesions: tuple[Lesion, ...], points: Floats, frame: Frame) -> Tar
     )
 
 
-def complete_at(case: Case, frame: Frame, points: Floats, labels: LabelImages) -> Bools:
+def complete_in(case: Case, frame: Frame, points: Floats, labels: LabelImages) -> Bools:
     """(n, 3) -> (n,): whether the scan is exhaustively annotated there, so that a prediction can be false."""
-    extent = case.completeness
-    if extent.kind in ("all", "none"):
-        return np.full(len(points), extent.kind == "all")
-    index = frame.to_index(points)
-    if extent.region is not None:
-        lower, upper = np.array(extent.region)
-        return np.asarray(((index >= lower) & (index <= upper)).all(1))
-    voxel = np.floor(index + 0.5).astype(np.intp)
-    if extent.slices is not None:
-        return np.asarray((voxel[:, 2] >= extent.slices[0]) & (voxel[:, 2] <= extent.slices[1]))
-    organs = labels(str(extent.organ_labels))
-    values = [value for organ in extent.organs for value in extent.organ_values[organ]]
-    within = ((voxel >= 0) & (voxel < np.array(organs.shape[::-1]))).all(1)
-    voxel[~within] = 0
-    return np.asarray(within & np.isin(organs[voxel[:, 2], voxel[:, 1], voxel[:, 0]], values))
+    index, at = frame.to_index(points), None
+    if case.completeness.kind == "organs":
+        organs = labels(str(case.completeness.organ_labels))
+        voxel = np.floor(index + 0.5).astype(np.intp)
+        within = ((voxel >= 0) & (voxel < np.array(organs.shape[::-1]))).all(1)
+        voxel[~within] = 0
+        at = np.where(within, organs[voxel[:, 2], voxel[:, 1], voxel[:, 0]], 0)[:, None]
+    return complete_at(case.completeness, index, at)

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from resources.cases import inhouse
+from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, Case, Completeness, ImageSource, write_cases
-from resources.cases.geometry import measure_axes
 from resources.cases.images import check_same_grid, read_header, read_labels
 from resources.cases.patients import Split, split_of
 from resources.cases.strict import CaseError
@@ -94,7 +94,7 @@ def read_case(data: Path, row: Row) -> Case:
                 mask=str(mask),
                 label=1,
                 long_mm=axes.long_mm,
-                short_mm=min(axes.short_mm, axes.long_mm),
+                short_mm=axes.short_mm,
                 z_extent_mm=axes.z_extent_mm,
             ),
         )

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects
-from scipy.spatial import ConvexHull
-from skimage.measure import find_contours, label
 
+from resources.cases.axes import PlaneAxes, measure_plane
 from resources.cases.case import Annotation, Completeness
 from resources.synthetic.truth import TrueLesion, TrueScan
 
@@ -55,58 +54,7 @@ class View:
     completeness: Completeness = Completeness()
 
 
-@dataclasses.dataclass(frozen=True)
-class Axes:
-    """End points (x, y) in pixels of the long and the short axis on slice z, and their lengths in mm."""
-
-    z: int
-    long: Array
-    short: Array
-    long_mm: float
-    short_mm: float
-
-
-def measure_plane(plane: npt.NDArray[np.bool_], z: int, spacing_mm: Spacing) -> Axes:
-    """RECIST axes of the largest connected part of a mask (y, x), which must not be empty.
-
-    The boundary runs through the middles of the pixels' outer edges. The long axis joins its two farthest
-    points; the short axis is the longest line perpendicular to it from boundary to boundary. An end point
-    lies on the boundary, for concave lesions too.
-    """
-    parts = label(plane, connectivity=2)
-    largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1
-    contours = find_contours(np.pad(parts == largest, 1).astype(np.float32), 0.5, fully_connected="high")
-    rings = [(ring[:, ::-1] - 1) * spacing_mm[:2] for ring in contours]
-    points = np.concatenate(rings)
-    hull = points[ConvexHull(points).vertices]
-    apart = np.linalg.norm(hull[:, None] - hull[None], axis=2)
-    first, second = np.unravel_index(int(apart.argmax()), apart.shape)
-    long = hull[[first, second]]
-    length = float(apart[first, second])
-    short = _longest_across(rings, (long[1] - long[0]) / length)
-    pixel = np.array(spacing_mm[:2])
-    return Axes(z, long / pixel, short / pixel, length, float(np.linalg.norm(short[1] - short[0])))
-
-
-def _longest_across(rings: list[Array], along: Array) -> Array:
-    """(2, 2) ends of the longest line perpendicular to the unit vector `along` between closed polygons.
-
-    Width is piecewise linear along the long axis, so its maximum lies at a vertex.
-    """
-    across = np.array([-along[1], along[0]])
-    starts, stops = (np.concatenate([ring[part] for ring in rings]) for part in (slice(-1), slice(1, None)))
-    t = np.unique(np.round(starts @ along, 9))
-    t0, t1, s0, s1 = starts @ along, stops @ along, starts @ across, stops @ across
-    share = (t[:, None] - t0) / np.where(t1 == t0, 1.0, t1 - t0)
-    cut = (share >= -1e-6) & (share <= 1 + 1e-6)
-    level = np.where(t1 == t0, s0, s0 + share.clip(0, 1) * (s1 - s0))
-    cut &= (t1 != t0) | (np.abs(t[:, None] - t0) < 1e-6)
-    low, high = np.where(cut, level, np.inf).min(1), np.where(cut, level, -np.inf).max(1)
-    widest = int((high - low).argmax())
-    return np.stack([t[widest] * along + s * across for s in (low[widest], high[widest])])
-
-
-def measure_lesion(labels: Labels, value: int, spacing_mm: Spacing) -> list[Axes]:
+def measure_lesion(labels: Labels, value: int, spacing_mm: Spacing) -> list[PlaneAxes]:
     """Axes of a lesion of a label map (z, y, x) on each of its slices, in z order; empty if it has none."""
     found = find_objects((labels == value).astype(np.uint8))
     if not found:
@@ -122,7 +70,7 @@ def measure_lesion(labels: Labels, value: int, spacing_mm: Spacing) -> list[Axes
     return axes
 
 
-def key_slice(axes: Sequence[Axes]) -> Axes:
+def key_slice(axes: Sequence[PlaneAxes]) -> PlaneAxes:
     """The slice with the longest long axis; the middle one of those equally long."""
     greatest = max(a.long_mm for a in axes)
     best = [a for a in axes if a.long_mm >= greatest - 1e-6]
@@ -191,7 +139,7 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def jittered(axes: Sequence[Axes], shape: tuple[int, ...], random: np.random.Generator) -> Axes:
+def jittered(axes: Sequence[PlaneAxes], shape: tuple[int, ...], random: np.random.Generator) -> PlaneAxes:
     """A reader's marks: one of the slices that look largest, end points a little off, inside the image."""
     greatest = max(a.long_mm for a in axes)
     good = [a for a in axes if a.long_mm >= KEY_SLICE_TOLERANCE * greatest]
@@ -205,7 +153,7 @@ def jittered(axes: Sequence[Axes], shape: tuple[int, ...], random: np.random.Gen
     return dataclasses.replace(chosen, long=long, short=short)
 
 
-def _recist(lesion: TrueLesion, axes: Axes, first: int, spacing_mm: Spacing, typed: bool) -> Annotation:
+def _recist(lesion: TrueLesion, axes: PlaneAxes, first: int, spacing_mm: Spacing, typed: bool) -> Annotation:
     ends = sorted(
         (axes.long, axes.short), key=lambda e: -float(np.linalg.norm((e[1] - e[0]) * spacing_mm[:2]))
     )

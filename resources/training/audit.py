@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Point
-from resources.cases.geometry import LONG_MM, SHORT_RATIO, Z_RATIO
+from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO
 from resources.training.beliefs import Believed, Sizes
 
 WINDOWS_HU = {"bone": (-450.0, 1050.0), "liver": (-80.0, 180.0)}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from model.config import LESION_TYPES
 from resources.cases.case import Case, Finding
-from resources.cases.geometry import LONG_MM, Z_RATIO
+from resources.cases.lesions import LONG_MM, Z_RATIO
 from resources.cases.organs import (
     BACKGROUND,
     Values,

@@ -17,7 +17,7 @@ import numpy as np
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import LESIONS, CachedScan
 from resources.cases.case import Case, Finding
-from resources.cases.geometry import SHORT_RATIO, Z_RATIO
+from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.cases.organs import canonical, place_values, region
 from resources.training.assignment import Candidate, Pair, Wanted, match, meant, wanted_of
 from resources.training.beliefs import Bag, Believed, Proposal, Sizes

@@ -20,7 +20,7 @@ from model.detector import DEFAULT_MEMORY_GB
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan
 from resources.cases.case import Case, CaseError
-from resources.cases.geometry import LONG_MM
+from resources.cases.lesions import LONG_MM
 from resources.training import audit, guidance
 from resources.training.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
 from resources.training.config import TrainingConfig

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, CaseError
-from resources.cases.geometry import LONG_MM
+from resources.cases.lesions import LONG_MM
 from resources.training.beliefs import Bag, Believed
 from resources.training.config import Patches, Supervision
 from resources.training.cut import all_cells

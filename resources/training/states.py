@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import LESIONS, ORGANS, CachedScan
-from resources.cases.case import Annotation, Case, Completeness
+from resources.cases.case import Annotation, Case
 from resources.cases.geometry import Shape, shape_of_annotation
+from resources.cases.regions import complete_at
 from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
 from resources.training.clearing import cleared_by_report
 
@@ -59,8 +60,9 @@ def locate(case: Case, scan: CachedScan) -> list[Marked]:
     found = []
     for number, a in enumerate(case.annotations):
         if a.kind == "mask":
-            size = [np.nan if mm is None else mm for mm in (a.long_mm, a.short_mm, a.z_extent_mm)]
-            found.append(Marked(a, number, None, np.array(scan.mask_centers_mm[number]), np.array(size)))
+            size = scan.mask_sizes_mm.get(number, (a.long_mm, a.short_mm, a.z_extent_mm))
+            center_mm, size_mm = np.array(scan.mask_centers_mm[number]), np.array(size, np.float64)
+            found.append(Marked(a, number, None, center_mm, size_mm))
         else:
             shape = shape_of_annotation(a, scan.volume)
             found.append(Marked(a, number, shape, shape.center_mm, shape.size_mm))
@@ -87,7 +89,8 @@ def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> Stat
     cells = _cells_of(marks, scan, stride)
     cleared = cleared_by_report(case, organs, cells, scan.spacing_mm * stride)
     say(cleared, NEGATIVE, REPORT_WEIGHT, REPORT_NEGATIVE)
-    say(_complete(case.completeness, scan, points, organs), NEGATIVE, 1.0, FULL)
+    index = scan.volume.world_to_index(points.reshape(-1, 3)).reshape(points.shape)
+    say(complete_at(case.completeness, index, organs), NEGATIVE, 1.0, FULL)
     half_cell = scan.spacing_mm * (stride - 1) / 2
     for mark in marks:
         say(_possible(mark, points, lesions, half_cell), IGNORED, 0.0, UNMARKED)
@@ -117,30 +120,6 @@ def _cells_of(marks: list[Marked], scan: CachedScan, stride: int) -> list[tuple[
         if inside and mark.annotation.status == "lesion":
             found.append((z, y, x))
     return found
-
-
-def _complete(
-    completeness: Completeness,
-    scan: CachedScan,
-    points: npt.NDArray[np.float64],
-    organs: npt.NDArray[np.int16],
-) -> Mask:
-    """Cells in the part that is exhaustively annotated."""
-    if completeness.kind == "all":
-        return np.ones(points.shape[:3], bool)
-    if completeness.kind == "organs":
-        values = [value for organ in completeness.organs for value in completeness.organ_values[organ]]
-        return np.asarray(np.isin(organs, values).all(-1))
-    if completeness.kind == "none":
-        return np.zeros(points.shape[:3], bool)
-    index = scan.volume.world_to_index(points.reshape(-1, 3))
-    if completeness.slices is not None:
-        first, last = completeness.slices
-        inside = (index[:, 2] >= first - 0.5) & (index[:, 2] <= last + 0.5)
-    else:
-        assert completeness.region is not None
-        inside = np.asarray(((index >= completeness.region[0]) & (index <= completeness.region[1])).all(1))
-    return inside.reshape(points.shape[:3])
 
 
 def _near(mark: Marked, points: npt.NDArray[np.float64], reach_mm: float) -> tuple[slice, slice, slice]:

@@ -10,7 +10,7 @@ import torch
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation
-from resources.cases.geometry import LONG_MM
+from resources.cases.lesions import LONG_MM
 from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
 from resources.training.states import POSITIVE, REPORT_WEIGHT, Marked
 from resources.training.terms import type_of
@@ -31,7 +31,7 @@ LEAST_INSIDE = 0.5
 LAW_WEIGHT = (0.5, 0.5, 0.25)
 """Weight of long and short diameter and z extent that nobody measured: inverse to their spread. A measured
 diameter is right within about a tenth; the short one by its law within a fifth, the z extent within 0.4
-(both as a logarithm; see resources.cases.geometry)."""
+(both as a logarithm; see resources.cases.lesions)."""
 LAW_OFFSET_WEIGHT = 0.5
 """Weight of the centre's z where the z extent is not measured: the key slice is one of several."""
 

@@ -9,20 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.volume import Volume
+from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, CaseError
-from resources.cases.geometry import (
-    Z_RATIO,
-    Shape,
-    law_volume_mm3,
-    measure_axes,
-    shape_of_annotation,
-    shape_of_point,
-    shape_of_recist,
-)
+from resources.cases.geometry import Shape, law_volume_mm3, shape_of_annotation
+from resources.cases.lesions import Z_RATIO
 from resources.cases.refine import refine_key_slice
 
 SHAPES = Path(__file__).parents[3] / "shared" / "data" / "lesion_shapes.csv"
-UP = np.array([0.0, 0.0, 1.0])
+UNIT = Volume(np.zeros((20, 40, 40), np.int16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
 
 
 def test_a_row_of_pixels_is_as_long_as_its_pixels() -> None:
@@ -30,7 +24,8 @@ def test_a_row_of_pixels_is_as_long_as_its_pixels() -> None:
     mask[1, 2, 1:5] = True  # 4 pixels of 0.5 mm along x, on one slice of 2 mm
     axes = measure_axes(mask, (0.5, 0.5, 2.0))
     assert (axes.long_mm, axes.short_mm, axes.z_extent_mm) == (2.0, 0.5, 2.0)
-    assert sorted(axes.long) == [(0.5, 2.0, 1.0), (4.5, 2.0, 1.0)]
+    assert sorted(axes.key.long.tolist()) == [[0.5, 2.0], [4.5, 2.0]]
+    assert axes.key.z == 1
 
 
 def test_a_cross_is_measured_along_both_bars_on_its_widest_slice() -> None:
@@ -39,7 +34,7 @@ def test_a_cross_is_measured_along_both_bars_on_its_widest_slice() -> None:
     mask[0, 0, 0] = True
     axes = measure_axes(mask, (1.0, 1.0, 4.0))
     assert (axes.long_mm, axes.short_mm, axes.z_extent_mm) == (9.0, 5.0, 12.0)
-    assert {point[2] for point in (*axes.long, *axes.short)} == {2.0}
+    assert axes.key.z == 2
 
 
 def test_an_empty_mask_has_no_axes() -> None:
@@ -63,11 +58,9 @@ def ellipsoid_volume(radii: np.ndarray) -> float:
 
 @given(st.floats(5, 100), st.floats(0.4, 1), st.floats(0, math.pi))
 def test_the_expected_body_follows_both_laws(length: float, ratio: float, angle: float) -> None:
-    along = np.array([math.cos(angle), math.sin(angle), 0.0])
-    across = np.array([-along[1], along[0], 0.0])
-    long_mm = np.array([-along, along]) * length / 2
-    short_mm = np.array([-across, across]) * ratio * length / 2
-    shape = shape_of_recist(long_mm, short_mm, UP, slice_mm=1.0)
+    u, v = math.cos(angle) * length / 2, math.sin(angle) * length / 2
+    long, short = ((-u, -v, 0.0), (u, v, 0.0)), ((ratio * v, -ratio * u, 0.0), (-ratio * v, ratio * u, 0.0))
+    shape = shape_of_annotation(Annotation("recist", long=long, short=short), UNIT)
     assert ellipsoid_volume(shape.body_mm) == pytest.approx(law_volume_mm3(length, ratio * length))
     assert shape.size_mm[2] == pytest.approx(0.97 * length * math.sqrt(ratio))
     assert (shape.inner_mm < shape.outer_mm).all()
@@ -95,13 +88,12 @@ def test_the_laws_are_those_of_real_masks() -> None:
 
 def test_the_centre_is_where_the_axes_say() -> None:
     # long axis along x from 0 to 20 at y 0; short axis from y -2 to 6: the lesion's middle is (10, 2)
-    shape = shape_of_recist(
-        np.array([[0, 0, 5], [20, 0, 5.0]]), np.array([[12, -2, 5], [12, 6, 5.0]]), UP, slice_mm=1.0
-    )
+    mark = Annotation("recist", long=((0, 0, 5), (20, 0, 5)), short=((12, -2, 5), (12, 6, 5)))
+    shape = shape_of_annotation(mark, UNIT)
     np.testing.assert_allclose(shape.center_mm, [10, 2, 5])
     assert shape.size_mm[:2].tolist() == [20, 8]
     with pytest.raises(CaseError, match="two different end points"):
-        shape_of_recist(np.zeros((2, 3)), None, UP, 1.0)
+        shape_of_annotation(Annotation("recist", long=((0, 0, 0), (0, 0, 0))), UNIT)
 
 
 def volume(direction: np.ndarray) -> Volume:
@@ -141,11 +133,11 @@ def test_a_box_holds_all_that_can_be_lesion() -> None:
 
 
 def test_a_point_tells_no_size() -> None:
-    shape: Shape = shape_of_point(np.zeros(3), np.eye(3), None, 1.0)
+    shape: Shape = shape_of_annotation(Annotation("point", point=(0, 0, 0)), UNIT)
     assert np.isnan(shape.size_mm).all()
     assert shape.surely([0, 0, 1.9])
     assert shape.perhaps([25, 0, 0])
-    sized = shape_of_point(np.zeros(3), np.eye(3), 10.0, 1.0)
+    sized = shape_of_annotation(Annotation("point", point=(0, 0, 0), long_mm=10.0), UNIT)
     assert sized.size_mm.tolist()[0] == 10
     assert sized.perhaps([9, 0, 0])
 

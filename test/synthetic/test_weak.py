@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import kstest
-from skimage.measure import regionprops
+from skimage.measure import label, regionprops
 
+from resources.cases.axes import measure_plane
 from resources.cases.case import Completeness
 from resources.synthetic import weak
 from resources.synthetic.truth import TrueLesion, TrueScan
@@ -23,7 +24,7 @@ def blob(seed: int, size: int = 40) -> np.ndarray:
     field = gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), 3)
     field[[0, -1]] = field[:, [0, -1]] = field.min()
     plane = field > np.quantile(field, 0.75)
-    parts = weak.label(plane, connectivity=2)
+    parts = label(plane, connectivity=2)
     return np.asarray(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
 
 
@@ -36,7 +37,7 @@ def near_boundary(plane: np.ndarray, ends: np.ndarray) -> bool:
 def test_a_bar_of_five_by_three_pixels() -> None:
     plane = np.zeros((9, 9), bool)
     plane[3:6, 2:7] = True
-    axes = weak.measure_plane(plane, 4, (2.0, 2.0, 5.0))
+    axes = measure_plane(plane, 4, (2.0, 2.0, 5.0))
     # Edge middles: from (1.5, 3) to (6.5, 5), that is 5 by 2 pixels of 2 mm; and across, at the corners.
     assert axes.long_mm == pytest.approx(2 * math.hypot(5, 2))
     assert {tuple(end) for end in axes.long} in ({(1.5, 3), (6.5, 5)}, {(1.5, 5), (6.5, 3)})
@@ -47,7 +48,7 @@ def test_a_bar_of_five_by_three_pixels() -> None:
 def test_one_pixel() -> None:
     plane = np.zeros((3, 3), bool)
     plane[1, 2] = True
-    axes = weak.measure_plane(plane, 0, (0.8, 0.8, 1.0))
+    axes = measure_plane(plane, 0, (0.8, 0.8, 1.0))
     assert (axes.long_mm, axes.short_mm) == (pytest.approx(0.8), pytest.approx(0.8))
 
 
@@ -55,7 +56,7 @@ def test_the_bay_of_a_letter_c_does_not_count_beyond_its_rim() -> None:
     """The short axis ends on the boundary, where the hull's would end in the bay's mouth."""
     y, x = np.mgrid[:61, :61] - 30.0
     ring = (np.hypot(y, 1.6 * x) < 28) & (np.hypot(y, 1.6 * x - 12) > 20)
-    axes = weak.measure_plane(ring, 0, (1.0, 1.0, 1.0))
+    axes = measure_plane(ring, 0, (1.0, 1.0, 1.0))
     assert near_boundary(ring, np.concatenate([axes.long, axes.short]))
 
 
@@ -67,7 +68,7 @@ def test_an_ellipse_has_its_axes(radius: float, ratio: float, angle: float, pixe
     plane = (u / radius) ** 2 + (v / (ratio * radius)) ** 2 <= 1
     if plane[0].any() or plane[:, 0].any():
         return
-    axes = weak.measure_plane(plane, 0, (pixel, pixel, 1.0))
+    axes = measure_plane(plane, 0, (pixel, pixel, 1.0))
     assert axes.long_mm == pytest.approx(2 * radius, abs=1.5 * pixel)
     assert axes.short_mm == pytest.approx(2 * ratio * radius, abs=2.5 * pixel + 0.02 * radius)
 
@@ -76,7 +77,7 @@ def test_an_ellipse_has_its_axes(radius: float, ratio: float, angle: float, pixe
 @settings(max_examples=60, deadline=None)
 def test_end_points_lie_on_the_boundary_and_nothing_is_longer(seed: int, pixel: float) -> None:
     plane = blob(seed)
-    axes = weak.measure_plane(plane, 0, (pixel, pixel, 1.0))
+    axes = measure_plane(plane, 0, (pixel, pixel, 1.0))
     assert near_boundary(plane, np.concatenate([axes.long, axes.short]))
     feret = regionprops(plane.astype(np.uint8), spacing=pixel)[0].feret_diameter_max  # of the hull's pixels
     assert feret - pixel <= axes.long_mm <= feret + 1e-6

@@ -10,7 +10,7 @@ from model.config import LESION_TYPES
 from model.volume import Volume
 from resources.cases.cache import HU, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
-from resources.cases.geometry import SHORT_RATIO, Z_RATIO
+from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.training.assignment import MISSED
 from resources.training.beliefs import Bag, Believed, Proposal
 from resources.training.clearing import cleared_types
