@@ -94,9 +94,6 @@ REPORTS = Supervision(report_positive=1.0, bag=0.2, report_negative=1.0)
 ARMS = {
     "full only": Arm(None, Supervision()),
     "reports": Arm("report", REPORTS, against="full only"),
-    "reports and silence": Arm(
-        "report", dataclasses.replace(REPORTS, report_silence=1.0), against="full only"
-    ),
     "naive": Arm("deeplesion", Supervision(unmarked=1.0)),
     "naive and reports": Arm("deeplesion", dataclasses.replace(REPORTS, unmarked=1.0), against="naive"),
     "ignored": Arm("deeplesion", Supervision(), against="naive"),

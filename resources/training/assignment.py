@@ -147,26 +147,6 @@ def match(
     return tuple(sorted(found, key=lambda pair: (pair.wanted, pair.candidate)))
 
 
-def meant(
-    wanted: Sequence[Wanted], candidates: Sequence[Candidate], places: Array, types: Sequence[str]
-) -> tuple[Array, Array]:
-    """(findings, candidates) probability that the finding means the place, each finding looked at by itself:
-    at least and at most.
-
-    As the share of a Pair, but of all places. The two differ for "several", which are two at least, and at
-    most as many as there are places that fit.
-    """
-    least, most = np.zeros((2, len(wanted), len(candidates)))
-    for i, one in enumerate(wanted):
-        likelihood = np.exp(places[i]) * np.array(
-            [max(_likelihood(one, largest, c, types) for largest in (True, False)) for c in candidates]
-        )
-        least[i] = np.minimum(1.0, one.count * likelihood / (likelihood.sum() + MISSED))
-        alone = likelihood / (likelihood + MISSED)
-        most[i] = np.maximum(least[i], alone) if one.finding.count == "several" else least[i]
-    return least, most
-
-
 def _finding_key(one: Wanted) -> tuple[str, int, bool]:
     return repr(one.finding), one.count, one.sized
 

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 
 import torch
 
-FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE, REPORT_SILENCE = range(7)
+FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE = range(6)
 """Who says what is wanted in a cell: complete annotation or a mask; a RECIST mark, box or point; nobody; the
-teacher; a finding that was assigned to a proposal; a report that clears the place; one that tells of no
-lesion that a proposal could be."""
-SPEAKERS = (
-    "full", "weak", "unmarked", "teacher", "report_positive", "report_negative", "report_silence",
-)  # fmt: skip
+teacher; a finding that was assigned to a proposal; a report that clears the place."""
+SPEAKERS = ("full", "weak", "unmarked", "teacher", "report_positive", "report_negative")
 """Their names in the configuration, in the order of their numbers."""
 
 
@@ -39,7 +36,7 @@ class Batch:
     """b patches of (z, y, x) voxels, (Z, Y, X) output cells each, t lesion types.
 
     hu: (b, 1, z, y, x) float32. heat: (b, t, Z, Y, X) 0..1, exactly 1 in the cells of lesions; weight: the
-    same shape, 0 where nothing is known; said_by: int8, the same shape, FULL to REPORT_SILENCE. any_heat,
+    same shape, 0 where nothing is known; said_by: int8, the same shape, FULL to REPORT_NEGATIVE. any_heat,
     any_weight, any_said_by: (b, Z, Y, X), the same for the maximum over the type maps, in which lesions of
     unknown type are, and which counts only where `any_weight` > 0. geometry: (b, 6, Z, Y, X) offset (z, y, x)
     in cells and log(size / size_scale_mm) of long, short, z; geometry_weight: the same shape, 0 where not

@@ -43,19 +43,16 @@ class Proposal:
 
 @dataclasses.dataclass(frozen=True)
 class Believed:
-    """A lesion that nobody drew, or the denial of one. type: None if unknown; size_mm: long, short, z, None
-    where unknown.
+    """A lesion that nobody drew. type: None if unknown; size_mm: long, short, z, None where unknown.
 
-    verdict: "positive" counts in the loss with `weight`, and so does "negative", as a place without a lesion;
-    "possible" is either, a lesion with probability `weight` (`decided`); "doubtful" is ignored. source: who
-    is sure: the teacher alone, or the report, of which finding `finding` of the case was assigned to it or
-    may mean it, or none can.
+    verdict: "positive" counts in the loss with `weight`; "doubtful" is ignored. source: who is sure: the
+    teacher alone, or the report, of which finding `finding` of the case was assigned to it.
     """
 
     center_mm: Point
     size_mm: Sizes
     type: str | None
-    verdict: Literal["positive", "negative", "possible", "doubtful"]
+    verdict: Literal["positive", "doubtful"]
     weight: float
     source: Literal["teacher", "report"]
     probability: float
@@ -92,21 +89,6 @@ class Beliefs:
     lesions: tuple[Believed, ...]
     bags: tuple[Bag, ...]
     empty: npt.NDArray[np.bool_]
-
-
-def decided(beliefs: Beliefs, random: np.random.Generator) -> Beliefs:
-    """With lots drawn for what is possible: in the mean over many patches each such place is learnt as a
-    lesion and as none in the proportion of the two, which is the loss of a soft target.
-    """
-
-    def lot(lesion: Believed) -> Believed:
-        if lesion.verdict != "possible":
-            return lesion
-        if random.uniform() < lesion.weight:
-            return dataclasses.replace(lesion, verdict="positive", weight=1.0)
-        return dataclasses.replace(lesion, verdict="negative", weight=1.0, type=None)
-
-    return dataclasses.replace(beliefs, lesions=tuple(map(lot, beliefs.lesions)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,10 +91,8 @@ class Supervision:
     weight of a cell of which nothing is known, taken as free of lesions: 0 ignores it, 1 is the naive
     baseline. teacher: lesions and empty regions the teacher is sure of. report_positive: proposals that
     findings were assigned to. bag: findings that met no proposal ("somewhere there are n"). report_negative:
-    what reports clear. report_silence: proposals that no finding of the scan's report can mean, as free of
-    lesions; with report_positive, those that findings may mean as lesions as likely as they are meant. joint:
-    whether a mark and the sentence that tells of it are taken for one lesion. geometry: weight of offset and
-    size beside the heat maps. organs: of the organ head, wherever there is an organ map.
+    what reports clear. geometry: weight of offset and size beside the heat maps. organs: of the organ head,
+    wherever there is an organ map.
     """
 
     full: float = 1.0
@@ -104,20 +102,17 @@ class Supervision:
     report_positive: float = 0.0
     bag: float = 0.0
     report_negative: float = 0.0
-    report_silence: float = 0.0
-    joint: bool = True
     geometry: float = 0.3
     organs: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.name != "joint":
-                _check_at_least(field.name, getattr(self, field.name), 0.0)
+            _check_at_least(field.name, getattr(self, field.name), 0.0)
 
     @property
     def believes(self) -> bool:
         """Whether something is learnt from what the teacher proposes."""
-        return self.teacher + self.report_positive + self.bag + self.report_silence > 0
+        return self.teacher + self.report_positive + self.bag > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,8 +162,8 @@ class Optimisation:
     """steps: of the whole run. batch: patches a step, over all ranks. rate: the highest, after warm_up steps.
 
     kernel_rate: the highest of Muon, which learns the kernels of convolutions in place of AdamW; 0: AdamW.
-    average: decay of the averaged weights. clip: greatest norm of the gradient. frozen_norm: batch norm uses
-    its running statistics and does not change them. precision: of Lightning Fabric.
+    average: decay of the averaged weights. clip: greatest norm of the gradient. precision: of Lightning
+    Fabric.
     """
 
     steps: int
@@ -179,7 +174,6 @@ class Optimisation:
     warm_up: int = 100
     clip: float = 5.0
     average: float = 0.998
-    frozen_norm: bool = False
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     checkpoint_every_s: float = 30.0
 

@@ -1,18 +1,13 @@
-"""The training scans, and the stream of batches that is cut from them.
-
-python -m resources.training.data CONFIG: how many patches a second this machine cuts.
-"""
+"""The training scans, and the stream of batches that is cut from them."""
 
 from __future__ import annotations
 
-import argparse
 import collections
 import dataclasses
 import hashlib
 import multiprocessing
 import multiprocessing.context
 import signal
-import sys
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -25,8 +20,8 @@ from resources.cases.cache import CachedScan, Job, open_scan
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.work import end_with_parent
 from resources.training.batch import Batch, collate
-from resources.training.beliefs import Beliefs, decided, read_beliefs, read_places
-from resources.training.config import Source, TrainingConfig, read_config
+from resources.training.beliefs import Beliefs, read_beliefs, read_places
+from resources.training.config import Source, TrainingConfig
 from resources.training.cut import cut, place
 from resources.training.known import KnownScan, known_of
 from resources.training.progress import tracked
@@ -207,7 +202,6 @@ class _Steps(Dataset[Batch | str]):
         shape = self.config.patches.shape
         middle = middle_of(choice, case, scan, known, bags, shape, random)
         placement = place(middle, shape, self.config.augmentation, random)
-        beliefs = None if beliefs is None else decided(beliefs, random)
         return cut(case, scan, known, placement, self.settings[source.name], beliefs)
 
     def _load(self, number: int) -> tuple[CachedScan, KnownScan, Beliefs | None]:
@@ -301,39 +295,3 @@ def _received(batches: Iterator[Batch | str]) -> Batch | str:
             f"patches.workers: expected them to live, found {text} (out of memory, or of /dev/shm?); "
             "--resume goes on"
         ) from None
-
-
-def measure(config: TrainingConfig, workers: int, steps: int) -> float:
-    """Patches a second, once the workers run and have read each scan's states."""
-    config = dataclasses.replace(config, patches=dataclasses.replace(config.patches, workers=workers))
-    scans = open_scans(config)
-    begin = AHEAD * max(1, workers)
-    started = 0.0
-    for number, _ in enumerate(stream(scans, config, 0, begin + steps, 0, 1)):
-        if number == begin - 1:
-            started = time.perf_counter()
-    return steps * config.optimisation.batch / (time.perf_counter() - started)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m resources.training.data", description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--steps", type=int, default=40, help="steps that are timed (default 40)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="default 0 1 2")
-    options = parser.parse_args(arguments)
-    try:
-        config = read_config(options.config)
-        print(f"patches of {config.patches.shape} voxels, {config.optimisation.batch} a step")
-        for workers in options.workers:
-            print(f"{workers} workers: {measure(config, workers, options.steps):.1f} patches/s", flush=True)
-    except CaseError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    # workers look classes up by module, and theirs has another __main__
-    from resources.training.data import main as run
-
-    sys.exit(run())

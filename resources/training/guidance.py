@@ -2,13 +2,11 @@
 
 In this order: a proposal where something is known already (a mark, complete annotation, an organ that the
 report clears) is no news; findings that marks account for are found; the others are assigned to
-proposals; those that meet none are kept as bags; proposals that findings may mean are lesions as likely as
-they are meant, and those that none can mean are denied; what remains is the teacher's own.
+proposals; those that meet none are kept as bags; what remains of the proposals is the teacher's own.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -19,7 +17,7 @@ from resources.cases.cache import LESIONS, CachedScan
 from resources.cases.case import Case, Finding
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.cases.organs import canonical, place_values, region
-from resources.training.assignment import Candidate, Pair, Wanted, match, meant, wanted_of
+from resources.training.assignment import Candidate, Pair, Wanted, match
 from resources.training.beliefs import Bag, Believed, Proposal, Sizes
 from resources.training.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
 from resources.training.config import Supervision, Teacher
@@ -31,8 +29,6 @@ UNCERTAIN = 0.5
 """Weight of a lesion of which a report is not sure."""
 LEAST_SHARE = 0.5
 """A finding is taken for the place it was assigned to if that is likelier than all others together."""
-SILENT_BELOW = 0.1
-"""A proposal that findings mean with a lower probability is none of theirs."""
 MARGIN_MM = 4.0
 """A proposal this far outside of what a mark may cover is still the mark's: a cell of the output grid."""
 PIECE_MM = 150.0
@@ -51,37 +47,25 @@ def resolve(
 
     types: names of the proposals' type maps. With `supervision.report_positive` 0 no finding is assigned and
     all that are not marked become bags; with `bag` 0 there are none; with `teacher` 0 nothing is believed on
-    the teacher's word alone; with `report_silence` 0 nothing is denied or merely possible by the report. The
-    order of findings and proposals changes nothing but that of the results.
+    the teacher's word alone. The order of findings and proposals changes nothing but that of the results.
     """
     marks, places = locate(case, scan), look(case, scan)
     left = unknown(case, scan, marks, proposals, types)
-    wanted = account(case, marks, places, types)[1] if supervision.joint else wanted_of(case.findings)
-    wanted = tuple(one for one in wanted if _in_scan(one.finding, places))
+    wanted = tuple(o for o in account(case, marks, places, types)[1] if _in_scan(o.finding, places))
     candidates = [Candidate(p.center_mm, p.size_mm[0], p.probability, p.types) for p in left]
     centers = np.array([p.center_mm for p in left], np.float64).reshape(-1, 3)
     likelihood = np.array([places.log_likelihood(one.finding, centers) for one in wanted])
     pairs: tuple[Pair, ...] = ()
     if supervision.report_positive > 0:
         pairs = tuple(p for p in match(wanted, candidates, likelihood, types) if p.share > LEAST_SHARE)
-    silence = supervision.report_silence > 0 and bool(case.findings)
-    least, most = meant(wanted if silence else (), candidates, likelihood, types)
     by_candidate = {pair.candidate: pair for pair in pairs}
     lesions = []
     for number, proposal in enumerate(left):
         if number in by_candidate:
             pair = by_candidate[number]
             lesions.append(_told(wanted[pair.wanted], pair, proposal))
-        elif (
-            silence and most[:, number].sum() < SILENT_BELOW and proposal.probability < teacher.positive_above
-        ):
-            lesions.append(_denied(proposal, 1.0 - float(most[:, number].sum())))
-        elif silence and supervision.report_positive > 0 and least[:, number].sum() >= SILENT_BELOW:
-            lesions.append(_possible(wanted, least[:, number], proposal))
         elif supervision.teacher > 0 and proposal.probability >= teacher.doubtful_above:
             lesions.append(_own(proposal, types, teacher))
-        elif silence:
-            lesions.append(dataclasses.replace(_denied(proposal, 1.0), verdict="doubtful"))
     bags = []
     for i, one in enumerate(wanted):
         mine = [pair for pair in pairs if pair.wanted == i]
@@ -131,24 +115,6 @@ def _told(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
     return Believed(
         proposal.center_mm, size, one.finding.type, "positive", weight, "report", proposal.probability,
         proposal.rounds, one.number,
-    )  # fmt: skip
-
-
-def _possible(wanted: Sequence[Wanted], shares: np.ndarray, proposal: Proposal) -> Believed:
-    """A proposal that findings may mean; shares: (findings,) probability that each does."""
-    sure = np.array([certainty(one.finding) for one in wanted])
-    one = wanted[int(shares.argmax())]
-    return Believed(
-        proposal.center_mm, proposal.size_mm, one.finding.type, "possible",
-        min(1.0, float((shares * sure).sum())), "report", proposal.probability, proposal.rounds, one.number,
-    )  # fmt: skip
-
-
-def _denied(proposal: Proposal, weight: float) -> Believed:
-    """A proposal of which the report says nothing."""
-    return Believed(
-        proposal.center_mm, proposal.size_mm, None, "negative", weight, "report", proposal.probability,
-        proposal.rounds,
     )  # fmt: skip
 
 

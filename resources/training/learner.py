@@ -93,11 +93,7 @@ def begin(fabric: Fabric, precision: Precision, config: TrainingConfig) -> Learn
     plain = first_network(config)
     average = copy.deepcopy(plain).eval().requires_grad_(False)
     plain.train()
-    if config.optimisation.frozen_norm:
-        for module in plain.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.eval()
-    elif fabric.world_size > 1 and fabric.device.type == "cuda":
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
         plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain)
     for own in (plain, average):
         own.to(fabric.device)

@@ -15,7 +15,6 @@ from resources.cases.organs import place_values
 from resources.training.batch import (
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
-    REPORT_SILENCE,
     TEACHER,
     UNMARKED,
     PatchBag,
@@ -25,7 +24,7 @@ from resources.training.config import Supervision
 from resources.training.states import IGNORED, NEGATIVE
 from resources.training.targets import Drawing, Known, Spot, near_patch, put, put_geometry, spot_of
 
-REPORTED = (UNMARKED, TEACHER, REPORT_NEGATIVE, REPORT_SILENCE)
+REPORTED = (UNMARKED, TEACHER, REPORT_NEGATIVE)
 """Who is not heard where a lesion is believed to be."""
 
 
@@ -74,20 +73,14 @@ def draw_believed(
 
     A positive whose supervision is off, that lies mostly outside the patch, or whose centre annotations
     speak of, is ignored like a doubtful lesion. Doubtful lesions do not speak against what a report clears.
-    What is denied comes first, so that it denies no other lesion.
     """
     if not lesions:
         return
     cells = tuple(drawing.state.shape)
     places = torch.stack([one.center for one in lesions]), torch.stack([one.size_mm for one in lesions])
-    near = [lesions[i] for i in near_patch(*places, cells, spacing_mm)]  # type: ignore[arg-type]
-    for placed in sorted(near, key=lambda one: one.lesion.verdict != "negative"):
+    for placed in [lesions[i] for i in near_patch(*places, cells, spacing_mm)]:  # type: ignore[arg-type]
         spot = spot_of(placed.center, placed.size_mm, cells, spacing_mm)  # type: ignore[arg-type]
         if spot is None:
-            continue
-        if placed.lesion.verdict == "negative":
-            if supervision.report_silence > 0:
-                _deny(drawing, spot, placed.lesion.weight)
             continue
         teacher = placed.lesion.source == "teacher"
         used = (supervision.teacher if teacher else supervision.report_positive) > 0
@@ -96,7 +89,7 @@ def draw_believed(
             log_size = torch.log(placed.size_mm / size_scale_mm)
             _believe(drawing, spot, placed, TEACHER if teacher else REPORT_POSITIVE, log_size)
         else:
-            _ignore(drawing, spot, REPORTED if sure else (UNMARKED, TEACHER, REPORT_SILENCE))
+            _ignore(drawing, spot, REPORTED if sure else (UNMARKED, TEACHER))
 
 
 def _believe(drawing: Drawing, spot: Spot, placed: Placed, said_by: int, log_size: torch.Tensor) -> None:
@@ -107,17 +100,6 @@ def _believe(drawing: Drawing, spot: Spot, placed: Placed, said_by: int, log_siz
     put(drawing, spot, placed.kind, said_by, weight, own)
     put_geometry(drawing, spot, log_size, torch.full((6,), weight), said_by)
     drawing.taken[spot.box] |= spot.touched
-
-
-def _deny(drawing: Drawing, spot: Spot, weight: float) -> None:
-    """What it would cover is free of lesions, where nobody else has spoken."""
-    here = (slice(None), *spot.box)
-    for weights, said in (
-        (drawing.weight[here], drawing.said_by[here]),
-        (drawing.any_weight[spot.box], drawing.any_said_by[spot.box]),
-    ):
-        own = spot.touched & (said == UNMARKED) & (weights > 0)
-        weights[own], said[own] = weight, REPORT_SILENCE
 
 
 def _ignore(drawing: Drawing, spot: Spot, speakers: tuple[int, ...]) -> None:
@@ -163,8 +145,7 @@ def bag_of(
     count = math.floor(bag.count * min(1.0, share) + 0.5)
     if count == 0:
         return None
-    silent = (drawing.any_said_by == REPORT_NEGATIVE) | (drawing.any_said_by == REPORT_SILENCE)
-    known = drawing.closed | drawing.taken | silent
+    known = drawing.closed | drawing.taken | (drawing.any_said_by == REPORT_NEGATIVE)
     where = place & ~known
     if not bool(where.any()):
         return None

@@ -127,9 +127,8 @@ def hard_negatives(
         return []
     state = states_of(case, scan).state
     marks = [mark for mark in locate(case, scan) if mark.annotation.status != "benign"]
-    held = [x for x in lesions if x.verdict != "negative"]
-    centers_mm = [tuple(mark.center_mm.tolist()) for mark in marks] + [x.center_mm for x in held]
-    long_mm = [float(mark.size_mm[0]) for mark in marks] + [x.size_mm[0] or np.nan for x in held]
+    centers_mm = [tuple(mark.center_mm.tolist()) for mark in marks] + [x.center_mm for x in lesions]
+    long_mm = [float(mark.size_mm[0]) for mark in marks] + [x.size_mm[0] or np.nan for x in lesions]
     reach_mm = np.maximum(NEAREST_MM, np.nan_to_num(np.array(long_mm), nan=LONG_MM[1]) / 2)
     apart_mm = distances([proposal.center_mm for proposal in proposals], centers_mm)
     found = []

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation.cohort import make_cohort
 from evaluation.scenario import ball, case, write_prediction
 
 from resources.cases.case import Case, Completeness, write_cases
 from resources.evaluation.__main__ import main
-from resources.evaluation.benchmark import make_cohort
 from resources.evaluation.evaluation import Settings, comparison_of, evaluate, prepare
 from resources.evaluation.matching import RULES
 from resources.evaluation.predictions import read_predictions

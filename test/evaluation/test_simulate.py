@@ -1,12 +1,8 @@
-"""The intervals and tests on simulated test sets;
-
-`python -m resources.evaluation.simulate` runs it at length.
-"""
+"""How often the intervals hold the truth and the tests cry wolf, on simulated test sets."""
 
 import numpy as np
 import pytest
-
-from resources.evaluation.simulate import draw, measures, simulate
+from evaluation.simulated import draw, measures, simulate
 
 
 def test_the_population_is_neither_trivial_nor_hopeless() -> None:

@@ -19,7 +19,6 @@ from resources.training.assignment import (
     Wanted,
     assign,
     match,
-    meant,
     wanted_of,
 )
 
@@ -186,26 +185,3 @@ def test_a_place_of_its_own_is_cheap_to_leave_but_not_free() -> None:
     alone = -math.log(0.1 + OMITTED * 0.9)
     assert 0.5 < alone < -math.log(MISSED)
     assert pairs_of([Finding("lung", "lung")], [sure]) == []
-
-
-def test_what_findings_mean() -> None:
-    """Two places in the right organ share a finding; a third place fits none; a count of two is for both."""
-    here = [Candidate((float(i), 0.0, 0.0), None, 0.4) for i in range(3)]
-    places = np.log([[1.0, 1.0, 0.001]])
-    one = wanted_of((Finding(None, "liver"),))
-    whole = 0.4 + 0.4 + 0.0004 + MISSED
-    single = np.array([[0.4 / whole, 0.4 / whole, 0.0004 / whole]])
-    for probability in meant(one, here, places, TYPES):
-        assert probability == pytest.approx(single)
-    two = wanted_of((Finding(None, "liver", count=2),))
-    assert meant(two, here, places, TYPES)[1] == pytest.approx(2 * single)
-    both = wanted_of((Finding(None, "liver"), Finding(None, "lung")))
-    added = meant(both, here, np.concatenate([places, places]), TYPES)[0]
-    assert added == pytest.approx(np.concatenate([single, single]))
-    several = wanted_of((Finding(None, "liver", count="several"),))
-    least, most = meant(several, here, places, TYPES)
-    assert least == pytest.approx(2 * single)
-    alone = [2 * 0.4 / whole, 2 * 0.4 / whole, 0.0004 / (0.0004 + MISSED)]  # the first is more than .4 / .42
-    assert most == pytest.approx(np.array([alone]))
-    assert meant((), here, np.zeros((0, 3)), TYPES)[0].shape == (0, 3)
-    assert meant(one, [], np.zeros((1, 0)), TYPES)[0].shape == (1, 0)

@@ -21,7 +21,7 @@ from resources.cases.case import CaseError
 from resources.training.batch import FULL, REPORT_NEGATIVE, TEACHER, WEAK, Batch, collate
 from resources.training.beliefs import Bag, Beliefs, Believed, write_beliefs
 from resources.training.config import Patches, Supervision, TrainingConfig
-from resources.training.data import main, open_scans, pools_of, stream
+from resources.training.data import open_scans, pools_of, stream
 
 
 @pytest.fixture(scope="module")
@@ -279,24 +279,6 @@ def test_a_killed_worker_is_told(config: TrainingConfig) -> None:
     with pytest.raises(CaseError, match=r"patches.workers: expected them to live, found "):
         for _ in running:
             pass
-
-
-def test_the_benchmark(config: TrainingConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "run.toml"
-    lines = ['work = "w"', "[optimisation]", "steps = 1", "[patches]", "shape = [16, 16, 16]"]
-    for source in config.sources:
-        lines += [
-            "[[sources]]",
-            f'name = "{source.name}"',
-            f'cases = "{source.cases}"',
-            f'cache = "{source.cache}"',
-        ]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    assert main([str(path), "--steps", "2", "--workers", "0"]) == 0
-    assert "0 workers: " in capsys.readouterr().out
-    path.write_text("work", encoding="utf-8")
-    assert main([str(path)]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {path}: expected a TOML file")
 
 
 def test_the_liver_of_the_small_cases_is_labelled(config: TrainingConfig) -> None:

@@ -160,9 +160,7 @@ def test_a_marked_lesion_is_no_news_and_its_sentence_is_accounted_for() -> None:
     edge = seen(x=28.5, p=0.9, rounds=2)  # beyond the mark's sure part, within what it may cover
     assert believed((edge,), (), (MARK,)) == ((), ())
     assert len(believed((seen(x=36.0, p=0.9, rounds=2),), (), (MARK,))[0]) == 1
-    separate = dataclasses.replace(ALL, joint=False)
-    _, bags = believed((at_mark,), (LIVER,), (MARK,), separate)
-    assert [bag.finding for bag in bags] == [0]  # without joint resolution it is sought a second time
+    assert [bag.finding for bag in believed((), (LIVER,))[1]] == [0]  # without the mark it is sought
 
 
 def test_complete_places_are_known() -> None:
@@ -233,30 +231,6 @@ def test_a_finding_without_a_place_in_a_piece_of_a_scan_may_lie_outside_it() -> 
     assert (
         believed((), (adrenal,), organ_values=gone, height=80)[1] == ()
     )  # the map knows it, the scan ends before
-
-
-def test_a_proposal_that_no_finding_can_mean_is_denied() -> None:
-    """By type or by place; each of several that would do is possible; the teacher may be sure against it."""
-    silent = dataclasses.replace(ALL, teacher=0.0, report_silence=1.0)
-    proposals = (seen(p=0.3), seen("lung", 0.3, x=60.0), seen(p=0.3, x=200.0), seen("bone", 0.8, x=280.0))
-    lesions, _ = believed(proposals, (LIVER,), supervision=silent)
-    assert [b.verdict for b in lesions] == ["positive", "negative", "negative", "doubtful"]
-    assert [b.source for b in lesions] == ["report"] * 4
-    assert lesions[1].type is None
-    assert 0.9 < lesions[1].weight <= 1.0
-    several = tuple(seen(p=0.3, x=10.0 + 15 * i) for i in range(5))
-    lesions, _ = believed(several, (LIVER,), supervision=silent)
-    assert {(b.verdict, b.type, b.finding) for b in lesions} == {("possible", "liver", 0)}
-    assert sum(b.weight for b in lesions) == pytest.approx(1.5 / (1.5 + MISSED))
-    unsure = (dataclasses.replace(LIVER, presence="uncertain"),)
-    assert sum(b.weight for b in believed(several, unsure, supervision=silent)[0]) == pytest.approx(
-        UNCERTAIN * 1.5 / (1.5 + MISSED)
-    )
-    alone = dataclasses.replace(silent, report_positive=0.0)
-    assert {b.verdict for b in believed(several, (LIVER,), supervision=alone)[0]} == {"doubtful"}
-    nothing = (absent("spleen"),)
-    assert [b.verdict for b in believed((seen(p=0.3),), nothing, supervision=silent)[0]] == ["negative"]
-    assert believed((seen(p=0.3),), (), supervision=silent) == ((), ())  # without a report
 
 
 def test_the_order_of_findings_and_proposals_changes_nothing() -> None:

@@ -57,7 +57,7 @@ def test_it_is_read_and_has_everything_on() -> None:
     assert [source.name for source in config.sources] == ["DeepLesion", "ULS23", "in-house"]
     on = config.supervision
     assert min(on.full, on.weak, on.teacher, on.report_positive, on.bag, on.report_negative) > 0
-    assert (on.joint, on.unmarked) == (True, 0)
+    assert on.unmarked == 0
     text = MISSION.read_text(encoding="utf-8")
     made = text[: text.index("work = ")]  # how lists and caches are made
     for source in config.sources:
@@ -106,7 +106,7 @@ def test_from_the_official_layouts_to_predictions(tmp_path: Path) -> None:
     assert export(["--work", str(work), "--out", str(weights / "mission.safetensors")]) == 0
     told = load_network(weights / "mission.safetensors").config.provenance
     assert told["data"] == "DeepLesion: 3 cases, ULS23: 2 cases, in-house: 3 cases"
-    assert json.loads(told["supervision"])["joint"] is True
+    assert json.loads(told["supervision"])["report_positive"] == config.supervision.report_positive
 
     given = ["--cases", config.sources[2].cases, "--split", "test", "--weights", str(weights)]
     assert predict([*given, "--processes", "1", "--out", str(tmp_path / "predictions")]) == 0

@@ -13,7 +13,6 @@ from resources.training.batch import (
     FULL,
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
-    REPORT_SILENCE,
     TEACHER,
     UNMARKED,
     WEAK,
@@ -31,7 +30,7 @@ from resources.training.overlay import (
 from resources.training.states import IGNORED, NEGATIVE
 from resources.training.targets import Drawing, Known, Lesions, draw_known, draw_lesions
 
-ON = Supervision(teacher=1.0, report_positive=1.0, bag=1.0, report_negative=1.0, report_silence=1.0)
+ON = Supervision(teacher=1.0, report_positive=1.0, bag=1.0, report_negative=1.0)
 MIDDLE = (8.5, 8.5, 8.5)
 """Of cell (4, 4, 4)."""
 TOUCHED = 123
@@ -220,34 +219,3 @@ def test_a_bag_in_a_patch() -> None:
     assert unsized.count == 2
     assert math.isnan(unsized.size_mm)
     assert unsized.weight == 0.5
-
-
-def denied(**changes: object) -> Believed:
-    return believed(type=None, verdict="negative", source="report", weight=0.95, **changes)
-
-
-def test_what_no_finding_can_mean_is_free_of_lesions() -> None:
-    target = drawn(unknown(), [placed(denied(), kind=-1)]).finish()
-    own = target.any_said_by == REPORT_SILENCE
-    assert int(own.sum()) == TOUCHED
-    assert (target.any_weight[own] == 0.95).all()
-    assert ((target.said_by == REPORT_SILENCE) == own).all()
-    assert (target.weight[:, own] == 0.95).all()
-    assert target.heat.max() == target.any_heat.max() == 0
-    assert (target.any_said_by[~own] == UNMARKED).all()
-    off = drawn(unknown(), [placed(denied(), kind=-1)], dataclasses.replace(ON, report_silence=0.0)).finish()
-    assert (off.said_by == UNMARKED).all()
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_what_is_denied_denies_no_other_lesion(order: int) -> None:
-    """Neither one that a finding means, nor a doubtful one, nor what is marked."""
-    for other in (believed(source="report", finding=0), believed(verdict="doubtful")):
-        both = [placed(denied(), kind=-1), placed(other, center=(8.5, 8.5, 12.5))]
-        target = drawn(unknown(), both[::order]).finish()
-        assert (target.weight[[0, 2], 4, 4, 6] == 0).all()
-        assert target.heat[1, 4, 4, 6] == (other.verdict == "positive")
-        assert (target.any_said_by[4, 4, 2], target.any_weight[4, 4, 4]) == (REPORT_SILENCE, 0.0)
-    state, weight, said_by = unknown()
-    state[:], said_by[:] = NEGATIVE, FULL
-    assert (drawn((state, weight, said_by), [placed(denied(), kind=-1)]).finish().said_by == FULL).all()

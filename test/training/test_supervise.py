@@ -17,7 +17,6 @@ from resources.training.batch import (
     FULL,
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
-    REPORT_SILENCE,
     SPEAKERS,
     TEACHER,
     UNMARKED,
@@ -27,9 +26,7 @@ from resources.training.batch import (
 from resources.training.config import Supervision
 from resources.training.supervise import losses
 
-OFF = Supervision(
-    **{f.name: 0.0 for f in dataclasses.fields(Supervision) if f.name != "joint"}  # type: ignore[arg-type]
-)
+OFF = Supervision(**{f.name: 0.0 for f in dataclasses.fields(Supervision)})
 NO_ORGANS = torch.zeros(1, 0, 2, 2, 2)
 HIT, MISS = 0.25 * math.log(2), 0.25 * math.log(2)
 """Of a cell with p = 1/2: (1/2)^2 log 2, whether there is a lesion or none."""
@@ -40,10 +37,10 @@ def spoken() -> Batch:
     the others. Cell (0, 0, k) is that of source k. Weights are 1, but 1/2 for what a report says.
     """
     batch = silent()
-    for who in range(7):
+    for who in range(6):
         cell = (0, 0, 0, 0, who) if who < 5 else (0, 0, 0, 1, who - 5)
         batch.said_by[cell] = who
-        batch.weight[cell] = 0.5 if who in (REPORT_POSITIVE, REPORT_NEGATIVE, REPORT_SILENCE) else 1.0
+        batch.weight[cell] = 0.5 if who in (REPORT_POSITIVE, REPORT_NEGATIVE) else 1.0
         batch.heat[cell] = float(who in (FULL, WEAK, TEACHER, REPORT_POSITIVE))
     return batch
 
@@ -68,10 +65,10 @@ def zeros(patches: int = 1, types: int = 2) -> torch.Tensor:
 
 
 def test_sources_are_named_in_the_order_of_their_numbers() -> None:
-    spoken = [FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE, REPORT_SILENCE]
-    assert spoken == list(range(7))
+    spoken = [FULL, WEAK, UNMARKED, TEACHER, REPORT_POSITIVE, REPORT_NEGATIVE]
+    assert spoken == list(range(6))
     assert SPEAKERS[WEAK] == "weak"
-    assert SPEAKERS[REPORT_SILENCE] == "report_silence"
+    assert SPEAKERS[REPORT_NEGATIVE] == "report_negative"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +80,6 @@ def test_sources_are_named_in_the_order_of_their_numbers() -> None:
         ("teacher", HIT),
         ("report_positive", 0.5 * HIT),  # the lesion weighs less than 1
         ("report_negative", 0.5 * MISS),
-        ("report_silence", 0.5 * MISS),
     ],
 )
 def test_a_supervision_alone_sees_its_own_cells_and_no_others(name: str, expected: float) -> None:
@@ -107,7 +103,6 @@ def test_together_all_are_divided_by_the_lesions_of_all() -> None:
         "teacher": pytest.approx(HIT / lesions),
         "report_positive": pytest.approx(0.5 * HIT / lesions),
         "report_negative": pytest.approx(0.5 * MISS / lesions),
-        "report_silence": pytest.approx(0.5 * MISS / lesions),
     }
 
 

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.batches import bag, silent
 
 from helpers import SMALL, lively
-from resources.training.batch import Batch
+from resources.training.batch import SPEAKERS, Batch
 from resources.training.config import Supervision
 from resources.training.supervise import losses
 
@@ -27,7 +27,6 @@ EVERYTHING = Supervision(
     report_positive=0.8,
     bag=0.4,
     report_negative=0.6,
-    report_silence=0.9,
     geometry=0.3,
 )
 
@@ -39,7 +38,7 @@ def whole_batch() -> Batch:
     batch = silent(2, types, CELLS)
 
     def said(*shape: int) -> torch.Tensor:
-        return torch.randint(0, 7, shape, generator=generator, dtype=torch.int8)
+        return torch.randint(0, len(SPEAKERS), shape, generator=generator, dtype=torch.int8)
 
     def drawn(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator)

@@ -1,17 +1,13 @@
-"""How long an evaluation takes: makes a cohort and evaluates it."""
+"""A cohort with predictions in files, without images."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
 from resources.cases.case import Annotation, Case, Completeness, ImageSource, write_cases
-from resources.evaluation.__main__ import main as evaluate
 from resources.evaluation.predictions import DETAILS, LIKELIHOOD, POINTS
 
 TYPES = ("liver", "lung", "bone", "kidney")
@@ -93,24 +89,3 @@ def _write_prediction(
     folder.mkdir(parents=True)
     for name, content in ((POINTS, head | {"points": listed}), (DETAILS, details), (LIKELIHOOD, likelihood)):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m resources.evaluation.benchmark", description=__doc__)
-    parser.add_argument("--scans", type=int, default=1000)
-    parser.add_argument("--predictions", type=int, default=20, help="of each scan")
-    parser.add_argument("--bootstraps", type=int, default=1000)
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        truth = make_cohort(folder, options.scans, options.predictions)
-        start = time.perf_counter()
-        given = ["--truth", truth, "--predictions", folder / "predictions", "--out", folder / "out"]
-        evaluate([*map(str, given), "--bootstraps", str(options.bootstraps)])
-        seconds = time.perf_counter() - start
-    what = f"{options.scans} scans of {options.predictions} predictions, {options.bootstraps} bootstraps"
-    print(f"{what}: {seconds:.1f} s")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,14 +7,11 @@ permutation test and DeLong's test a true null hypothesis.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import sys
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 from resources.evaluation.compare import lesion_difference
 from resources.evaluation.curves import Ranking, cpm, roc_area
@@ -97,31 +94,3 @@ def simulate(runs: int, patients: int, resamples: int, seed: int) -> dict[str, i
         counts["permutation"] += p["cpm"] <= 0.05
         counts["delong"] += (delong(sample.positive, sample.scores).p or 1) <= 0.05
     return counts
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Prints the shares with their own uncertainty; exit code 1 where one is out of its range."""
-    parser = argparse.ArgumentParser(prog="python -m resources.evaluation.simulate", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--patients", type=int, default=100, help="of each test set")
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    counts = simulate(options.runs, options.patients, options.resamples, options.seed)
-    coverage, alarms = (0.92, 0.98), (0.03, 0.07)
-    ranges = {"cpm": coverage, "roc_area": coverage, "permutation": alarms, "delong": alarms}
-    good = True
-    for name, count in counts.items():
-        share, (lower, upper) = count / options.runs, ranges[name]
-        low, high = binom.interval(0.95, options.runs, share)
-        what = "false alarms at 0.05" if name in ("permutation", "delong") else "coverage of 95 % intervals"
-        good &= lower <= share <= upper
-        print(
-            f"{name}: {what}: {share:.3f} ({low / options.runs:.3f} to {high / options.runs:.3f} with "
-            f"{options.runs} runs), expected {lower} to {upper}"
-        )
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
