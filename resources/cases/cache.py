@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
+from resources.cases.files import whole
 from resources.cases.geometry import shape_of_annotation
 from resources.cases.images import Labels, check_same_grid, read_case_volume, read_header, read_labels
 from resources.cases.lesions import Mark, mark_of_mask
@@ -170,21 +170,15 @@ def build(job: Job) -> int:
 def _write(path: Path, array: npt.NDArray[np.int16], meta: dict[str, Any]) -> int:
     import blosc2
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
     settings = blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=5, nthreads=1)
     sides = [min(CHUNK, n) for n in array.shape[1:]]
     blocks = [min(CHUNK // 2, n) for n in array.shape[1:]]
-    try:
+    with whole(path) as part:
         stored = blosc2.asarray(
             array, urlpath=str(part), mode="w", chunks=(1, *sides), blocks=(1, *blocks), cparams=settings
         )
         stored.schunk.vlmeta["meta"] = json.dumps(meta, sort_keys=True)
         del stored
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path.stat().st_size
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.config import LESION_TYPES
+from resources.cases.files import whole
 from resources.cases.strict import CaseError, decode_object, encode, refuse
 
 __all__ = [
@@ -301,16 +302,10 @@ def write_cases(path: Path, cases: Iterable[Case]) -> None:
     cases = list(cases)
     check_cases(cases)
     folder = Path(path).absolute().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{Path(path).name}.{os.getpid()}.part"
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            for case in cases:
-                stored = _with_paths(case, lambda name: os.path.relpath(Path(name).absolute(), folder))
-                file.write(json.dumps(encode(stored), ensure_ascii=False, allow_nan=False) + "\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(Path(path)) as part, part.open("w", encoding="utf-8") as file:
+        for case in cases:
+            stored = _with_paths(case, lambda name: os.path.relpath(Path(name).absolute(), folder))
+            file.write(json.dumps(encode(stored), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_cases(path: Path) -> list[Case]:

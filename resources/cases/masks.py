@@ -6,7 +6,6 @@ A lesion is a connected component (26 neighbours) of one label value; its axes a
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from model.volume import Volume
 from resources.cases.axes import Axes, PlaneAxes, measure_axes
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.cases.deeplesion import patient_name
+from resources.cases.files import whole
 from resources.cases.images import check_same_grid, read_header, read_labels
 from resources.cases.patients import split_of
 from resources.cases.strict import refuse
@@ -170,10 +170,8 @@ def _write_labels(path: Path, values: npt.NDArray[np.uint16], like: Path) -> Non
     image.SetDirection(
         np.array(header.GetDirection()).reshape(header.GetDimension(), -1)[:3, :3].ravel().tolist()
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    sitk.WriteImage(image, str(part), True)
-    os.replace(part, path)
+    with whole(path, ".nii.gz") as part:
+        sitk.WriteImage(image, str(part), True)
 
 
 def uls23_jobs(root: Path, validation: float, test: float, splits: Mapping[str, str]) -> list[Job]:

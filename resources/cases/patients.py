@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
+from resources.cases.files import whole
 from resources.cases.strict import CaseError, refuse
 
 Split = Literal["train", "validation", "test"]
@@ -29,11 +30,10 @@ def split_of(patient: str, validation: float, test: float) -> Split:
 def read_or_make_key(path: Path) -> bytes:
     """The secret key of pseudonyms; made if the file does not exist. Raises CaseError if it is none."""
     if not path.exists():
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-        os.replace(part, path)
+        with whole(path) as part:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32) + "\n")
     text = path.read_text(encoding="ascii", errors="replace").strip()
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise CaseError(f"{path}: expected a key of 64 hexadecimal digits, found {len(text)} characters")

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from resources.cases.files import write_whole
 from resources.evaluation.evaluation import Evaluation, Model, comparison_of, counts_of, summary_of
 from resources.evaluation.figures import draw_figures
 from resources.evaluation.gallery import failures, with_pictures
@@ -71,20 +71,10 @@ def write_all(
     files["lesions.csv"] = _csv(evaluation).encode()
     files["metrics.json"] = (json.dumps(_plain(metrics), indent=1, allow_nan=False) + "\n").encode()
     for name, content in files.items():
-        _write(out / name, content)
+        write_whole(out / name, content)
     cpm = summaries[0]["rules"][PRIMARY.name]["measures"]["cpm"]
     told = "not defined" if cpm.value is None else f"{cpm.value:.3f}"
     return f"{counts['scans']} scans, {counts['lesions']} lesions, CPM {told}: {out / 'index.html'}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from resources.cases.files import whole
 from resources.reports import deidentify, explain
 from resources.reports.reader import Reading, explain_report
 
@@ -111,13 +111,8 @@ def main() -> int:
         for _ in _lines(arguments, console):
             pass
         return 0
-    part = arguments.out.with_name(arguments.out.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(_lines(arguments, console))
-        os.replace(part, arguments.out)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(arguments.out) as part, part.open("w", encoding="utf-8") as file:
+        file.writelines(_lines(arguments, console))
     return 0
 
 

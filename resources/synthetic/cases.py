@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from resources.cases.case import (
     write_cases,
 )
 from resources.cases.describe import describe
+from resources.cases.files import whole
 from resources.cases.geometry import Shape
 from resources.cases.patients import split_of
 from resources.cases.work import default_processes, run_jobs
@@ -169,9 +169,8 @@ def _write(path: Path, array: npt.NDArray[np.generic], volume: Volume) -> None:
     image.SetSpacing([float(mm) for mm in volume.spacing_mm])
     image.SetOrigin([float(mm) for mm in volume.origin_mm])
     image.SetDirection(volume.direction.ravel().tolist())
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    sitk.WriteImage(image, str(part), True)
-    os.replace(part, path)
+    with whole(path, path.suffix) as part:
+        sitk.WriteImage(image, str(part), True)
 
 
 def main(arguments: list[str] | None = None) -> int:

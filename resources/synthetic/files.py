@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +12,7 @@ import numpy.typing as npt
 
 from model.volume import Volume
 from resources.cases.case import Annotation, Attributes, Case, Completeness, Finding, ImageSource
+from resources.cases.files import whole
 from resources.cases.organs import canonical
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.organs import ORGANS
@@ -44,16 +43,9 @@ def scan_id(order: Order) -> str:
 
 def make_files(job: Job) -> None:
     """Makes a scan and writes its folder, all or nothing: a folder under its own name is complete."""
-    final = job.folder / scan_id(job.order)
-    part = job.folder / f".{final.name}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        scan = make_scan(job.order, job.maps)
-        write_scan(part, scan, job.order)
-        os.replace(part, final)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with whole(job.folder / scan_id(job.order)) as part:
+        part.mkdir()
+        write_scan(part, make_scan(job.order, job.maps), job.order)
 
 
 def write_scan(folder: Path, scan: SyntheticScan, order: Order) -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from resources.cases.case import Finding
+from resources.cases.files import write_whole
 from resources.synthetic.report_phrases import Language, ReportError, Speaker, tidy
 from resources.synthetic.report_plan import FINDING_OF, SECTIONS, STYLES, Plan, Style, make_plan
 from resources.synthetic.report_sampler import imagined_lesion, sample_scan
@@ -347,10 +347,7 @@ def main() -> None:
             for name, scan, report in rows:
                 print(f"=== {name}\n{report.text}\n{_shown(scan, report)}")
         else:
-            options.out.mkdir(parents=True, exist_ok=True)
-            part = options.out / f".reports.jsonl.{os.getpid()}.part"
-            part.write_text("".join(_as_json(*row) + "\n" for row in rows), encoding="utf-8")
-            os.replace(part, options.out / "reports.jsonl")
+            write_whole(options.out / "reports.jsonl", "".join(_as_json(*row) + "\n" for row in rows))
     except (OSError, ReportError) as error:
         sys.exit(f"report writer: {error}")
 

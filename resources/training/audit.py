@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Point
+from resources.cases.files import whole, write_whole
 from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO
 from resources.training.beliefs import Believed, Sizes
 
@@ -88,9 +88,7 @@ def mined_of(case: Case, scan: CachedScan, lesions: Iterable[Believed]) -> list[
 def write_log(path: Path, lines: Iterable[Mined]) -> None:
     """JSON Lines, UTF-8, every key on every line."""
     text = "".join(json.dumps(dataclasses.asdict(line), ensure_ascii=False) + "\n" for line in lines)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, text)
 
 
 def chosen(lines: Sequence[Mined], most: int) -> list[int]:
@@ -130,10 +128,9 @@ def draw_sheet(path: Path, mined: Sequence[tuple[Mined, CachedScan]], title: str
             corner = (left_in + column * PANEL_IN) / width_in, (top_in - block_in[1]) / height_in
             edges = (*corner, 0.98 * PANEL_IN / width_in, 0.98 * PANEL_IN / height_in)
             _draw_plane(figure.add_axes(edges), lesion, scan, plane)
-    part = path.with_name(f".{path.name}.part.png")
-    figure.savefig(part, dpi=100, facecolor="black")
+    with whole(path, ".png") as part:
+        figure.savefig(part, dpi=100, facecolor="black")
     plt.close(figure)
-    os.replace(part, path)
 
 
 def _caption(lesion: Mined) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resources.cases.case import Point
+from resources.cases.files import write_whole
 from resources.cases.strict import CaseError, decode_object, encode
 
 Sizes = tuple[float | None, float | None, float | None]
@@ -107,11 +107,7 @@ def write_beliefs(folder: Path, case_id: str, beliefs: Beliefs) -> None:
         (".npz", packed.getvalue()),
         (".json", json.dumps(encode(stored), allow_nan=False).encode()),
     ):
-        path = folder / f"{case_id}{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_bytes(content)
-        os.replace(part, path)
+        write_whole(folder / f"{case_id}{suffix}", content)
 
 
 def read_beliefs(folder: Path, case_id: str) -> Beliefs:

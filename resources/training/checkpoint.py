@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from resources.cases.files import whole
 from resources.cases.strict import CaseError
 from resources.training.config import TrainingConfig
 
@@ -30,16 +31,13 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
     """Another path to write to; at the end that file is flushed, made readable by all and named `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        left.unlink(missing_ok=True)  # of a process that was killed
+    with whole(path) as part:
         yield part
         part.chmod(0o644)  # safetensors writes files that only their owner can read
         _flush(part)
-        os.replace(part, path)
-        _flush(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    _flush(path.parent)
 
 
 def _flush(path: Path) -> None:

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import hashlib
 import inspect
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from model.network import OUTPUT_STRIDE
 from resources.cases import geometry
 from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Case
+from resources.cases.files import whole
 from resources.cases.organs import head_table
 from resources.training import batch, clearing, states
 from resources.training.states import States, locate, states_of
@@ -99,14 +99,8 @@ def _read(path: Path, digest: str) -> npt.NDArray[np.int16] | None:
 def _write(path: Path, array: npt.NDArray[np.int16], digest: str) -> None:
     import blosc2
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
     settings = blosc2.CParams(codec=blosc2.Codec.ZSTD, clevel=5, nthreads=1)
-    try:
+    with whole(path) as part:
         stored = blosc2.asarray(array, urlpath=str(part), mode="w", cparams=settings)
         stored.schunk.vlmeta["digest"] = digest
         del stored
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

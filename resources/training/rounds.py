@@ -20,6 +20,7 @@ from model.detector import DEFAULT_MEMORY_GB
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan
 from resources.cases.case import Case, CaseError
+from resources.cases.files import write_whole
 from resources.cases.lesions import LONG_MM
 from resources.training import audit, guidance
 from resources.training.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
@@ -76,13 +77,13 @@ def renew(
             beliefs, hard = _renewed(network, case, scans.open(index), config, before)
         except CaseError as error:
             raise CaseError(f"case {case.id}: {error}") from None
-        _write(_path(aside, case.id), json.dumps([dataclasses.asdict(place) for place in hard]))
+        write_whole(_path(aside, case.id), json.dumps([dataclasses.asdict(place) for place in hard]))
         write_beliefs(part, case.id, beliefs)  # last, for its file says that the scan is done
     barrier()
     if rank == 0:
         found = [place for case in cases for place in json.loads(_path(aside, case.id).read_text("utf-8"))]
         _audit(part, scans, config.teacher.pictures, number)
-        _write(part / HARD_FILE, json.dumps(found))
+        write_whole(part / HARD_FILE, json.dumps(found))
         for left in part.rglob(".*.part"):  # of a process that was killed
             left.unlink()
         os.replace(part, final)
@@ -167,10 +168,3 @@ def _path(folder: Path, case_id: str) -> Path:
 def _proposals_of(folder: Path, case_id: str) -> tuple[Proposal, ...]:
     """Of a round; none if there was none."""
     return read_beliefs(folder, case_id).proposals if _path(folder, case_id).exists() else ()
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

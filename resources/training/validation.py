@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from model.preprocess import Grid
 from model.tiles import run_network
 from resources.cases.cache import HU, open_scan
 from resources.cases.case import Case, read_cases
+from resources.cases.files import whole
 from resources.cases.strict import CaseError
 from resources.evaluation.evaluation import Settings, prepare
 from resources.evaluation.matching import RULES
@@ -106,11 +106,8 @@ def predict(network: CenterNet3D, cached: Path, memory_bytes: int) -> dict[str, 
 
 
 def _write(path: Path, found: dict[str, npt.NDArray[np.float64]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         np.savez_compressed(file, points_mm=found["points_mm"], probability=found["probability"])
-    os.replace(part, path)
 
 
 def read_candidates(held: Held, out: Path) -> list[Prediction]:
