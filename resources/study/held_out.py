@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.evaluation.__main__ import main as evaluate
+from resources.evaluation.matching import PRIMARY
 from resources.predict import main as predict
 from resources.study.blob import KINDS
 from resources.study.blob import main as find_blobs
@@ -26,7 +27,6 @@ from resources.synthetic.cases import main as make_cases
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_SEED = 300_000
 """Those of training, validation and calibration are lower."""
-RULE = "luna16_distance"
 RATES = ("0.5", "1", "2", "4")
 
 
@@ -79,11 +79,11 @@ def report(pages: dict[str, dict[str, Any]]) -> None:
     counts = pages["detector"]["counts"]
     print(
         f"{counts['scans']} synthetic scans, {counts['lesions']} lesions, "
-        f"{counts['scans_negative']} scans without; rule {RULE}"
+        f"{counts['scans_negative']} scans without; rule {PRIMARY.name}"
     )
     print(f"{'sensitivity at FP per scan':<28}" + "".join(f"{rate:>22}" for rate in RATES) + f"{'CPM':>22}")
     for name, metrics in pages.items():
-        measures = metrics["models"][0]["rules"][RULE]["measures"]
+        measures = metrics["models"][0]["rules"][PRIMARY.name]["measures"]
         cells = [shown(measures[key]) for key in (*(f"sensitivity_at_{rate}" for rate in RATES), "cpm")]
         print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
     scans = pages["detector"]["models"][0]["scans"]["measures"]

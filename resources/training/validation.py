@@ -25,14 +25,12 @@ from resources.cases.case import Case, read_cases
 from resources.cases.files import whole
 from resources.cases.strict import CaseError
 from resources.evaluation.evaluation import Settings, prepare
-from resources.evaluation.matching import RULES
+from resources.evaluation.matching import PRIMARY
 from resources.evaluation.measures import lesion_measures
 from resources.evaluation.outcomes import Table, Truth, outcomes_of, table_of
 from resources.evaluation.predictions import Prediction
 from resources.training.config import TrainingConfig, Validation
 from resources.training.progress import tracked
-
-RULE = next(rule for rule in RULES if rule.name == "luna16_distance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,10 +124,10 @@ def read_candidates(held: Held, out: Path) -> list[Prediction]:
 
 
 def match_all(held: Held, predictions: list[Prediction]) -> Table:
-    """Which lesions are found and which candidates are false, by the LUNA16 rule."""
+    """Which lesions are found and which candidates are false, by the primary rule of the evaluation."""
     pairs = zip(held.truths, predictions, strict=True)
-    outcomes = [outcomes_of(truth, scan, [RULE])[RULE.name] for truth, scan in pairs]
-    return table_of(RULE, held.truths, predictions, outcomes)
+    outcomes = [outcomes_of(truth, scan, [PRIMARY])[PRIMARY.name] for truth, scan in pairs]
+    return table_of(PRIMARY, held.truths, predictions, outcomes)
 
 
 def score(held: Held, out: Path) -> dict[str, float]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from resources.cases.case import read_cases
+from resources.evaluation.matching import PRIMARY
 from resources.study import held_out
 from resources.study.difficulty import FIRST_SEED, GROUPS, main
-from resources.study.held_out import RATES, RULE, StepError, report, step
+from resources.study.held_out import RATES, StepError, report, step
 from resources.synthetic.sites import SITES
 
 LUNG = "bright in lung"
@@ -54,12 +55,12 @@ def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
         measures |= {"sensitivity_at_0.5": figure(first), "cpm": figure(0.75)}
         scans = dict.fromkeys(("roc_area", "accuracy", "sensitivity", "specificity"), figure(0.85))
         counts = {"scans": 5, "lesions": 7, "scans_negative": 2}
-        model = {"rules": {RULE: {"measures": measures}}, "scans": {"measures": scans}}
+        model = {"rules": {PRIMARY.name: {"measures": measures}}, "scans": {"measures": scans}}
         return {"counts": counts, "models": [model]}
 
     report({"detector": page(0.25), "blobs": page(None)})
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"5 synthetic scans, 7 lesions, 2 scans without; rule {RULE}"
+    assert lines[0] == f"5 synthetic scans, 7 lesions, 2 scans without; rule {PRIMARY.name}"
     assert lines[1].split()[-5:] == ["0.5", "1", "2", "4", "CPM"]
     rest = "0.400 (0.300-0.500) 0.500 (0.400-0.600) 0.600 (0.500-0.700) 0.750 (0.650-0.850)"
     assert " ".join(lines[2].split()) == f"detector 0.250 (0.150-0.350) {rest}"
@@ -73,7 +74,7 @@ def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
 
 def shown_of(page: Path) -> list[str]:
     """The CPM and its interval in an evaluation's own file, as the table shows them."""
-    measures = json.loads(page.read_text(encoding="utf-8"))["models"][0]["rules"][RULE]["measures"]
+    measures = json.loads(page.read_text(encoding="utf-8"))["models"][0]["rules"][PRIMARY.name]["measures"]
     value, low, high = (measures["cpm"][key] for key in ("value", "lower", "upper"))
     return [f"{value:.3f}", f"({low:.3f}-{high:.3f})"]
 
