@@ -25,6 +25,7 @@ from model.volume import InputError, Volume
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.images import read_case_volume
 from resources.cases.work import default_processes, report, run_jobs
+from resources.cli import end_with
 from resources.predict import WEIGHTS, Job, digest_of
 
 
@@ -121,8 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
             [with_map(c, _paths(jobs[c.id])[0], classes) if c.id in mapped else c for c in cases],
         )
     except (CaseError, InputError, WeightsError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     return report(outcomes, len(jobs) - len(todo), started, failures)
 
 

@@ -24,6 +24,7 @@ from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.images import read_case_volume
 from resources.cases.strict import encode
 from resources.cases.work import default_processes, report, run_jobs
+from resources.cli import end_with
 
 WEIGHTS = Path(__file__).parents[1] / "model" / "weights"
 NAMES = FileNames()
@@ -122,8 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
         failures = out / "failed.jsonl"
         outcomes = run_jobs(predict_case, todo, "Predicting", options.processes, options.ray, failures)
     except (CaseError, InputError, WeightsError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     return report(outcomes, len(jobs) - len(todo), started, failures)
 
 

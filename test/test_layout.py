@@ -12,18 +12,19 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(p for top in ("model", "resources", "test") for p in (ROOT / top).rglob("*.py"))
 FILES += [p for p in [ROOT / "process.py"] if p.exists()]
 
-MODEL, CASES = "model", "resources.cases"
+MODEL, CASES, CLI = "model", "resources.cases", "resources.cli"
 MAY_IMPORT = {
     "process": [MODEL],
     "model": [],
-    "resources.cases": [MODEL],
-    "resources.reports": [CASES],
-    "resources.synthetic": [MODEL, CASES],
-    "resources.training": [MODEL, CASES, "resources.evaluation", "resources.synthetic"],
-    "resources.evaluation": ["model.boxes", "model.volume", CASES],
-    "resources.predict": [MODEL, CASES],
-    "resources.map_organs": [MODEL, CASES, "resources.predict"],
-    "resources.review": [MODEL, CASES],
+    CLI: [],
+    "resources.cases": [MODEL, CLI],
+    "resources.reports": [CASES, CLI],
+    "resources.synthetic": [MODEL, CASES, CLI],
+    "resources.training": [MODEL, CASES, "resources.evaluation", "resources.synthetic", CLI],
+    "resources.evaluation": ["model.boxes", "model.volume", CASES, CLI],
+    "resources.predict": [MODEL, CASES, CLI],
+    "resources.map_organs": [MODEL, CASES, "resources.predict", CLI],
+    "resources.review": [MODEL, CASES, CLI],
     "resources.study": [MODEL, "resources"],
 }
 FORBIDDEN = {"resources.evaluation": ["torch"], "model.boxes": ["torch", "SimpleITK"]}

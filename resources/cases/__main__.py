@@ -18,6 +18,7 @@ from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.describe import check_files, describe, draw
 from resources.cases.patients import read_or_make_key, split_of
 from resources.cases.work import Outcome, default_processes, run_jobs
+from resources.cli import end_with
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,8 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except (CaseError, InputError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +48,14 @@ def _parser() -> argparse.ArgumentParser:
         "--refine", action="store_true", help="outline lesions on the key slices of RECIST marks"
     )
     usual = DetectorConfig()
-    sub.add_argument("--spacing", type=float, default=usual.spacing_mm, help="mm, the network's")
+    sub.add_argument(
+        "--spacing-mm",
+        "--spacing",
+        dest="spacing",
+        type=float,
+        default=usual.spacing_mm,
+        help="the network's",
+    )
     sub.add_argument("--stride", type=int, default=usual.stride, help="the network's")
     _workers(sub)
     return parser

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from model.volume import InputError
 from resources.cases.case import CaseError, read_cases
+from resources.cli import end_with
 from resources.evaluation import EvaluationError
 from resources.evaluation.evaluation import FEWEST_BOOTSTRAPS, Settings, evaluate, prepare
 from resources.evaluation.output import write_all
@@ -21,7 +22,7 @@ from resources.evaluation.predictions import read_predictions
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m resources.evaluation", description=__doc__)
-    parser.add_argument("--truth", type=Path, required=True, help="cases as JSON Lines")
+    parser.add_argument("--cases", "--truth", dest="truth", type=Path, required=True, help="the case list")
     parser.add_argument("--predictions", type=Path, required=True, help="output folder of process.py")
     parser.add_argument("--compare", type=Path, help="the same of another model, to compare with")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
@@ -92,8 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         with telling() as tell:
             outcome = run(options, tell)
     except (EvaluationError, CaseError, InputError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return end_with(error)
     print(outcome)
     return 0
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from resources.cases.files import whole
+from resources.cli import end_with
 from resources.reports import deidentify, explain
 from resources.reports.reader import Reading, explain_report
 
@@ -23,7 +24,7 @@ class ReportError(ValueError):
     """A report or a folder that cannot be read; the message is one line."""
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m resources.reports", description=__doc__)
     parser.add_argument(
         "source", help="a report, a folder of reports (.txt, .md, .html), or - for standard input"
@@ -38,7 +39,7 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="strip names, dates and numbers from all that is written; reports are called by their position",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.out is None and not arguments.explain:
         parser.error("expected --out FILE, --explain or both")
     return arguments
@@ -104,21 +105,20 @@ def _lines(arguments: argparse.Namespace, console: Console) -> Iterator[str]:
         yield record(name, reading, text, arguments.deidentify)
 
 
-def main() -> int:
-    arguments = _arguments()
+def main(given: list[str] | None = None) -> int:
+    arguments = _arguments(given)
     console = Console()
-    if arguments.out is None:
-        for _ in _lines(arguments, console):
-            pass
-        return 0
-    with whole(arguments.out) as part, part.open("w", encoding="utf-8") as file:
-        file.writelines(_lines(arguments, console))
+    try:
+        if arguments.out is None:
+            for _ in _lines(arguments, console):
+                pass
+        else:
+            with whole(arguments.out) as part, part.open("w", encoding="utf-8") as file:
+                file.writelines(_lines(arguments, console))
+    except (ReportError, OSError) as error:
+        return end_with(error)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ReportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(main())

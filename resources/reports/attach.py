@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from resources.cases.case import Case, CaseError, read_cases, write_cases
+from resources.cli import end_with
 from resources.reports.__main__ import ReportError, read_text
 from resources.reports.reader import read_report
 
@@ -63,8 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         cases = attach_all(read_cases(options.cases), options.language)
         write_cases(options.out, cases)
     except (CaseError, ReportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return end_with(error)
     print(f"{options.out}: {summary(cases)}")
     return 0
 

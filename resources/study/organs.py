@@ -27,6 +27,7 @@ from resources.cases.cache import resample_labels
 from resources.cases.case import Annotation, Case, CaseError, read_cases
 from resources.cases.images import Labels, check_same_grid, read_case_volume, read_labels
 from resources.cases.organs import Values, head_classes, head_table, place_values, totalsegmentator_values
+from resources.cli import end_with
 from resources.predict import WEIGHTS
 from resources.study.held_out import shown
 
@@ -167,8 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(text_of(str(options.abdomen), counts))
             figures["abdomen"] = {n: dice(counts[:, i])["value"] for i, n in enumerate(head_classes())}
     except (CaseError, InputError, WeightsError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0

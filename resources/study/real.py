@@ -27,6 +27,7 @@ from model.config import WeightsError
 from model.volume import InputError
 from resources.cases.case import Case, CaseError
 from resources.cases.work import default_processes, run_jobs
+from resources.cli import end_with
 from resources.evaluation import EvaluationError
 from resources.evaluation.__main__ import telling
 from resources.evaluation.evaluation import Evaluation, Settings, evaluate, prepare
@@ -176,8 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         (list_cases if options.write_cases else measure)(options)
     except (CaseError, InputError, EvaluationError, WeightsError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     return 0
 
 

@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from resources.cases.case import CaseError, read_cases
 from resources.cases.work import default_processes
+from resources.cli import end_with
 from resources.evaluation.curves import sensitivity_at
 from resources.evaluation.evaluation import Settings, evaluate, prepare
 from resources.evaluation.matching import PRIMARY
@@ -311,8 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
     except subprocess.CalledProcessError as error:
         return int(error.returncode)
     except CaseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return end_with(error)
     (work / "trial.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 0
 

@@ -19,6 +19,7 @@ from model.config import LESION_TYPES
 from model.volume import InputError
 from resources.cases.case import CaseError, write_cases
 from resources.cases.work import default_processes, report, run_jobs
+from resources.cli import end_with
 from resources.synthetic.files import TRUTH, VIEWS, Job, full_case, make_files, scan_id, weak_cases
 from resources.synthetic.generate import Order
 from resources.synthetic.labelmap import MAPS, TOTAL, LabelMapError, find_table
@@ -138,8 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
             cases = [case for path in made for case in weak_cases(path, split, view)]
             write_cases(chosen.out / f"{view.replace(' ', '_')}.jsonl", cases)
     except (CaseError, LabelMapError, InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return end_with(error)
     return report(outcomes, len(wanted) - len(missing), started, failures)
 
 

@@ -31,6 +31,7 @@ from resources.cases.files import whole
 from resources.cases.geometry import Shape
 from resources.cases.patients import split_of
 from resources.cases.work import default_processes, run_jobs
+from resources.cli import end_with
 from resources.synthetic.anatomy import LABEL, Draw
 from resources.synthetic.lesions import Truth
 from resources.synthetic.scan import make_labelled_scan
@@ -198,8 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise CaseError(f"{bad[0]} ({len(bad)} scans failed: {failures})")
         write_cases(options.out, sorted((outcome.result for outcome in outcomes), key=lambda case: case.id))
     except (CaseError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     print(describe(read_cases(options.out)))
     return 0
 

@@ -26,6 +26,7 @@ from resources.cases.case import read_cases
 from resources.cases.deeplesion import Row, convert, find_slices, read_table
 from resources.cases.images import read_case_volume, read_labels
 from resources.cases.strict import CaseError
+from resources.cli import end_with
 from resources.synthetic.likeness import Sample, noise_sd
 
 PIXEL_MM = 2.0
@@ -152,8 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.cases is not None:
             print(*describe("synthetic", synthetic_lesions(chosen.cases)), sep="\n")
     except (CaseError, InputError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return end_with(error)
     return 0
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from model.volume import InputError, read_volume
 from resources.cases.strict import CaseError
+from resources.cli import end_with
 from resources.synthetic.background import _in_lps
 from resources.synthetic.conspicuity import key_slices
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
@@ -279,8 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         keys = key_samples(chosen.real / "deeplesion", 3.0)
     except (CaseError, InputError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return end_with(error)
     chosen.out.mkdir(parents=True, exist_ok=True)
     bellies = make_scans(chosen.count, chosen.seed, "abdomen", "none", 3.0)
     thoraces = make_scans(chosen.count, chosen.seed + 50, "chest", "arterial", 1.5, shape=(150, 170, 200))

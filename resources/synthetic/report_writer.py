@@ -19,6 +19,7 @@ from pathlib import Path
 
 from resources.cases.case import Finding
 from resources.cases.files import write_whole
+from resources.cli import end_with
 from resources.synthetic.report_phrases import Language, ReportError, Speaker, tidy
 from resources.synthetic.report_plan import FINDING_OF, SECTIONS, STYLES, Plan, Style, make_plan
 from resources.synthetic.report_sampler import imagined_lesion, sample_scan
@@ -330,7 +331,7 @@ def _as_json(name: str, scan: TrueScan, report: Report) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m resources.synthetic.report_writer", description=__doc__.splitlines()[0]
     )
@@ -339,7 +340,7 @@ def main() -> None:
     parser.add_argument("--site", choices=sorted(STYLES), default="A")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder for reports.jsonl; without it, print")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     names = [f"{options.site}-{options.language}-{options.seed}-{i:05d}" for i in range(options.count)]
     try:
         rows = [(name, *sample_report(options.language, options.site, name)) for name in names]
@@ -349,7 +350,8 @@ def main() -> None:
         else:
             write_whole(options.out / "reports.jsonl", "".join(_as_json(*row) + "\n" for row in rows))
     except (OSError, ReportError) as error:
-        sys.exit(f"report writer: {error}")
+        return end_with(error)
+    return 0
 
 
 def _shown(scan: TrueScan, report: Report) -> str:
@@ -372,4 +374,4 @@ def _shown(scan: TrueScan, report: Report) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Here, because the processes that cut patches load this module too, and need none of it.
     from model.config import WeightsError
     from resources.cases.strict import CaseError
+    from resources.cli import FAILED, end_with
     from resources.evaluation import EvaluationError
     from resources.training.config import read_config
     from resources.training.engine import Run
@@ -38,11 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{stopped} after step {run.step}; to go on: {command}", file=sys.stderr)
         return 128 + stopped.number
     except NotFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return end_with(error, FAILED)
     except (CaseError, EvaluationError, WeightsError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     return 0
 
 

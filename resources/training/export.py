@@ -26,6 +26,7 @@ from model.config import DetectorConfig, WeightsError
 from model.detector import load_network, save_weights
 from model.network import CenterNet3D
 from resources.cases.strict import CaseError, decode_object
+from resources.cli import end_with
 from resources.evaluation import EvaluationError
 from resources.evaluation.measures import scan_truth
 from resources.training.checkpoint import aside, read_checkpoint, take
@@ -55,8 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = export(options.work, options.out, options.cases, options.cache)
     except (CaseError, EvaluationError, WeightsError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     print(f"{options.out}: {config}")
     return 0
 

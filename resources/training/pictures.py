@@ -16,6 +16,7 @@ import numpy.typing as npt
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import HU, CachedScan, open_scan
 from resources.cases.case import Case, CaseError, read_cases
+from resources.cli import end_with
 from resources.training.states import NEGATIVE, POSITIVE, States, locate, states_of
 
 MOST = 6
@@ -79,8 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
             scan = open_scan(options.cache / f"{case.id}.b2nd")
             draw_states(case, scan, states_of(case, scan), options.out / f"{case.id}.png")
     except (CaseError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     return 0
 
 

@@ -60,7 +60,7 @@ EDITS: dict[str, tuple[str, Callable[[dict], object], str]] = {
 @pytest.mark.parametrize(("file", "edit", "message"), EDITS.values(), ids=EDITS)
 def test_a_file_that_is_wrong(folder: Path, capsys, file: str, edit, message: str) -> None:
     change(folder / "found" / "a" / file, edit)
-    assert evaluate(folder) == 1
+    assert evaluate(folder) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -70,22 +70,22 @@ def test_a_file_that_is_wrong(folder: Path, capsys, file: str, edit, message: st
 
 def test_broken_files(folder: Path, capsys) -> None:
     (folder / "found" / "a" / LIKELIHOOD).write_text("NaN", encoding="utf-8")
-    assert evaluate(folder) == 1
+    assert evaluate(folder) == 2
     assert "metastasis-likelihood.json: expected a number from 0 to 1, found NaN" in capsys.readouterr().err
     (folder / "found" / "a" / POINTS).write_text('{"type": ', encoding="utf-8")
-    assert evaluate(folder) == 1
+    assert evaluate(folder) == 2
     assert "lesion-points.json: expected JSON, found" in capsys.readouterr().err
 
 
 def test_a_prediction_for_an_unknown_case(folder: Path, capsys) -> None:
     write_prediction(folder / "found" / "sub" / "c", [])
-    assert evaluate(folder) == 1
+    assert evaluate(folder) == 2
     assert "found 1 for other cases; the first: sub/c" in capsys.readouterr().err
 
 
 def test_a_case_without_prediction(folder: Path, capsys) -> None:
     write_cases(folder / "cases.jsonl", [case("a", ball(0)), case("b"), case("c", ball(0))])
-    assert evaluate(folder) == 1
+    assert evaluate(folder) == 2
     error = capsys.readouterr().err
     assert "found none for 1 of 3; the first: c" in error
     assert "--missing-as-empty" in error
@@ -99,12 +99,12 @@ def test_a_case_without_prediction(folder: Path, capsys) -> None:
 
 def test_no_predictions_at_all(folder: Path, capsys) -> None:
     assert (
-        main(["--truth", str(folder / "cases.jsonl"), "--predictions", str(folder / "no"), "--out", "x"]) == 1
+        main(["--truth", str(folder / "cases.jsonl"), "--predictions", str(folder / "no"), "--out", "x"]) == 2
     )
     assert "no: expected a folder of predictions, found none" in capsys.readouterr().err
     (folder / "empty").mkdir()
     given = ["--truth", folder / "cases.jsonl", "--predictions", folder / "empty", "--out", folder / "out"]
-    assert main([*map(str, given), "--missing-as-empty"]) == 1
+    assert main([*map(str, given), "--missing-as-empty"]) == 2
     assert "expected a sub-folder with lesion-points.json for each case" in capsys.readouterr().err
 
 
@@ -129,7 +129,7 @@ def test_points_outside_the_image(tmp_path: Path, capsys) -> None:
     assert model["rules"]["point_inside"]["counts"]["false_positives"] == 2
     shutil.rmtree(tmp_path / "found")
     write_prediction(tmp_path / "found" / "a", [lesion, beyond, far, far, far])
-    assert evaluate(tmp_path) == 1
+    assert evaluate(tmp_path) == 2
     message = (
         "case a: expected points inside the image (LPS mm), found 3 of 5 outside; points[2] at (10, 10, -30)"
     )
@@ -145,13 +145,13 @@ def test_truths_that_are_wrong(folder: Path, capsys) -> None:
         ("[]", "line 1: line: expected an object"),
     ]:
         (folder / "cases.jsonl").write_text(text, encoding="utf-8")
-        assert evaluate(folder) == 1
+        assert evaluate(folder) == 2
         assert message in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 
 def test_a_split_without_cases_and_one_with(folder: Path, capsys) -> None:
-    assert evaluate(folder, "--split", "train") == 1
+    assert evaluate(folder, "--split", "train") == 2
     assert "expected cases of the split train, found none" in capsys.readouterr().err
     assert evaluate(folder, "--split", "test") == 0
 
@@ -176,11 +176,11 @@ def test_without_details_there_are_no_rules_on_boxes_and_no_operating_point(fold
 
 def test_details_in_some_folders_only(folder: Path, capsys) -> None:
     (folder / "found" / "a" / DETAILS).unlink()
-    assert evaluate(folder) == 1
+    assert evaluate(folder) == 2
     assert (
         "expected one model's predictions, found no details in a but weights made" in capsys.readouterr().err
     )
     (folder / "found" / "b" / DETAILS).unlink()
     (folder / "found" / "b" / LIKELIHOOD).unlink()
-    assert evaluate(folder) == 1
+    assert evaluate(folder) == 2
     assert "expected metastasis-likelihood.json in all sub-folders or in none" in capsys.readouterr().err

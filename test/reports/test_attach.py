@@ -39,6 +39,6 @@ def test_a_report_that_is_not_there_leaves_the_list_alone(
 ) -> None:
     write_cases(tmp_path / "in.jsonl", [case(1, tmp_path / "gone.txt")])
     before = (tmp_path / "in.jsonl").read_bytes()
-    assert main([str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "in.jsonl")]) == 1
+    assert main([str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "in.jsonl")]) == 2
     assert "error: case c1: " in capsys.readouterr().err
     assert (tmp_path / "in.jsonl").read_bytes() == before

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.reports import __main__ as command
+from resources.reports.__main__ import main
 from resources.reports.deidentify import mask
 from resources.reports.reader import explain_report
 
@@ -19,18 +19,17 @@ REPORT = (
 )
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["reports", *map(str, arguments)])
-    return command.main()
+def run(*arguments: object) -> int:
+    return main([*map(str, arguments)])
 
 
-def test_folder_to_json_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_to_json_lines(tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     reports.mkdir()
     (reports / "a.txt").write_text("Liver metastasis of 12 mm.", encoding="utf-8")
     (reports / "b.txt").write_bytes("Één nodus van 8 mm in de linker onderkwab.".encode("latin-1"))
     (reports / "c.png").write_bytes(b"no report")
-    assert run(monkeypatch, reports, "--out", tmp_path / "f.jsonl") == 0
+    assert run(reports, "--out", tmp_path / "f.jsonl") == 0
     lines = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(line["report"], line["language"]) for line in lines] == [("a.txt", "en"), ("b.txt", "nl")]
     assert [line["findings"][0]["sizes_mm"] for line in lines] == [[12.0], [8.0]]
@@ -43,16 +42,16 @@ def test_explain_from_standard_input(
     monkeypatch.setattr(
         sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Liver metastasis of 12 mm."), encoding="utf-8")
     )
-    assert run(monkeypatch, "-", "--explain") == 0
+    assert run("-", "--explain") == 0
     shown = capsys.readouterr().out
     assert "Liver metastasis of 12 mm." in shown
     assert "liver" in shown.split("Liver metastasis of 12 mm.")[1]
 
 
-def test_nothing_personal_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_personal_is_written(tmp_path: Path) -> None:
     report = tmp_path / "jan de vries.txt"
     report.write_text(REPORT, encoding="utf-8")
-    assert run(monkeypatch, report, "--deidentify", "--out", tmp_path / "f.jsonl") == 0
+    assert run(report, "--deidentify", "--out", tmp_path / "f.jsonl") == 0
     written = (tmp_path / "f.jsonl").read_text(encoding="utf-8")
     assert not any(word in written for word in ("Jan", "Vries", "vries", "1956", "12-03", "Pietersen"))
     line = json.loads(written)
@@ -69,9 +68,11 @@ def test_mask_keeps_offsets_and_sizes() -> None:
 
 
 @pytest.mark.parametrize("source", ["missing.txt", "empty"])
-def test_errors_are_one_line(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_one_line(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(command.ReportError, match="expected") as error:
-        run(monkeypatch, tmp_path / source, "--out", tmp_path / "f.jsonl")
-    assert "\n" not in str(error.value)
+    assert run(tmp_path / source, "--out", tmp_path / "f.jsonl") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "expected" in error
+    assert error.count("\n") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["empty"]

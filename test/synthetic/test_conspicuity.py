@@ -55,7 +55,7 @@ def test_arguments_that_belong_together(capsys: pytest.CaptureFixture[str]) -> N
     for given in ([], ["--table", "a.csv"]):
         with pytest.raises(SystemExit):
             main(given)
-    assert main(["--cases", "nowhere.jsonl"]) == 1
+    assert main(["--cases", "nowhere.jsonl"]) == 2
     assert "nowhere.jsonl" in capsys.readouterr().err
 
 

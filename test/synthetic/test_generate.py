@@ -173,9 +173,9 @@ def test_command_writes_cases_and_goes_on(tmp_path: Path, capsys: pytest.Capture
     before = Path(case.image.path).stat().st_mtime_ns
     assert main(command) == 0
     assert Path(case.image.path).stat().st_mtime_ns == before
-    assert main([*command[:-1], "upper abdomen"]) == 1
+    assert main([*command[:-1], "upper abdomen"]) == 2
     assert "expected a scan made by this command, found another coverage" in capsys.readouterr().err
-    assert main([*command, "--types", "liver"]) == 1
+    assert main([*command, "--types", "liver"]) == 2
     assert "found another types" in capsys.readouterr().err
     truth = Path(case.image.path).parent / "truth.json"
     facts = json.loads(truth.read_text(encoding="utf-8"))

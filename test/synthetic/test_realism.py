@@ -116,7 +116,7 @@ def test_the_sheet_shows_each_sample_at_both_windows(tmp_path: Path) -> None:
 
 
 def test_real_scans_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--real", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert main(["--real", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path / 'ct' / 'abdomen' / 'example_ct.nii.gz'}: expected")
     assert error.count("\n") == 1

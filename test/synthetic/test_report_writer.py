@@ -3,8 +3,6 @@ import json
 import math
 import re
 import string
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from resources.synthetic import report_writer
 from resources.synthetic.report_phrases import Language, ReportError, Speaker, phrases, tidy
 from resources.synthetic.report_plan import STYLES, subject_of
 from resources.synthetic.report_sampler import sample_scan
-from resources.synthetic.report_writer import Report, sample_report, write_report
+from resources.synthetic.report_writer import Report, main, sample_report, write_report
 from resources.synthetic.truth import TrueLesion, TrueScan
 
 ROOT = Path(__file__).parents[2]
@@ -354,29 +352,20 @@ def test_no_sentence_of_a_real_report_is_copied(samples: dict[tuple[str, str], S
     assert own & real == set()
 
 
-def test_command_writes_json_lines(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "resources.synthetic.report_writer"]
+def test_command_writes_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--count", "3", "--language", "nl", "--site", "B", "--seed", "2"]
-    subprocess.run([*command, *options, "--out", str(tmp_path / "new")], cwd=ROOT, check=True)
+    assert main([*options, "--out", str(tmp_path / "new")]) == 0
     lines = (tmp_path / "new" / "reports.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["id"] for row in rows] == [f"B-nl-2-{i:05d}" for i in range(3)]
     assert {"text", "mentions", "omitted", "truth"} <= set(rows[0])
-    printed = subprocess.run(
-        [*command, *options], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
-    )
-    assert rows[0]["text"] in printed.stdout
+    assert main(options) == 0
+    assert rows[0]["text"] in capsys.readouterr().out
     (tmp_path / "file").write_text("", encoding="utf-8")
-    failed = subprocess.run(
-        [*command, "--out", str(tmp_path / "file")],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert failed.returncode != 0
-    assert failed.stderr.startswith("report writer: ")
-    assert failed.stderr.count("\n") == 1
+    assert main(["--out", str(tmp_path / "file")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
 
 
 def test_sampled_truths() -> None:
