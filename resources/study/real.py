@@ -31,9 +31,9 @@ from resources.cli import end_with
 from resources.evaluation import EvaluationError
 from resources.evaluation.__main__ import telling
 from resources.evaluation.evaluation import Evaluation, Settings, evaluate, prepare
+from resources.evaluation.matching import PRIMARY
 from resources.evaluation.predictions import read_predictions
 from resources.predict import WEIGHTS, Job, digest_of, is_done, predict_case
-from resources.study.held_out import RULE
 from resources.study.real_data import (
     WHOLE,
     Row,
@@ -49,7 +49,7 @@ from resources.study.real_page import write_page
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = 12
 """Digits of a digest in a file's name."""
-RULES_TOLD = (RULE, "point_inside", "iou_0.1")
+RULES_TOLD = (PRIMARY.name, "point_inside", "iou_0.1")
 """Names of the rules whose figures are written; the table shows one."""
 
 
@@ -170,7 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write-cases", type=Path, metavar="DIR", help="write case lists, measure nothing")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of .safetensors files")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--rule", choices=RULES_TOLD, default=RULE, help="of the table; default: %(default)s")
+    parser.add_argument(
+        "--rule", choices=RULES_TOLD, default=PRIMARY.name, help="of the table; default: %(default)s"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "real")
     parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
     options = parser.parse_args(arguments)

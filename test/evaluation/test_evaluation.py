@@ -13,7 +13,7 @@ from evaluation.scenario import ball, case, write_prediction
 from resources.cases.case import Case, Completeness, write_cases
 from resources.evaluation.__main__ import main
 from resources.evaluation.evaluation import Settings, comparison_of, evaluate, prepare
-from resources.evaluation.matching import RULES
+from resources.evaluation.matching import PRIMARY, RULES
 from resources.evaluation.predictions import read_predictions
 from resources.evaluation.strata import in_order
 
@@ -201,7 +201,7 @@ def test_strata_add_up(tmp_path: Path) -> None:
     given = ["--truth", truth, "--predictions", tmp_path / "predictions", "--out", tmp_path / "out"]
     assert main(list(map(str, given))) == 0
     model = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["models"][0]
-    rule = model["rules"]["point_inside"]
+    rule = model["rules"][PRIMARY.name]
     for division in ("size", "type"):
         rows = [row for row in model["lesion_strata"] if row["division"] == division]
         assert sum(row["lesions"] for row in rows) == rule["counts"]["lesions"]
@@ -247,7 +247,7 @@ def test_a_better_model_against_a_worse_one(tmp_path: Path) -> None:
     assert main([*map(str, given), "--compare", str(tmp_path / "second")]) == 0
     found = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     models, row = found["models"], found["comparison"]["cpm"]
-    scores = [model["rules"]["point_inside"]["measures"]["cpm"]["value"] for model in models]
+    scores = [model["rules"][PRIMARY.name]["measures"]["cpm"]["value"] for model in models]
     assert row["difference"]["value"] == pytest.approx(scores[0] - scores[1])
     assert 0 < row["difference"]["lower"] < row["difference"]["upper"]
     assert row["p"] == pytest.approx(1 / 1001)
