@@ -273,7 +273,7 @@ class TrainingConfig:
 
     def of(self, source: Source) -> TrainingConfig:
         """The settings that hold for patches of one source."""
-        own = dataclasses.replace(self.supervision, **source.supervision)  # type: ignore[arg-type]
+        own = dataclasses.replace(self.supervision, **source.supervision)
         return dataclasses.replace(self, supervision=own)
 
     @property
