@@ -17,7 +17,7 @@ from training.recipes import replaced
 from helpers import ROOT, environment, read_results, summary_of
 from model.detector import load_network
 
-GUIDE = ROOT / "resources" / "training" / "README.md"
+GUIDE = ROOT / "docs" / "training.md"
 SETTINGS = "data/run.toml"
 SMALL = {
     "validation.every_steps": 60,
