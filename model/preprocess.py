@@ -13,12 +13,14 @@ import math
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
+from model.body import cell_edge, cell_means, grow, outside
 from model.volume import Volume
 
 AIR_HU, TOP_HU = -1024, 3071
 """Stored values are clipped to this range: padding below air is air, and 12 bits are the scanner's."""
+EMPTY_HU = -950
+"""Cells of a lower mean are cut away at the sides of the grid."""
 ALIGNED_RAD = 1e-4
 """Axes closer than this to the world's are taken as aligned (0.03 mm over 300 mm)."""
 SNAP = 1e-3
@@ -49,7 +51,7 @@ class Grid:
 
 
 def preprocess(volume: Volume, spacing_mm: float, stride: int) -> Grid:
-    """Orients, resamples and crops a volume to the body; every edge is a multiple of `stride`."""
+    """Orients, resamples, masks and crops a volume to the body; every edge is a multiple of `stride`."""
     axes = _aligned_axes(volume.direction)
     if axes is None:
         volume = _straighten(volume, finest_mm=spacing_mm / 2)
@@ -156,20 +158,29 @@ def _resample(
 
 
 def _crop(hu: torch.Tensor, lower: list[int], spacing_mm: float, stride: int) -> Grid:
-    """Cuts the grid to the body (8 mm blocks denser than -900 HU) and pads it to the stride with air."""
-    edges = [min(count, max(1, round(8 / spacing_mm))) for count in hu.shape]
-    blocks = F.avg_pool3d(hu[None, None], edges, ceil_mode=True, count_include_pad=False)[0, 0] > -900
-    bounds = []
-    for axis, (count, edge) in enumerate(zip(hu.shape, edges, strict=True)):
-        found = torch.nonzero(blocks.any(tuple({0, 1, 2} - {axis})))[:, 0]
-        low, high = (int(found[0]) - 1, int(found[-1]) + 2) if len(found) else (0, count)
-        low, high = max(0, low * edge) + lower[axis], min(count, high * edge) + lower[axis]
+    """Sets what lies outside the patient to air, cuts the grid to the rest and pads it to the stride."""
+    edge = cell_edge(spacing_mm)
+    hu = hu.round_()
+    means = cell_means(hu, lower, edge)
+    masked = outside(means, AIR_HU)
+    dense = grow(~masked & (means > EMPTY_HU))
+    bounds, source, target, cells = [], [], [], []
+    for axis, (first, count) in enumerate(zip(lower, hu.shape, strict=True)):
+        found = np.nonzero(dense.any(tuple({0, 1, 2} - {axis})))[0]
+        base = first // edge
+        low, high = (
+            ((base + found[0]) * edge, (base + found[-1] + 1) * edge)
+            if len(found)
+            else (first, first + count)
+        )
+        low, high = max(first, int(low)), min(first + count, int(high))
         bounds.append((low // stride * stride, -(-high // stride) * stride))
-    out = torch.full([high - low for low, high in bounds], AIR_HU, dtype=torch.int16)
-    source, target = [], []
-    for (low, high), first, count in zip(bounds, lower, hu.shape, strict=True):
-        start, stop = max(low, first), min(high, first + count)
+        start, stop = max(bounds[-1][0], first), min(bounds[-1][1], first + count)
         source.append(slice(start - first, stop - first))
-        target.append(slice(start - low, stop - low))
-    out[tuple(target)] = hu[tuple(source)].round().to(torch.int16)
+        target.append(slice(start - bounds[-1][0], stop - bounds[-1][0]))
+        cells.append(torch.arange(start, stop) // edge - base)
+    z, y, x = cells
+    out = torch.full([high - low for low, high in bounds], AIR_HU, dtype=torch.int16)
+    out[tuple(target)] = hu[tuple(source)].to(torch.int16)
+    out[tuple(target)].masked_fill_(torch.from_numpy(masked)[z][:, y][:, :, x], AIR_HU)
     return Grid(out, (bounds[0][0], bounds[1][0], bounds[2][0]), spacing_mm)
