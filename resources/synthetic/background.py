@@ -11,9 +11,10 @@ import torch
 
 from model.volume import InputError, Volume, read_volume
 from resources.synthetic.draw import Draw
+from resources.synthetic.graft import lungs_of
 from resources.synthetic.labelmap import TOTAL, find_table, read_table
 from resources.synthetic.organs import LABEL, tissue_hu
-from resources.synthetic.scanner import Scanner, blur_plane, noise
+from resources.synthetic.scanner import blur_plane
 from resources.synthetic.space import Space
 
 
@@ -78,10 +79,7 @@ def guess_labels(volume: Volume) -> npt.NDArray[np.uint8]:
     labels[fat & (depth >= 30)] = LABEL["abdominal fat"]
     soft = ndimage.binary_opening(body & (hu > 5) & (hu < 90), iterations=2)
     labels[soft & (depth < 45)] = LABEL["muscle"]
-    lung = ndimage.binary_opening((hu < -600) & (hu > -970), iterations=2)  # a crop's lungs reach its edge
-    parts, count = ndimage.label(lung)
-    sizes = ndimage.sum_labels(lung, parts, range(1, count + 1)) * np.prod(volume.spacing_mm) / 1000
-    lung = np.isin(parts, [n + 1 for n, ml in enumerate(sizes) if ml > 150])
+    lung = lungs_of(volume, None).holds(tuple(slice(0, n) for n in hu.shape)) & (hu < -600)
     left = np.arange(hu.shape[2])[None, None, :] > hu.shape[2] / 2
     labels[lung & left] = LABEL["lung left lower"]
     labels[lung & ~left] = LABEL["lung right lower"]
@@ -114,19 +112,19 @@ def background_tissues(space: Space, draw: Draw) -> dict[str, float]:
     return tissue_hu(phase, draw) | levels
 
 
-def blend(before: torch.Tensor, space: Space, lesions: torch.Tensor, draw: Draw) -> torch.Tensor:
-    """Lesions in a real scan, as int16: their edges blurred as its own are, their inside as noisy.
+def blend(before: torch.Tensor, space: Space, lesions: torch.Tensor) -> torch.Tensor:
+    """Lesions in a real scan, as int16: their edges blurred as its own are, with the scan's noise in them.
 
-    Outside the lesions' blurred neighbourhood the scan's voxels are kept exactly.
+    before, space.hu, lesions: (z, y, x) HU without and with lesions, and their labels. The noise is what a
+    blur takes off, at most 2.5 standard deviations: more is an edge that the lesion covers. Outside the
+    lesions' blurred neighbourhood the scan's voxels are kept exactly.
     """
-    step = (space.step_mm[0], space.step_mm[1], space.step_mm[2])
-    sigma = 0.6 / step[0]
-    change = blur_plane(space.hu - before, max(0.35, sigma))
-    covered = blur_plane((lesions > 0).float(), max(0.5, sigma))
-    fine = before - blur_plane(before, max(0.7, 1.2 / step[0]))
+    sigma = 0.6 / space.step_mm[0]
+    fine = before - blur_plane(before, max(0.7, 1.2 / space.step_mm[0]))
     soft = (before > -200) & (before < 200)
-    sd = 1.4826 * float(fine[soft].abs().median()) * 0.95 if bool(soft.any()) else 10.0
-    scanner = Scanner(step, 0.6, 0.0, sd, 0.5)
-    mixed = before + change + covered * noise(before, scanner, draw)
+    sd = 1.4826 * float(fine[soft].abs().median()) if bool(soft.any()) else 10.0
+    painted = torch.where(space.hu == before, before, space.hu + fine.clamp_(-2.5 * sd, 2.5 * sd))
+    change = blur_plane(painted - before, max(0.35, sigma))
+    covered = blur_plane((lesions > 0).float(), max(0.5, sigma))
     touched = (change.abs() > 0.5) | (covered > 0.02)
-    return torch.where(touched, mixed, before).clamp_(-32768, 32767).round_().to(torch.int16)
+    return torch.where(touched, before + change, before).clamp_(-32768, 32767).round_().to(torch.int16)

@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import InputError, Volume
+from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, Attributes, Case, CaseError, ImageSource, read_cases, write_cases
-from resources.cases.geometry import measure_axes, shape_of_annotation
+from resources.cases.geometry import shape_of_annotation
 from resources.cases.images import check_same_grid, read_case_volume, read_labels
 from resources.cases.work import default_processes, report, run_jobs
 from resources.synthetic.files import write_image

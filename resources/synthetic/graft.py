@@ -17,6 +17,8 @@ COARSE_MM = 3.0
 """Lungs are known on voxels with edges up to this, where the scan's own are smaller."""
 CORE_MM, GROWN_MM, CORE_ML, GAS_HU = 6.0, 7.2, 20.0, -940.0
 """Lung has its density over so large a part that lies so far within; bowel gas has it at its edge alone."""
+AIR_HU, WITHIN = -970.0, 0.9
+"""Where so much of its sides is no air, a scan is a crop within the body, and lungs may reach the sides."""
 SUBSAMPLES = 6
 LEAST_RISE_HU, LEAST_INSIDE = 120.0, (0.85, 0.5)
 """By how much a nodule has to brighten its voxels, lest it is not seen; and how much of its mask has to lie
@@ -102,9 +104,13 @@ def _by_density(hu: npt.NDArray[Any], sampling: tuple[float, ...]) -> Mask:
     """Wide parts of the body between air and tissue in attenuation, with their narrow recesses."""
     from scipy import ndimage
 
-    body = np.stack([ndimage.binary_fill_holes(_largest(plane)) for plane in hu > -300])
     smooth = ndimage.gaussian_filter(hu.astype(np.float32), [2.0 / mm for mm in sampling])
-    dense = ndimage.binary_opening(body & (smooth > -970) & (smooth < -500), np.ones((1, 3, 3)))
+    sides = np.concatenate([smooth[:, [0, -1]].ravel(), smooth[:, :, [0, -1]].ravel()])
+    if (sides > AIR_HU).mean() > WITHIN:
+        body = np.ones(hu.shape, bool)
+    else:
+        body = np.stack([ndimage.binary_fill_holes(_largest(plane)) for plane in hu > -300])
+    dense = ndimage.binary_opening(body & (smooth > AIR_HU) & (smooth < -500), np.ones((1, 3, 3)))
     if not dense.any() or dense.all():
         return dense
     parts, count = ndimage.label(ndimage.distance_transform_edt(dense, sampling=sampling) > CORE_MM)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import InputError, Volume
+from resources.cases.axes import measure_axes
 from resources.cases.case import Case
-from resources.cases.geometry import measure_axes
 from resources.cases.images import check_same_grid, read_case_volume, read_labels
 
 TISSUE_HU = 50.0
