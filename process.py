@@ -1,6 +1,7 @@
 """Find lesions in CT: a scan, a folder of scans, or a case as grand-challenge.org hands it over."""
 
 import argparse
+import functools
 import math
 import os
 import re
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from model.config import WeightsError
+from model.exports import KINDS, exporting
 from model.grand_challenge import VERSION, FileNames, check_writable, find_inputs, reason_of
 from model.run import run_all
 
@@ -50,6 +52,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     device = checked(str, ("auto", "cpu", "cuda").__contains__, "auto, cpu or cuda")
     size = checked(float, lambda gb: 0 < gb < math.inf, "a positive number")
     port = checked(int, range(65536).__contains__, "0 (any that is free) to 65535")
+    kinds = checked(lambda text: text.split(","), set(KINDS).issuperset, f"some of {','.join(KINDS)}")
     add("input", Path, "/input", "a scan, a folder of scans, or the platform's input folder")
     add("output", Path, "/output", "folder for the results")
     add("weights", Path, None, f"folder with .safetensors files; by default {' or '.join(map(str, WEIGHTS))}")
@@ -58,6 +61,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("points-name", json_name, "lesion-points.json", "file of the points")
     add("details-name", json_name, "lesion-details.json", "file of sizes, boxes, timings, warnings")
     add("likelihood-name", json_name, "metastasis-likelihood.json", "file of the scan's likelihood")
+    add("export", kinds, None, f"also write, of {','.join(KINDS)}, those named, commas between")
     add("port", port, "4743", "port of --serve")
     parser.add_argument("--serve", action="store_true", help="keep the model loaded, wait for POST /invoke")
     parser.add_argument("--version", action="version", version=VERSION)
@@ -81,8 +85,8 @@ def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> s
     inputs = find_inputs(options.input)
     check_writable(options.output)
     names = FileNames(options.points_name, options.details_name, options.likelihood_name)
-    resume = detector is None
-    return run_all(detector or load_detector(options), inputs, options.output, names, resume)
+    with exporting(inputs, options.output, names, options.export or ()):
+        return run_all(detector or load_detector(options), inputs, options.output, names, detector is None)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,11 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.serve:
             from model.serve import serve
 
-            def load() -> Callable[[], str]:
-                detector = load_detector(options)
-                return lambda: detect(options, detector)
-
-            serve(load, options.port)
+            serve(lambda: functools.partial(detect, options, load_detector(options)), options.port)
         else:
             print(detect(options))
     except SystemExit as end:
