@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "resources.evaluation": ["model.boxes", "model.volume", CASES, CLI],
     "resources.predict": [MODEL, CASES, CLI],
     "resources.map_organs": [MODEL, CASES, "resources.predict", CLI],
-    "resources.review": [MODEL, CASES, CLI],
+    "resources.review": [MODEL, CASES, "resources.reports", "resources.training", CLI],
     "resources.study": [MODEL, "resources"],
 }
 FORBIDDEN = {"resources.evaluation": ["torch"], "model.boxes": ["torch", "SimpleITK"]}

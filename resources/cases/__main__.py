@@ -13,7 +13,7 @@ from typing import Any
 
 from model.config import LESION_TYPES, DetectorConfig
 from model.volume import InputError
-from resources.cases import cache, deeplesion, deeplesion_truth, inhouse, masks
+from resources.cases import cache, deeplesion, deeplesion_truth, inhouse, masks, reviewed
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.describe import check_files, describe, draw
 from resources.cases.patients import read_or_make_key, split_of
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m resources.cases", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_converters(commands)
+    _add_reviews(commands)
     sub = _command(commands, "check", _check, "Reads a case list and checks that its files are there and fit")
     sub.add_argument("cases", type=Path)
     sub.add_argument("--no-files", action="store_true", help="only the list itself")
@@ -122,6 +123,16 @@ def _add_converters(commands: Any) -> None:
     sub.add_argument("--pseudonyms", type=Path, metavar="KEYFILE",
                      help="replace patients' names and ids by keyed hashes; the key is made if missing. "
                      "Paths of scans and texts of reports are not changed")  # fmt: skip
+    _shares(sub)
+    _out(sub)
+
+
+def _add_reviews(commands: Any) -> None:
+    sub = _command(commands, "reviews", _reviews, reviewed.__doc__ or "")
+    sub.add_argument("reviews", type=Path, nargs="+", help="files that the page saved, or folders of them")
+    sub.add_argument(
+        "--cases", type=Path, required=True, help="where the scans lie: OUT/cases.jsonl of the review"
+    )
     _shares(sub)
     _out(sub)
 
@@ -236,6 +247,11 @@ def _inhouse(options: argparse.Namespace) -> None:
         mapped = sum(case.completeness.organ_labels is not None for case in cases)
         print(f"{options.organs}: organ maps of {mapped} of {len(cases)} scans")
     _finish(options, cases)
+
+
+def _reviews(options: argparse.Namespace) -> None:
+    shares = options.validation, options.test
+    _finish(options, reviewed.convert(options.reviews, read_cases(options.cases), shares))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,0 +1,171 @@
+"""A scan's detections beside its report: which of them it mentions, and which of its findings have none.
+
+The report is read by `resources.reports` and its findings are assigned to detections as training assigns them
+to the teacher's proposals: by type, size, place and probability, all at once. A detection below the operating
+point may be assigned too, which is what a second look for missed lesions is about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from model.config import LESION_TYPES, DetectorConfig
+from model.exports import Detection
+from model.preprocess import preprocess
+from model.volume import Volume
+from resources.cases.case import Case, Finding, ImageSource
+
+
+@dataclasses.dataclass(frozen=True)
+class Mention:
+    """A detection that the report mentions. finding: number in the report's findings.
+
+    sure: whether no other detection would do as well; share: its share of the likelihood, 0 to 1.
+    """
+
+    detection: int
+    finding: int
+    share: float
+    sure: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class SecondLook:
+    """A report, its findings, and what became of them.
+
+    wanted: numbers of the findings that state lesions in this scan, with how many each; lost: how many of
+    these have no detection, by the finding's number.
+    """
+
+    text: str
+    findings: tuple[Finding, ...]
+    wanted: dict[int, int]
+    mentions: tuple[Mention, ...]
+
+    @property
+    def lost(self) -> dict[int, int]:
+        found = [mention.finding for mention in self.mentions]
+        missing = {number: count - found.count(number) for number, count in self.wanted.items()}
+        return {number: count for number, count in missing.items() if count > 0}
+
+    def phrase(self, number: int) -> str:
+        """The words of a finding, in one line."""
+        start, end = self.findings[number].span
+        return " ".join(self.text[start:end].split()) or "(no words)"
+
+    def data(self, detections: Sequence[Detection]) -> dict[str, Any]:
+        """For the page, as JSON values: mentions by detection; what was not detected, or only weakly."""
+        mentions = {
+            str(m.detection): {"sure": m.sure, "share": round(m.share, 2), "text": self.phrase(m.finding)}
+            for m in self.mentions
+        }
+        lost = []
+        for number, count in self.lost.items():
+            several = f"{count} of {self.wanted[number]}: " if self.wanted[number] > 1 else ""
+            lost.append(f"{several}{self.phrase(number)}")
+        by_number = {d.number: d for d in detections}
+        weak = [
+            f"no. {m.detection} at {by_number[m.detection].probability:.2f}: {self.phrase(m.finding)}"
+            for m in self.mentions
+            if not by_number[m.detection].above_operating_point
+        ]
+        return {"mentions": mentions, "lost": lost, "weak": weak}
+
+    def html(self) -> Markup:
+        """The text with the findings marked: found, or lost where none or not all were detected."""
+        parts, at = [], 0
+        for number in sorted(self.wanted, key=lambda n: self.findings[n].span):
+            start, end = self.findings[number].span
+            if start < at or end <= start:
+                continue
+            kind = "lost" if number in self.lost else "found"
+            parts += [Markup.escape(self.text[at:start])]
+            parts += [Markup('<mark class="{}">{}</mark>').format(kind, self.text[start:end])]
+            at = end
+        return Markup("").join([*parts, Markup.escape(self.text[at:])])
+
+
+def look_again(text: str, detections: Sequence[Detection], volume: Volume) -> SecondLook:
+    """Reads a report of a scan and assigns its findings to the scan's detections."""
+    from resources.reports.reader import read_report
+    from resources.training.assignment import Candidate, match, wanted_of
+    from resources.training.guidance import LEAST_SHARE
+
+    findings = tuple(read_report(text))
+    places = _places(findings, volume)
+    wanted = [one for one in wanted_of(findings) if _in_scan(one.finding, places)]
+    candidates = [
+        Candidate(
+            d.point_mm,
+            d.long_mm,
+            d.probability,
+            tuple(d.type_probabilities.get(name, 0.0) for name in LESION_TYPES),
+        )
+        for d in detections
+    ]
+    points = np.array([d.point_mm for d in detections], np.float64).reshape(-1, 3)
+    likelihood = np.array([places.log_likelihood(one.finding, points) for one in wanted])
+    likelihood = likelihood.reshape(len(wanted), len(detections)) + _organs(
+        [one.finding for one in wanted], detections
+    )
+    pairs = match(wanted, candidates, likelihood, LESION_TYPES)
+    mentions = tuple(
+        Mention(
+            detections[p.candidate].number,
+            wanted[p.wanted].number,
+            p.share,
+            p.share > LEAST_SHARE,
+        )
+        for p in pairs
+    )
+    return SecondLook(text, findings, {one.number: one.count for one in wanted}, mentions)
+
+
+def _places(findings: tuple[Finding, ...], volume: Volume) -> Any:
+    """Where in the scan the organs of the findings can be, as training works it out, without an organ map."""
+    from resources.cases.cache import HU, CachedScan
+    from resources.training.whereabouts import look
+
+    config = DetectorConfig()
+    grid = preprocess(volume, config.spacing_mm, config.stride)
+    array = np.zeros((3, *grid.hu.shape), np.int16)
+    array[HU] = grid.hu.numpy()
+    still = dataclasses.replace(volume, hu=np.broadcast_to(np.int16(0), volume.hu.shape))
+    scan = CachedScan(array, grid.lower, grid.spacing_mm, still, {}, "")
+    case = Case("scan", "patient", "review", None, ImageSource("scan"), findings=findings)
+    return look(case, scan)
+
+
+def _in_scan(finding: Finding, places: Any) -> bool:
+    """Whether the scan shows the height at which the organ of a finding lies, as far as one can tell."""
+    slab = places.slab_mm(finding.organ, finding.type)
+    if slab is None:
+        return True
+    low, high = places.extent_mm
+    return max(slab[0], low) < min(slab[1], high)
+
+
+def _organs(findings: Sequence[Finding], detections: Sequence[Detection]) -> npt.NDArray[np.float64]:
+    """(findings, detections) log likelihood of the organ that the detector names being the report's.
+
+    0 where either names none, or where one lies in the other, or both belong to one class of the organ head.
+    """
+    from resources.cases.organs import canonical, head_class, region
+    from resources.training.whereabouts import ELSEWHERE
+
+    out = np.zeros((len(findings), len(detections)))
+    for i, finding in enumerate(findings):
+        for j, detection in enumerate(detections):
+            if finding.organ is None or detection.organ is None:
+                continue
+            said, seen = canonical(finding.organ)[0], canonical(detection.organ)[0]
+            same = seen in region(said) or said in region(seen) or head_class(said) == head_class(seen)
+            out[i, j] = 0.0 if same else math.log(ELSEWHERE)
+    return out
