@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Find lesions in a CT scan.
 #
-#   ./run.sh [SCAN|FOLDER] [OUT]
+#   ./run.sh [SCAN|FOLDER] [OUT] [--review] [--report FILE|FOLDER] [--export slicer,csv,nifti,sr]
 #
 # SCAN    .mha .mhd .nii .nii.gz .nrrd, or a folder with a DICOM series (default: the demo scan of test/input)
 # FOLDER  a folder of scans: one sub-folder of OUT per scan, and OUT/summary.csv
 # OUT     where the results go (default: ./output)
+# --review  also write a page for each scan, OUT/review.html or OUT/SCAN/review.html and OUT/summary.html
+# --report  the scan's report as text, or a folder of SCAN.txt: the page says what it mentions and what not
+# --export  also write 3D Slicer markups, CSV, a NIfTI label map, a DICOM structured report
 #
 # Needs Python 3.11 or newer; the first use installs requirements.txt into .venv, later ones need no network.
 # Environment: PYTHON  the Python that .venv is made with
@@ -89,13 +92,38 @@ main() {
     sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
     return
   fi
-  local scan=${1:-$root/test/input} out=${2:-output} status=0
-  install_requirements requirements.txt
-  "$venv/bin/python" "$root/process.py" --input "$scan" --output "$out" || status=$?
+  local places=() review=() detect=() pages= needed=requirements.txt status=0
+  while (($#)); do
+    case $1 in
+      --review) pages=yes ;;
+      --report | --export)
+        if (($# < 2)); then
+          echo "run.sh: $1: expected a value, found none" >&2
+          return 2
+        fi
+        # Reports are read by what training uses.
+        [[ $1 == --export ]] && detect+=("$1" "$2") || { review+=("$1" "$2") pages=yes needed=requirements-dev.txt; }
+        shift
+        ;;
+      -*)
+        echo "run.sh: expected --review, --report, --export or --help, found $1" >&2
+        return 2
+        ;;
+      *) places+=("$1") ;;
+    esac
+    shift
+  done
+  local scan=${places[0]:-$root/test/input} out=${places[1]:-output}
+  install_requirements "$needed"
+  "$venv/bin/python" "$root/process.py" --input "$scan" --output "$out" ${detect[@]+"${detect[@]}"} || status=$?
   if ((status)); then
     return "$status"
   fi
   show_points "$out"
+  if [[ -n $pages ]]; then
+    echo
+    PYTHONPATH=$root "$venv/bin/python" -m resources.review "$out" --scans "$scan" ${review[@]+"${review[@]}"}
+  fi
   echo
   echo "results: $out"
 }

@@ -1,8 +1,8 @@
 """Two scans of a patient side by side: python -m resources.review compare PRIOR FOLLOW_UP
 
 Both are folders with the results of one scan, of which a page was made (so that OUT/cases.jsonl says where
-the scan lies), or are given with --prior-scan and --scan. The bodies are registered rigidly, the findings above
-the operating points paired by position, and comparison.html and comparison.json are written into FOLLOW_UP.
+the scan lies), or are given with --prior-scan and --scan. The bodies are registered rigidly, the findings
+above the operating points paired by position, and comparison.html and .json are written into FOLLOW_UP.
 """
 
 from __future__ import annotations

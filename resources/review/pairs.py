@@ -30,7 +30,7 @@ WEAK_MM = 10.0
 """A finding below the operating point is taken for one of the other scan up to this distance."""
 TARGETS, TARGETS_PER_ORGAN = 5, 2
 LEAST_MM, LEAST_NODE_MM = 10.0, 15.0
-"""RECIST 1.1 (Eisenhauer et al. 2009): up to five targets, two an organ, from 10 mm; nodes 15 mm short axis."""
+"""RECIST 1.1 (Eisenhauer et al. 2009): five targets, two an organ, from 10 mm; nodes: 15 mm short axis."""
 
 State = Literal["both", "gone", "new", "outside the follow-up", "outside the prior"]
 
