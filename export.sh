@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Write what is uploaded to grand-challenge.org: the image and the weights, each as one archive.
+# Write what is uploaded to grand-challenge.org: the image and the weights, each as one archive, and check both
+# as the platform does at upload. Prints what is left to do by hand.
 #
 #   ./export.sh [exec|invoke] [FOLDER]        (FOLDER: dist)
 #
@@ -36,3 +37,4 @@ mkdir -p "$folder"
 name=${image##*/}
 write_archive "$folder/${name//:/-}.tar.gz" save_image
 write_archive "$folder/model.tar.gz" pack_weights
+"${PYTHON:-python3}" "$root/resources/upload.py" "$folder/${name//:/-}.tar.gz" "$folder/model.tar.gz"

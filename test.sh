@@ -2,10 +2,12 @@
 # Lint, types, tests, and the regression case: the results for test/input have to be those of test/expected.
 #
 #   ./test.sh [--all] [OPTION OF PYTEST...]
+#   ./test.sh --upload-check
 #
 # Without --all: all but the tests marked slow, and the regression case through process.py directly.
 # With --all: every test, and the regression case through the real container, exec and invoke, where an engine and
 # the base image are there; elsewhere through process.py directly. Which, and why, is printed.
+# --upload-check: only writes what is uploaded, exec and invoke, and checks it as the platform does.
 # Environment: TEST_CONTAINER  yes: the container or failure; no: process.py directly (default: auto with --all, else no)
 #              BASE, DOCKER, DOCKER_BUILD_ARGS  as for build.sh; a BASE that is set is pulled if need be
 #              PYTHON  as for run.sh
@@ -134,6 +136,27 @@ container_runtime() {
   step "container: $engine, base and packages"
   IMAGE=ct-lesion-detector:test-runtime ./build.sh exec --target runtime
 }
+
+check_upload() {
+  local reason
+  mode=yes
+  reason=$(why_no_container)
+  if [[ -n $reason ]]; then
+    echo "test.sh: --upload-check: expected a container engine and a base image, but $reason" >&2
+    return 1
+  fi
+  mkdir -p build
+  scratch=$(mktemp -d build/upload.XXXXXX)
+  step "what is uploaded: exec"
+  ./export.sh exec "$scratch"
+  step "what is uploaded: invoke"
+  ./export.sh invoke "$scratch"
+}
+
+if [[ ${1:-} == --upload-check ]]; then
+  check_upload
+  exit
+fi
 
 install_requirements requirements-dev.txt
 

@@ -23,7 +23,7 @@ from model.volume import InputError
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.images import read_case_volume
 from resources.cases.strict import encode
-from resources.cases.work import default_processes, report, run_jobs
+from resources.cases.work import default_processes, part_of, report, run_jobs
 from resources.cli import end_with
 
 WEIGHTS = Path(__file__).parents[1] / "model" / "weights"
@@ -103,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "validation", "test"), help="only these cases")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--memory-gb", type=float, help="for the network in each worker")
+    parser.add_argument(
+        "--part", default="1/1", help="I/N: only every N-th case from the I-th, for job arrays"
+    )
     parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
     parser.add_argument(
         "--ray", metavar="ADDRESS", help='a Ray cluster, or "local"; it must see the same files'
@@ -116,11 +119,13 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         cases = [case for case in read_cases(options.cases) if options.split in (None, case.split)]
+        cases = part_of(cases, options.part)
         weights, out = options.weights.absolute(), options.out.absolute()
         digest = digest_of(weights)
         jobs = [Job(c, out / c.id, weights, digest, options.device, options.memory_gb) for c in cases]
         todo = {job.case.id: job for job in jobs if not is_done(job)}
-        failures = out / "failed.jsonl"
+        number = "" if options.part == "1/1" else f"-{options.part.replace('/', '-of-')}"
+        failures = out / f"failed{number}.jsonl"
         outcomes = run_jobs(predict_case, todo, "Predicting", options.processes, options.ray, failures)
     except (CaseError, InputError, WeightsError, OSError) as error:
         return end_with(error)

@@ -16,6 +16,7 @@ MODEL, CASES, CLI = "model", "resources.cases", "resources.cli"
 MAY_IMPORT = {
     "process": [MODEL],
     "model": [],
+    "resources.upload": [],
     CLI: [],
     "resources.cases": [MODEL, CLI],
     "resources.reports": [CASES, CLI],

@@ -10,15 +10,16 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import rich.progress
 
 from resources.cases.strict import CaseError
 
+Item = TypeVar("Item")
 ROOT = Path(__file__).parents[2]
 
 
@@ -133,6 +134,14 @@ def _by_ray(
                 yield outcome
     finally:
         ray.shutdown()
+
+
+def part_of(items: Sequence[Item], part: str) -> list[Item]:
+    """Every N-th item from the I-th, for the text "I/N": one task of a job array. Raises CaseError."""
+    first, _, step = part.partition("/")
+    if not (first.isdigit() and step.isdigit() and 1 <= int(first) <= int(step)):
+        raise CaseError(f"--part: expected I/N with I from 1 to N, found {part}")
+    return list(items[int(first) - 1 :: int(step)])
 
 
 def run_jobs(

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from model.volume import InputError
 from resources.cases.case import CaseError
-from resources.cases.work import default_processes, report, run_jobs
-from resources.review.build import SUMMARY, Job, is_done, jobs_of, make_page, write_whole
+from resources.cases.work import default_processes, part_of, report, run_jobs
+from resources.cli import end_with
+from resources.review.build import SUMMARY, is_done, jobs_of, make_page, write_whole
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,8 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
             return compare(words[1:])
         return _pages(_parser().parse_args(words))
     except (CaseError, InputError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,21 +68,14 @@ def _pages(options: argparse.Namespace) -> int:
         size = make_page(next(iter(todo.values())))
         print(f"{next(iter(todo.values())).folder / 'review.html'}: {size / 1e6:.1f} MB")
     elif todo:
-        failures = options.out / "review-failed.jsonl"
+        number = "" if options.part == "1/1" else f"-{options.part.replace('/', '-of-')}"
+        failures = options.out / f"review-failed{number}.jsonl"
         outcomes = run_jobs(make_page, todo, "Pages", options.processes, options.ray, failures)
         code = report(outcomes, len(part) - len(todo), started, failures)
     if not single and options.part == "1/1":
         write_whole(options.out / SUMMARY, overview_of(jobs).encode())
         print(options.out / SUMMARY)
     return code
-
-
-def part_of(jobs: list[Job], part: str) -> list[Job]:
-    """Every N-th job from the I-th, for the text "I/N". Raises CaseError."""
-    first, slash, step = part.partition("/")
-    if not (slash and first.isdigit() and step.isdigit() and 1 <= int(first) <= int(step)):
-        raise CaseError(f"--part: expected I/N with I from 1 to N, found {part}")
-    return jobs[int(first) - 1 :: int(step)]
 
 
 if __name__ == "__main__":

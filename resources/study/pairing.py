@@ -5,8 +5,9 @@
 Two scans of a patient: a synthetic scan of site A with 10 lesions is taken twice. Three of them are changed:
 one grown (magnified by 1.5), one gone (replaced by what surrounds it), one new (replaced so in the first
 scan). The second scan is moved by up to 30 mm and 10 degrees and has noise of its own. Findings are the true
-lesions, 3 mm (standard deviation, along each axis) beside their place and 10 % off in size, and two false ones
-a scan. Counted are pairs: right if both are the same lesion. The registration's error is that at the lesions.
+lesions, 3 mm (standard deviation, along each axis) beside their place and 10 % off in size, and two false
+ones a scan. Counted are pairs: right if both are the same lesion. The registration's error is that at the
+lesions.
 
 A scan and its report: the findings are those of the first scan in the same way, with the report that the
 writer has made of it; right is a mention of the lesion that the writer meant. Findings of which the writer

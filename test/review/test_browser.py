@@ -17,7 +17,7 @@ from resources.training.__main__ import main as train
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here (apt-get install chromium)")
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here (apt-get install chromium)")
 OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
@@ -43,7 +43,7 @@ workers = 0
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scans with their pages and summary; the first has a report."""
     folder = tmp_path_factory.mktemp("review")
@@ -59,9 +59,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(out: Path) -> Iterator[Any]:
-    """One browser for all tests; any request or error of a script fails them."""
+    """A browser without a network; any request or error of a script fails the test."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -95,7 +95,7 @@ def _grey(page: Any) -> int:
     return int(page.evaluate(script))
 
 
-def test_a_reader_jumps_windows_and_moves_the_slider(page: Any, out: Path) -> None:
+def jumps_windows_and_moves_the_slider(page: Any, out: Path) -> None:
     _open(page, out / "a" / "review.html")
     assert "Not a medical device" in page.inner_text("body")
     points = json.loads((out / "a" / "lesion-points.json").read_text(encoding="utf-8"))["points"]
@@ -120,7 +120,7 @@ def test_a_reader_jumps_windows_and_moves_the_slider(page: Any, out: Path) -> No
     assert page.locator("#findings tr").count() == 3
 
 
-def test_corrections_become_a_case_that_trains(page: Any, out: Path, tmp_path: Path) -> None:
+def corrections_become_a_case_that_trains(page: Any, out: Path, tmp_path: Path) -> None:
     points = json.loads((out / "a" / "lesion-points.json").read_text(encoding="utf-8"))["points"]
     details = json.loads((out / "a" / "lesion-details.json").read_text(encoding="utf-8"))["points"]
     page.keyboard.press("r")
@@ -159,22 +159,20 @@ def test_corrections_become_a_case_that_trains(page: Any, out: Path, tmp_path: P
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
-def test_the_review_is_there_again_after_a_reload(page: Any, out: Path) -> None:
+def the_review_is_there_again_after_a_reload(page: Any, out: Path) -> None:
     _open(page, out / "a" / "review.html")
     assert page.get_attribute('tr[data-number="1"] button.accepted', "aria-pressed") == "true"
     assert page.locator('tr[data-number="m1"]').count() == 1
 
 
-def test_the_page_says_what_the_report_mentions(page: Any) -> None:
+def the_page_says_what_the_report_mentions(page: Any) -> None:
     mentions = page.evaluate("[1, 2].map((n) => data.report.mentions[n] && data.report.mentions[n].text)")
     assert "nodule of 21 mm" in mentions[0]
     assert mentions[1] is None
     assert "40 mm" in page.inner_text("ul.lost")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 820])
-def test_nothing_is_cut_off(page: Any, scheme: str, width: int) -> None:
+def nothing_is_cut_off(page: Any, scheme: str, width: int) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 1000})
     size = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -187,13 +185,13 @@ def test_nothing_is_cut_off(page: Any, scheme: str, width: int) -> None:
     assert ground != text
 
 
-def test_prints_what_the_viewer_shows(page: Any, tmp_path: Path) -> None:
+def prints_what_the_viewer_shows(page: Any, tmp_path: Path) -> None:
     page.evaluate('window.dispatchEvent(new Event("beforeprint"))')
     assert page.evaluate('document.getElementById("printed").src.length') > 5000
     assert page.pdf(path=tmp_path / "page.pdf")[:5] == b"%PDF-"
 
 
-def test_overview_is_sorted_by_a_click_and_leads_to_the_pages(page: Any, out: Path) -> None:
+def overview_is_sorted_by_a_click_and_leads_to_the_pages(page: Any, out: Path) -> None:
     page.goto((out / "summary.html").as_uri())
     names = (
         "[...document.querySelectorAll('#rows tr')].filter((r) => !r.hidden).map((r) => r.cells[1].innerText)"
@@ -206,3 +204,18 @@ def test_overview_is_sorted_by_a_click_and_leads_to_the_pages(page: Any, out: Pa
     page.fill("#filter", "")
     page.click("#rows tr:nth-child(2) a")
     assert page.url.endswith("/a/review.html")
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_session_of_a_reader(page: Any, out: Path, tmp_path: Path) -> None:
+    """One browser and one page for all of it, in the order in which a reader would do it."""
+    jumps_windows_and_moves_the_slider(page, out)
+    corrections_become_a_case_that_trains(page, out, tmp_path)
+    the_review_is_there_again_after_a_reload(page, out)
+    the_page_says_what_the_report_mentions(page)
+    for scheme in ("light", "dark"):
+        for width in (1400, 820):
+            nothing_is_cut_off(page, scheme, width)
+    prints_what_the_viewer_shows(page, tmp_path)
+    overview_is_sorted_by_a_click_and_leads_to_the_pages(page, out)
