@@ -65,6 +65,7 @@ def register(prior: Volume, follow_up: Volume) -> Registration:
     """
     import SimpleITK as sitk
 
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # a start may put the bodies beside each other
     coarse = _image(prior, COARSE_MM), _image(follow_up, COARSE_MM)
     centres = [_centre(image) for image in coarse]
     starts = []
