@@ -31,7 +31,7 @@ from resources.cases.strict import CaseError, encode
 from resources.cases.work import report, run_jobs
 
 Triple = tuple[float, float, float]
-VERSION = 1
+VERSION = 2
 HU, LESIONS, ORGANS = 0, 1, 2
 CHUNK = 64
 BYTES_PER_VOXEL = 0.95
