@@ -87,8 +87,11 @@ def report(pages: dict[str, dict[str, Any]]) -> None:
         cells = [shown(measures[key]) for key in (*(f"sensitivity_at_{rate}" for rate in RATES), "cpm")]
         print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
     scans = pages["detector"]["models"][0]["scans"]["measures"]
-    for name in ("roc_area", "accuracy", "sensitivity", "specificity"):
-        print(f"scan level {name:<17}{shown(scans[name]):>22}")
+    for name in ("roc_area", "accuracy", "sensitivity", "specificity", "expected_calibration_error"):
+        print(f"scan level {name:<28}{shown(scans[name]):>22}")
+    for row in pages["detector"]["models"][0]["lesion_strata"]:
+        name = f"{row['division']} {row['stratum']}, {row['lesions']} lesions"
+        print(f"CPM of {name:<32}{shown(row['cpm']):>22}")
 
 
 def shown(estimate: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from resources.study.held_out import RATES, StepError, report, step
 from resources.synthetic.sites import SITES
 
 LUNG = "bright in lung"
+SCAN_LEVEL = ("roc_area", "accuracy", "sensitivity", "specificity", "expected_calibration_error")
 
 
 def test_seeds_and_bodies_are_kept_apart_from_training() -> None:
@@ -53,9 +54,14 @@ def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
     def page(first: float | None) -> dict[str, Any]:
         measures = {f"sensitivity_at_{rate}": figure(0.3 + 0.1 * i) for i, rate in enumerate(RATES)}
         measures |= {"sensitivity_at_0.5": figure(first), "cpm": figure(0.75)}
-        scans = dict.fromkeys(("roc_area", "accuracy", "sensitivity", "specificity"), figure(0.85))
+        scans = dict.fromkeys(SCAN_LEVEL, figure(0.85))
+        strata = [{"division": "size", "stratum": "below 10 mm", "lesions": 4, "cpm": figure(0.5)}]
         counts = {"scans": 5, "lesions": 7, "scans_negative": 2}
-        model = {"rules": {PRIMARY.name: {"measures": measures}}, "scans": {"measures": scans}}
+        model = {
+            "rules": {PRIMARY.name: {"measures": measures}},
+            "scans": {"measures": scans},
+            "lesion_strata": strata,
+        }
         return {"counts": counts, "models": [model]}
 
     report({"detector": page(0.25), "blobs": page(None)})
@@ -66,10 +72,8 @@ def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
     assert " ".join(lines[2].split()) == f"detector 0.250 (0.150-0.350) {rest}"
     assert " ".join(lines[3].split()) == f"blobs ? (?-?) {rest}"
     assert [len(line) for line in lines[2:4]] == [len(lines[1])] * 2  # each figure ends below its rate
-    assert lines[4:] == [
-        f"scan level {name:<17}{'0.850 (0.750-0.950)':>22}"
-        for name in ("roc_area", "accuracy", "sensitivity", "specificity")
-    ]
+    assert lines[4:9] == [f"scan level {name:<28}{'0.850 (0.750-0.950)':>22}" for name in SCAN_LEVEL]
+    assert lines[9:] == ["CPM of size below 10 mm, 4 lesions        0.500 (0.400-0.600)"]
 
 
 def shown_of(page: Path) -> list[str]:
