@@ -29,6 +29,7 @@ from resources.cases.case import Annotation, Attributes, Case, CaseError, ImageS
 from resources.cases.geometry import shape_of_annotation
 from resources.cases.images import check_same_grid, read_case_volume, read_labels
 from resources.cases.work import default_processes, report, run_jobs
+from resources.cli import end_with
 from resources.synthetic.files import write_image
 from resources.synthetic.graft import (
     DEEPER,
@@ -335,8 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
         if cases:
             write_cases(chosen.out / "cases.jsonl", cases)
     except (CaseError, InputError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return end_with(error)
     empty = sum(outcome.result == 0 for outcome in outcomes if not outcome.error)
     count = sum(a.attributes.get("nodule") is not None for case in cases for a in case.annotations)
     print(f"{count} nodules in {len(cases)} scans; {empty} scans without lungs left out")

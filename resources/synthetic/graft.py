@@ -23,6 +23,8 @@ SUBSAMPLES = 6
 LEAST_RISE_HU, LEAST_INSIDE = 120.0, (0.85, 0.5)
 """By how much a nodule has to brighten its voxels, lest it is not seen; and how much of its mask has to lie
 within the lungs, of a free one and of one at a wall."""
+AIRWAY_HU = -955.0
+"""Where the median of what is dark around a nodule is lower, it is in the trachea, in bowel or a bulla."""
 DEEPER = 0.85
 """A nodule at a wall is put so much closer to it than it was to its own, lest lung shows between them."""
 
@@ -217,7 +219,11 @@ def fits(
         return None
     if (taken[rendered.box] & (rendered.share > 0.02)).any():
         return None
-    rise = rendered.share[lesion] * np.clip(TISSUE_HU - hu[rendered.box][lesion], 0, None)
+    around = hu[rendered.box]
+    dark = around[around < FAR_HU]
+    if not len(dark) or np.median(dark) < AIRWAY_HU:
+        return None
+    rise = rendered.share[lesion] * np.clip(TISSUE_HU - around[lesion], 0, None)
     return lesion if rise.mean() >= LEAST_RISE_HU else None
 
 

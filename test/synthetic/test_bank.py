@@ -290,6 +290,8 @@ def test_a_nodule_has_to_lie_in_the_lungs_apart_from_others(tmp_path: Path) -> N
         lesion = fits(rendered, False, lungs, free, volume.hu)
         assert (lesion is not None) == well
         if lesion is not None:
+            airway = np.where(volume.hu < -500, -990, volume.hu).astype(np.int16)
+            assert fits(rendered, False, lungs, free, airway) is None
             taken = free.copy()
             taken[30, 28, 35] = True
             assert fits(rendered, False, lungs, taken, volume.hu) is None
