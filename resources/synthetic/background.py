@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from model.volume import InputError, Volume, read_volume
 from resources.synthetic.draw import Draw
@@ -112,19 +113,20 @@ def background_tissues(space: Space, draw: Draw) -> dict[str, float]:
     return tissue_hu(phase, draw) | levels
 
 
-def blend(before: torch.Tensor, space: Space, lesions: torch.Tensor) -> torch.Tensor:
+def blend(before: torch.Tensor, space: Space) -> torch.Tensor:
     """Lesions in a real scan, as int16: their edges blurred as its own are, with the scan's noise in them.
 
-    before, space.hu, lesions: (z, y, x) HU without and with lesions, and their labels. The noise is what a
-    blur takes off, at most 2.5 standard deviations: more is an edge that the lesion covers. Outside the
+    before, space.hu: (z, y, x) HU without and with lesions. The noise is what a blur takes off, but for what
+    is above three standard deviations and beside it: vessels and edges, which the lesion covers. Outside the
     lesions' blurred neighbourhood the scan's voxels are kept exactly.
     """
     sigma = 0.6 / space.step_mm[0]
-    fine = before - blur_plane(before, max(0.7, 1.2 / space.step_mm[0]))
+    fine = before - blur_plane(before, max(1.2, 2.0 / space.step_mm[0]))
     soft = (before > -200) & (before < 200)
     sd = 1.4826 * float(fine[soft].abs().median()) if bool(soft.any()) else 10.0
-    painted = torch.where(space.hu == before, before, space.hu + fine.clamp_(-2.5 * sd, 2.5 * sd))
-    change = blur_plane(painted - before, max(0.35, sigma))
-    covered = blur_plane((lesions > 0).float(), max(0.5, sigma))
-    touched = (change.abs() > 0.5) | (covered > 0.02)
-    return torch.where(touched, before + change, before).clamp_(-32768, 32767).round_().to(torch.int16)
+    edges = F.max_pool2d((fine.abs() > 3 * sd).float()[:, None], 3, 1, 1)[:, 0]
+    painted = ((space.hu - before).abs() > 0.5).float()
+    covered = blur_plane(painted, max(0.35, sigma))
+    inside = blur_plane(space.hu * painted, max(0.35, sigma)) / covered.clamp(min=1e-3)
+    mixed = torch.lerp(before, inside + fine * (1 - edges), covered)
+    return torch.where(covered > 0.02, mixed, before).clamp_(-32768, 32767).round_().to(torch.int16)

@@ -124,7 +124,7 @@ def _on_real(order: Order, draw: Draw, device: str) -> SyntheticScan:
     paint_lesions(painter, count, order.type_weights)
     if background.guessed:
         painter.found = [dataclasses.replace(lesion, segment=None) for lesion in painter.found]
-    stored = blend(before, space, painter.lesion_label)
+    stored = blend(before, space)
     organs = space.label.cpu().numpy()
     facts: dict[str, str | float] = {"site": order.site, "seed": float(order.seed), "anatomy": "real"}
     facts |= {

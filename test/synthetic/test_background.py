@@ -36,13 +36,16 @@ def test_a_lesion_is_as_noisy_as_the_scan() -> None:
     hu = np.round(40 + 15 * random.normal(size=shape)).astype(np.int16)
     volume = Volume(hu, (1.25, 1.25, 3.0), (0.0, 0.0, 0.0), np.eye(3))
     space = background_space(Background(volume, np.zeros(shape, np.uint8), True), Draw(1), "cpu")
+    space.hu[:, 30, 26:35] = 400.0  # a vessel, which the lesion covers
     before = space.hu.clone()
     z, y, x = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
     away = (((z - 10) * 3.0) ** 2 + ((y - 30) * 1.25) ** 2 + ((x - 30) * 1.25) ** 2).sqrt()
     lesion = (away < 18).to(torch.uint8)
     space.hu[lesion > 0] = 100.0
-    after = blend(before, space, lesion).float()
-    inside, outside = after[away < 14], after[away > 25]
+    after = blend(before, space).float()
+    assert float(after[:, 30, 26:35][lesion[:, 30, 26:35] > 0].max()) < 160
+    plain = (y - 30).abs() > 6
+    inside, outside = after[(away < 14) & plain], after[(away > 25) & plain]
     assert float(inside.mean()) == pytest.approx(100, abs=2)
-    assert float(inside.std()) == pytest.approx(float(outside.std()), rel=0.15)
+    assert float(inside.std()) == pytest.approx(float(outside.std()), rel=0.2)  # coarse grain is lost
     assert bool((after == before)[away > 25].all())
