@@ -48,6 +48,8 @@ from resources.synthetic.nodules import Nodule, read_nodule
 SCALE = (0.7, 1.5)
 LONG_MM = (4.0, 40.0)
 """Long diameters of nodules that are put in."""
+LEAST_MM = 3.0
+"""Least long diameter of what the voxels of the scan leave of a nodule."""
 THICK = 2.0
 """A nodule's slices are at most so many times as thick as those of the scan."""
 NOISY = 1.5
@@ -165,6 +167,8 @@ def put_in(
         rendered = _tried(nodule, scale, lungs, random)
         lesion = None if rendered is None else fits(rendered, nodule.wall is not None, lungs, taken, hu)
         if rendered is None or lesion is None:
+            continue
+        if measure_axes(lesion, volume.spacing_mm).long_mm < LEAST_MM:
             continue
         before = hu[rendered.box][lesion].mean()
         blend(hu, rendered, nodule, noise_hu)
