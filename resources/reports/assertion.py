@@ -19,11 +19,21 @@ BEFORE, AFTER, NEAR = 14, 9, 5
 _TITLED = re.compile(r"[^,;.:\d\n]{0,30}:\s*")
 """ "Pelvic nodes: none enlarged": what lies between the word of a title and the denial."""
 _THEN = re.compile(
-    r"\s*(?:yet|nog|on|op|at|bij|in)\b[^.;,]{0,25}"
+    r"\s*(?:before|earlier|previously|voorheen|eerder|destijds|toen)\b|\s*(?:yet|nog|on|op|at|bij|in)\b[^.;,]{0,25}"
     r"(?:\d{4}|\b(?:previous|prior|earlier|last|vorige?|eerdere?|voorgaande?|oude?)\b)",
     re.IGNORECASE,
 )
-"""\"Not present on the prior study\": it is new."""
+""" "Not present on the prior study": it is new."""
+_THEN_BEFORE = re.compile(
+    r"\b(?:previously|formerly|earlier|eerder|voorheen|destijds|toen|vorige? \w+|\d{4})(?: nog| still)? $",
+    re.IGNORECASE,
+)
+_OF = re.compile(
+    r"\s*(?:of|in|within|at|on|to|for|between|compared|along|van|binnen|op|bij|ten|t\.o\.v|der|met|with)\b",
+    re.IGNORECASE,
+)
+_ANSWERED = re.compile(r"[:(]\s*$")
+_ANSWER_ENDS = re.compile(r"\s*(?:$|[).,;|/])")
 
 Presence = Literal["present", "absent", "uncertain"]
 
@@ -35,9 +45,18 @@ class Cues:
         self.text = text
         self.all = sentence.of("assertion")
         undone = [m for m in self.all if m.name in ("not pseudo", "resolved", "benign", "new")]
-        self.denials = [m for m in self.named("not before") if not _covered(m, undone)]
+        before = [m for m in self.named("not before") if not _covered(m, undone)]
+        answers = [m for m in before if self._is_answer(m, sentence.end)]
+        self.denials = [m for m in before if m not in answers]
+        self.denials += [m for m in self.named("new") if _starts_no(m, text)]
         self.late_denials = [m for m in self.named("not after") if not _covered(m, undone, proper=True)]
+        self.late_denials = sorted(self.late_denials + answers, key=lambda m: m.start)
         self.stops = self.named("stop")
+
+    def _is_answer(self, cue: Mention, end: int) -> bool:
+        """ "Bone metastases: no", "(absent)": a denial of what stands before it."""
+        before = _ANSWERED.search(self.text, max(0, cue.start - 3), cue.start)
+        return before is not None and _ANSWER_ENDS.match(self.text[cue.end : end]) is not None
 
     def named(self, *names: str) -> list[Mention]:
         return [m for m in self.all if m.name in names]
@@ -74,51 +93,66 @@ def _covered(mention: Mention, others: list[Mention], proper: bool = False) -> b
 def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool | None:
     """True: the text says it is not there. None: it says only that there is no other or new one."""
     for cue in cues.denials:
-        gap = group.first - cue.last
-        shared = gap < 0 and cue.first < group.first < cue.last <= group.last  # "no suspicious findings"
-        if not (shared or 0 <= gap <= BEFORE) or cues.stopped(cue.last, group.first):
-            continue
-        between = cues.text[cue.end : group.start]
-        others = any(cue.end <= g.start < group.start for g in groups if g is not group)
-        if ";" in between or ": " in between or (sized and others and "," in between):
-            continue
-        if _only_new(cue, group, cues):
-            return None
-        return True
-    if any(
-        m.first <= group.first and 0 <= group.first - m.last <= 2 and m.name == "new" and _starts_no(m, cues)
-        for m in cues.all
-    ):
-        return None
+        if _reaches(cue, group, groups, cues, sized) and not _of_quality(cue, group, cues):
+            return None if _only_new(cue, group, cues) else True
     if group.kind == "node" and any(
         _TITLED.fullmatch(cues.text, group.end, m.start) for m in cues.denials + cues.late_denials
     ):
         return True
-    for cue in cues.late_denials:
-        gap = cue.first - group.last
-        between = cues.text[group.end : cue.start]
-        crossed = (
-            any(group.end <= g.start < cue.start and g.kind != "other" for g in groups) and "," in between
-        )
-        if (
-            0 <= gap <= AFTER
-            and not crossed
-            and ";" not in between
-            and not cues.stopped(group.last, cue.first)
-            and not _THEN.match(cues.text, cue.end)
-        ):
-            return True
-    return False
+    return any(_reaches_back(cue, group, groups, cues) for cue in cues.late_denials)
 
 
-def _only_new(cue: Mention, group: Group, cues: Cues) -> bool:
-    return any(
-        cue.last <= m.first and m.last <= group.first and group.first - m.last <= 3 for m in cues.named("new")
+def _reaches(cue: Mention, group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool:
+    """Whether a denial's scope holds a group to its right."""
+    gap = group.first - cue.last
+    shared = gap < 0 and cue.first < group.first < cue.last <= group.last  # "no suspicious findings"
+    if not (shared or 0 <= gap <= BEFORE) or cues.stopped(cue.last, group.first):
+        return False
+    between = cues.text[cue.end : group.start]
+    others = any(cue.end <= g.start < group.start for g in groups if g is not group)
+    return not (";" in between or ": " in between or (sized and others and "," in between))
+
+
+def _reaches_back(cue: Mention, group: Group, groups: list[Group], cues: Cues) -> bool:
+    """Whether a denial's scope holds a group to its left: "... not seen"."""
+    between = cues.text[group.end : cue.start]
+    crossed = any(group.end <= g.start < cue.start and g.kind != "other" for g in groups) and "," in between
+    return (
+        0 <= cue.first - group.last <= AFTER
+        and not crossed
+        and ";" not in between
+        and not cues.stopped(group.last, cue.first)
+        and not _THEN.match(cues.text, cue.end)
+        and not _THEN_BEFORE.search(cues.text, max(0, cue.start - 30), cue.start)
     )
 
 
-def _starts_no(mention: Mention, cues: Cues) -> bool:
-    return cues.text[mention.start : mention.end].lower().startswith(("no ", "geen "))
+def _of_quality(cue: Mention, group: Group, cues: Cues) -> bool:
+    """ "No growth of the nodule": the denial is of a quality, not of the lesion that has it."""
+    return any(
+        cue.last <= m.first
+        and m.last <= group.first
+        and (
+            group.kind != "node" or not cues.text[m.start : m.end].lower().startswith(("enlarge", "vergrot"))
+        )
+        and _OF.match(cues.text, m.end, group.start) is not None
+        for m in cues.named("quality")
+    )
+
+
+def _only_new(cue: Mention, group: Group, cues: Cues) -> bool:
+    if cue.name == "new":
+        return True
+    return any(
+        cue.last <= m.first
+        and m.last <= group.first
+        and (group.first - m.last <= 3 or m.first - cue.last <= 1)
+        for m in cues.named("new")
+    )
+
+
+def _starts_no(mention: Mention, text: str) -> bool:
+    return text[mention.start : mention.end].lower().startswith(("no ", "geen "))
 
 
 def resolved(group: Group, groups: list[Group], cues: Cues) -> bool:

@@ -22,6 +22,11 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
         kind = table[mention.name].kind
         if (groups and mention.start < groups[-1].end) or _attributive(mention, text):
             continue
+        if _set_aside(mention, sentence, cues):
+            continue
+        if groups and groups[-1].kind != "other" and _preferred(groups[-1], mention, cues, text):
+            groups[-1].diagnoses.append(mention)
+            continue
         if groups and kind != "abnormality" and not _is_heading(groups[-1], sentence, cues, text):
             last = groups[-1]
             between = text[last.end : mention.start]
@@ -60,6 +65,18 @@ def _attributive(mention: Mention, text: str) -> bool:
     """ "Geen voor metastasen verdachte laesies": the word says only what kind of lesion is meant."""
     before = text[max(0, mention.start - 5) : mention.start].lower()
     return before.endswith("voor ") and bool(_SUSPECT.match(text, mention.end))
+
+
+def _set_aside(mention: Mention, sentence: Sentence, cues: Cues) -> bool:
+    """ "A cyst rather than a metastasis": the second is what the lesion is not."""
+    opened = [m for m in cues.named("instead") if 0 <= mention.first - m.last <= 2]
+    return bool(opened) and any(m.end <= opened[0].start for m in sentence.of("lesions"))
+
+
+def _preferred(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
+    """ "..., an adenoma rather than a metastasis": what the lesion before it is."""
+    chosen = any(0 <= m.first - mention.last <= 1 for m in cues.named("instead"))
+    return chosen and "," in text[last.end : mention.start]
 
 
 def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:

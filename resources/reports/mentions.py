@@ -5,10 +5,12 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from spacy.tokens import Doc
 
-from resources.reports.text import Block
+from resources.reports.sections import Block
+from resources.reports.tables import Row
 from resources.reports.vocabulary import Entry, Tongue, Vocabulary
 
 LONGEST_SENTENCE = 120
@@ -16,7 +18,7 @@ LONGEST_SENTENCE = 120
 
 _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 _UNIT = r"(?:mm|cm|milli-?met(?:er|re)s?|centi-?met(?:er|re)s?)"
-_BY = r" ?(?:x|×|\*|by|bij|maal) ?"
+_BY = r" {0,3}(?:x|×|\*|by|bij|op|maal) {0,4}"
 _SIZE = re.compile(
     rf"(?<![\w.,/])"
     rf"(?P<many>(?:{_NUMBER}(?: ?{_UNIT})?(?:, | en | and | ?/ ?)){{1,6}}(?={_NUMBER} ?-?{_UNIT}))?"
@@ -81,22 +83,47 @@ class Sentence:
         return [m for m in self.mentions if m.category == category and (name is None or m.name == name)]
 
 
-def read_sentences(doc: Doc, found_blocks: list[Block], words: Vocabulary) -> list[Sentence]:
-    """The sentences of all blocks. doc: the clean text, its line ends made blanks."""
+def read_sentences(
+    doc: Doc, found_blocks: list[Block], words: Vocabulary, rows: Sequence[Row] = ()
+) -> list[Sentence]:
+    """The sentences of all blocks. doc: the clean text, its line ends made blanks. rows: of its tables."""
     text = doc.text
     tokens = [(token.text, token.idx) for token in doc]
     starts = [start for _, start in tokens]
-    found = _references(text) + sizes(text)
+    found = _references(text) + sizes(text) + _bare_sizes(text, rows)
     found = _without_overlap(found)
     taken = [(m.start, m.end) for m in found]
     for mention in found:
         mention.first = bisect.bisect_right(starts, mention.start) - 1
         mention.last = bisect.bisect_left(starts, mention.end)
     found += [m for m in _words(doc, tokens, words) if not _inside(m, taken)]
+    found = _without_old_cells(found, rows)
     found.sort(key=lambda m: (m.start, -m.end))
     ends = {sent.start for sent in doc.sents}
     ends = {end for end in ends if _full_stop(tokens, end, words)} | _after_brackets(tokens)
     return _in_sentences(starts, ends, found_blocks, found, words.language)
+
+
+def _bare_sizes(text: str, rows: Sequence[Row]) -> list[Mention]:
+    """The sizes of a table whose unit stands in its heading."""
+    found = []
+    for row in rows:
+        if row.value:
+            mm = tuple(_mm(number, row.unit) for number, _ in _PART.findall(text[slice(*row.value)]))
+            found += [Mention("size", "", *row.value, mm=mm)] if all(0 < v <= 500 for v in mm) else []
+    return found
+
+
+def _without_old_cells(found: list[Mention], rows: Sequence[Row]) -> list[Mention]:
+    """The mentions, less those in the cells of earlier sizes."""
+    cells = [cell for row in rows for cell in row.old]
+    starts = [low for low, _ in cells]
+
+    def is_old(mention: Mention) -> bool:
+        index = bisect.bisect_right(starts, mention.start) - 1
+        return index >= 0 and mention.start < cells[index][1]
+
+    return [m for m in found if not is_old(m)] if cells else found
 
 
 def _words(doc: Doc, tokens: list[tuple[str, int]], words: Vocabulary) -> list[Mention]:
@@ -185,6 +212,8 @@ def sizes(text: str) -> list[Mention]:
             later = next((u for _, u in dims[position:] if u), units[-1] if units else fallback)
             values.append(_mm(number, unit or later))
         if not all(0 < value <= 500 for value in values) or (not units and min(values) < 4):
+            continue
+        if not units and " op " in match["dims"]:
             continue
         if match["many"] and len(dims) == 1 and not _numbered(text, match.start()):
             for part in _PART.finditer(match["many"]):

@@ -9,7 +9,9 @@ from resources.cases.case import Finding
 from resources.reports import aggregation, linking
 from resources.reports.language import detect
 from resources.reports.mentions import Sentence, read_sentences
-from resources.reports.text import CleanText, blocks, clean
+from resources.reports.sections import blocks
+from resources.reports.tables import find_rows
+from resources.reports.text import CleanText, clean
 from resources.reports.vocabulary import Tongue, vocabulary
 
 
@@ -33,9 +35,13 @@ def explain_report(text: str, language: Literal["auto", "en", "nl"] = "auto") ->
     plain = clean(text)
     tongue = detect(plain.text) if language == "auto" else language
     words = vocabulary(tongue)
+    rows = find_rows(plain.text, words)
+    lines = plain.text.replace("\t", " ")
+    line = lines.replace("\n", " ")
     with words.nlp.memory_zone():  # the pipeline forgets the report's words
-        doc = words.nlp(plain.text.replace("\n", " "))
-        sentences = read_sentences(doc, blocks(plain.text, words), words)
+        doc = words.nlp(line)
+        found = blocks(lines, words, {row.start: row for row in rows})
+        sentences = read_sentences(doc, found, words, rows)
         del doc
-    drafts = linking.link(sentences, plain.text.replace("\n", " "))
+    drafts = linking.link(sentences, line)
     return Reading(tongue, plain, sentences, aggregation.aggregate(drafts, plain, tongue))

@@ -77,6 +77,10 @@ class Vocabulary:
     headings: dict[str, str]
     heading: re.Pattern[str]
     place_heading: re.Pattern[str]
+    place: re.Pattern[str]
+    history: re.Pattern[str]
+    states: re.Pattern[str]
+    columns: dict[str, re.Pattern[str]]
     common: frozenset[str]
     abbreviations: frozenset[str]
 
@@ -167,8 +171,14 @@ def vocabulary(language: Tongue) -> Vocabulary:
     nlp.add_pipe("sentencizer")
     nlp.max_length = 2**31
     common = frozenset(word for name, word, _ in terms["words"] if name == "common")
+    columns = {
+        kind: _whole([word for name, word, _ in terms["words"] if name == f"column {kind}"])
+        for kind in ("old", "new", "title")
+    }
     abbreviations = frozenset(word for name, word, _ in terms["words"] if name == "abbreviations")
-    terms["words"] = [row for row in terms["words"] if row[0] not in ("common", "abbreviations")]
+    terms["words"] = [
+        row for row in terms["words"] if row[0] not in ("common", "abbreviations") and "column" not in row[0]
+    ]
     by_word: dict[str, list[Entry]] = {}
     for category, rows in terms.items():
         for name, word, plural in rows:
@@ -189,11 +199,23 @@ def vocabulary(language: Tongue) -> Vocabulary:
     )
     headings = {word: name for name, word, _ in read_terms(folder / "headings.txt")}
     side = "|".join(word for name, word, _ in terms["words"] if name in ("left", "right", "both"))
-    one = f"(?:(?:{side}) )?(?:{_alternatives([word for _, word, _ in terms['places']])})"
+    places_ = [word for _, word, _ in terms["places"]]
+    cues = {
+        name: [word for cue, word, _ in terms["assertion"] if cue == name]
+        for name, _, _ in terms["assertion"]
+    }
+    one = f"(?:(?:{side}) )?(?:{_alternatives(places_)})"
     return Vocabulary(
         language, nlp, matcher, entries, compounds, stems, heads, headings,
-        _heading(_alternatives(list(headings))), _place_heading(one), common, abbreviations,
+        _heading(_alternatives(list(headings))), _place_heading(one), _whole(places_, list(stems)),
+        _whole(cues["prior"]), _whole(cues["normal"] + cues["not before"]), columns, common, abbreviations,
     )  # fmt: skip
+
+
+def _whole(words: list[str], starts: list[str] | None = None) -> re.Pattern[str]:
+    """Any of the words, or of the first parts of words."""
+    open_end = rf"|\b(?:{_alternatives(starts)})" if starts else ""
+    return re.compile(rf"\b(?:{_alternatives(words)})\b{open_end}", re.IGNORECASE)
 
 
 def _heading(terms: str) -> re.Pattern[str]:
