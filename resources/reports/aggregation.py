@@ -48,7 +48,7 @@ def resolve(draft: Draft) -> Place | None:
     """The place a draft's lesion lies in, a lymph node's by its station; None: unknown."""
     table = places()
     words = [lesion_words()[name] for name in draft.words]
-    default = next((w.place for w in words if w.place), "")
+    default = next((w.place for w in words if w.place), "") or draft.tissue
     name = draft.place
     nodal = draft.kind == "node" or default == "lymph node"
     if name is None:

@@ -13,6 +13,8 @@ _NESTED = re.compile(
     r"(?: (?:left|right|linker|rechter))?\s*$",
     re.IGNORECASE,
 )
+_DISTANT = re.compile(r"distant|afstand", re.IGNORECASE)
+""" "No nodal or distant metastases": these lie anywhere."""
 _OR = re.compile(r"[\s(]*of\b", re.IGNORECASE)
 _AND = re.compile(
     r"[\s,/&+()-]*(?:(?:and|en|or|of|as well as|evenals|alsook|the|de|het|both|beide|in|"
@@ -110,7 +112,10 @@ def places_of(
     touching = [m for m in found if any(0 <= m.first - n.last <= 3 and n.start >= group.start for n in near)]
     inside = [m for m in found if m.start < group.end and m.end > group.start]
     rest = [m for m in found if m not in touching and m not in inside]
-    before = chains([m for m in rest if m.end <= group.start], text, sentence.language)
+    distant = _DISTANT.match(text, group.start)
+    earlier = [] if distant else [m for m in rest if m.end <= group.start]
+    before = chains(earlier, text, sentence.language)
+    above = [] if distant else above
     after = chains([m for m in rest if m.start >= group.end], text, sentence.language)
     close = before and not _FAR.search(text[before[-1][-1].end : group.start])
     strong = [inside] if inside else (before[-1:] if close else [])
@@ -120,12 +125,19 @@ def places_of(
     if chosen is None:
         return above, False
     vague = all(places()[m.name].weak for m in chosen) and not all(places()[m.name].weak for m in above)
+    vague = vague and not _liver_segment(chosen[0], above, text)
     apart = all(m.name in REGIONS and not narrower(above[0].name, m.name) for m in chosen) if above else False
     nodal = group.kind == "node" and any(places()[m.name].node for m in chosen)
     level = "bone" in ancestors(above[0].name) and chosen[0].name == "vertebral level" if above else False
     if vague and not (apart or nodal or level) and not any(narrower(m.name, above[0].name) for m in chosen):
         return above, False
     return chosen, True
+
+
+def _liver_segment(place: Mention, above: list[Mention], text: str) -> bool:
+    """ "In segment 7 ..." is the liver's also after another organ, unless that is the lung, which has segments too."""
+    numbered = place.name == "liver segment" and " " in text[place.start : place.end]
+    return numbered and not any("lung" in ancestors(m.name) for m in above)
 
 
 def _choose(
@@ -135,7 +147,9 @@ def _choose(
         for chain in after[:1] + [c for c in reversed(before) if c is not strong[0]]:
             if any(narrower(m.name, s.name) or places()[s.name].weak for m in chain for s in strong[0]):
                 finer = [m for m in chain if any(narrower(m.name, s.name) for s in strong[0])]
-                return [m for m in chain if not places()[m.name].weak] or finer or strong[0]
+                bony = any("bone" in ancestors(s.name) for s in strong[0])
+                firm = [m for m in chain if not places()[m.name].weak or (bony and m.name == "pelvis")]
+                return firm or finer or strong[0]
         return strong[0]
     for chain in after[:2]:
         if not all(places()[m.name].weak for m in chain):

@@ -57,16 +57,20 @@ def add_diagnosis(scene: Scene, group: Group) -> None:
 
 def says_more(scene: Scene, owned: dict[int, list[Mention]]) -> bool:
     """ "The largest lesion measures 23 mm." after "several lesions": a size for what was said."""
-    if (
-        not scene.groups
-        or not scene.context.drafts
-        or scene.context.age > 1
-        or 0 not in owned
-        or len(owned) > 1
-    ):
+    drafts = scene.context.drafts
+    if not scene.groups or not drafts or scene.context.age > 1 or set(owned) != {0}:
         return False
-    group, draft = scene.groups[0], scene.context.drafts[-1]
-    if any(g.kind in ("lesion", "node") for g in scene.groups[1:]) or group.words[0].name not in GENERIC:
+    if any(g.kind in ("lesion", "node") for g in scene.groups[1:]):
+        return False
+    if not refers_back(scene, scene.groups[0], owned[0], drafts[-1]):
+        return False
+    enlarge(scene, drafts[-1], owned[0])
+    return True
+
+
+def refers_back(scene: Scene, group: Group, sizes: list[Mention], draft: Draft) -> bool:
+    """Whether "the largest node", "this lesion" is one of those, or the one, that a draft stands for."""
+    if group.words[0].name not in GENERIC or draft.presence == "absent":
         return False
     largest = any(
         0 <= group.first - m.last <= 2 or m.start < group.end <= m.end for m in scene.cues.named("largest")
@@ -77,13 +81,12 @@ def says_more(scene: Scene, owned: dict[int, list[Mention]]) -> bool:
     )
     if not (largest and draft.count != 1) and not (it and not draft.sizes):
         return False
-    named = [m for m in scene.sentence.of("places") if not places()[m.name].weak]
-    if len(owned[0]) > 1 and len({m.name for m in named}) > 1:
+    if nodal(draft) != (group.kind == "node") and group.words[0].name != "lesion":
         return False
-    if draft.place and any(not related(m.name, draft.place) for m in named):
+    named = [m for m in scene.sentence.of("places") if m.start >= draft.end and not places()[m.name].weak]
+    if len(sizes) > 1 and len({m.name for m in named}) > 1:
         return False
-    enlarge(scene, draft, owned[0])
-    return True
+    return draft.place is None or all(related(m.name, draft.place) for m in named)
 
 
 def items(scene: Scene, free: list[Mention]) -> list[Draft]:
@@ -97,12 +100,14 @@ def items(scene: Scene, free: list[Mention]) -> list[Draft]:
     marked = reference(scene, sentence.start, sentence.end) is not None
     if parent is None or not _fits(parent, named):
         return []
-    if context.age <= 1 and ((not named and not marked) or (parent.count == 1 and not parent.listed)):
+    if context.age <= 1 and (
+        (not named and not marked) or (parent.count == 1 and not (parent.listed or parent.titled))
+    ):
         enlarge(scene, parent, free)
         return []
     if not named and not marked:
         return []
-    if not parent.sizes and not context.including:
+    if not parent.sizes and not context.including and not parent.titled:
         parent.listed = True
     return _split_items(scene, free, named, parent, parent)
 

@@ -16,7 +16,8 @@ from resources.reports.vocabulary import lesion_words, places
 class Draft:
     """A finding in the making. Offsets are of the clean text.
 
-    normal: it says only that all is well. listed: the items of the list it opens stand for it.
+    normal: it says only that all is well. listed: the items of the list it opens stand for it. titled: it is
+    the first item of a list whose title is its words. tissue: "bone" for "bone lesions".
     """
 
     words: tuple[str, ...]
@@ -34,6 +35,8 @@ class Draft:
     section: str
     normal: bool = False
     listed: bool = False
+    titled: bool = False
+    tissue: str = ""
 
 
 @dataclasses.dataclass(slots=True)

@@ -4,60 +4,103 @@ from __future__ import annotations
 
 import re
 
-from resources.reports.anatomy import Group, side_of
+from resources.reports.anatomy import REGIONS, Group, side_of
 from resources.reports.drafts import Draft, Scene, above_side, own_side
 from resources.reports.mentions import Mention
 from resources.reports.vocabulary import places
 
+_SHORT = re.compile(r"\s*(?:(?:in|of|van|qua|wat) )?", re.IGNORECASE)
+_NESTED = re.compile(
+    r"\s*(?:of|van|in) (?:(?:the|de|het|both|beide) )?(?:(?:left|right|linker|rechter) )?", re.IGNORECASE
+)
 _CLAUSE = re.compile(r"[,;]|\b(?:with|met|but|maar|behoudens|except)\b")
 
 
-def normal(scene: Scene, found: list[Draft]) -> list[Draft]:
-    undone = scene.cues.named("normal pseudo")
-    normals = [
-        m for m in scene.cues.named("normal") if not any(u.start < m.end and u.end > m.start for u in undone)
-    ]
+def normal(scene: Scene) -> list[Draft]:
+    """Absent findings of the organs that a sentence calls normal as a whole."""
+    normals = [m for m in scene.cues.named("normal") if not _undone(scene, m)]
     if not normals:
         return []
     positive = [g for g in scene.groups if g.kind in ("lesion", "node", "measured")]
     named = scene.sentence.of("places")
+    own, titles = _subjects(scene, named, normals)
     made: list[Draft] = []
-    for place in named or scene.above:
+    for place in own + titles:
         if place in named and positive and not _same_clause(scene, place, normals, positive):
             continue
-        if (
-            places()[place.name].type is None
-            or place.name != places()[place.name].organ
-            or _of_other(scene, place)
-            or places()[place.name].weak
-            and place in named
-            and len(named) > 1
-        ):
+        weak = places()[place.name].weak and place in own and len(own) > 1
+        if weak or not _is_whole(place.name) or _of_other(scene, place) or _of_part(scene, place):
             continue
-        side = side_of(place, None, scene.sentence, scene.sentence.start, scene.sentence.end) or own_side(
-            place.name
-        )
-        here = place in named
-        start, end = (place.start, place.end) if here else (normals[0].start, normals[0].end)
-        made.append(
-            Draft(
-                words=("abnormality",),
-                kind="abnormality",
-                place=place.name,
-                side=side if here else above_side(scene),
-                count=1,
-                sizes=(),
-                reference=None,
-                presence="absent",
-                time="current",
-                character="indeterminate",
-                start=min(start, normals[0].start),
-                end=max(end, normals[0].end),
-                section=scene.sentence.block.section,
-                normal=True,
-            )
-        )
+        made.append(_cleared(scene, place, place in named, normals[0]))
     return made
+
+
+def _cleared(scene: Scene, place: Mention, here: bool, cue: Mention) -> Draft:
+    start, end = (place.start, place.end) if here else (cue.start, cue.end)
+    side = side_of(place, None, scene.sentence, scene.sentence.start, scene.sentence.end)
+    return Draft(
+        words=("abnormality",),
+        kind="abnormality",
+        place=place.name,
+        side=side or own_side(place.name) if here else above_side(scene),
+        count=1,
+        sizes=(),
+        reference=None,
+        presence="absent",
+        time="current",
+        character="indeterminate",
+        start=min(start, cue.start),
+        end=max(end, cue.end),
+        section=scene.sentence.block.section,
+        normal=True,
+    )
+
+
+def _subjects(
+    scene: Scene, named: list[Mention], normals: list[Mention]
+) -> tuple[list[Mention], list[Mention]]:
+    """The places that the sentence itself names, and those of its heading if they are what is normal.
+
+    "Mediastinum: normal, no nodes" speaks of the mediastinum, "Mediastinum: normal heart" of the heart.
+    """
+    edge = scene.sentence.block.heading[1]
+    titles = [m for m in named if m.start < edge]
+    own = [m for m in named if m not in titles]
+    titles = titles or scene.above
+    if not own:
+        return [], titles
+    close = [n for n in normals if titles and 0 <= n.first - titles[-1].last <= 2]
+    direct = close and not any(0 <= m.first - close[0].last <= 1 for m in own)
+    return own, titles if direct else []
+
+
+def _is_whole(name: str) -> bool:
+    """Whether a place stands for an organ or a region, not for a part of one."""
+    return places()[name].type is not None and (name == places()[name].organ or name in REGIONS)
+
+
+def _undone(scene: Scene, cue: Mention) -> bool:
+    """ "Normal in size", "normal outline": what is normal is a quality, which lesions need not change."""
+    if any(u.start < cue.end and u.end > cue.start for u in scene.cues.named("normal pseudo")):
+        return True
+    return any(
+        0 <= m.first - cue.last <= 2 and _SHORT.fullmatch(scene.text, cue.end, m.start)
+        for m in scene.cues.named("aspect")
+    )
+
+
+def _of_part(scene: Scene, place: Mention) -> bool:
+    """Whether what is normal is a part or quality of the place: "mediastinal vessels", "liver contour"."""
+    vessels = [m for m in scene.sentence.of("places") if places()[m.name].type is None and m is not place]
+    parts = [m for m in [*vessels, *scene.cues.named("aspect")] if m.name != "lymph node"]
+    return any(
+        0 <= m.first - place.last <= 1
+        and not re.search(r"[,;:]|\b(?:and|en)\b", scene.text[place.end : m.start])
+        or m.end <= place.start
+        and _NESTED.fullmatch(scene.text, m.end, place.start)
+        for m in parts
+        if m.start >= place.end or m.end <= place.start
+    )
 
 
 def _of_other(scene: Scene, place: Mention) -> bool:

@@ -15,16 +15,26 @@ from resources.reports.continued import (
     item_diagnosis,
     items,
     late_reference,
+    refers_back,
     says_more,
     under_header,
 )
-from resources.reports.drafts import Context, Draft, Scene, above_side, is_node, own_side, reference
+from resources.reports.drafts import Context, Draft, Scene, above_side, enlarge, is_node, own_side, reference
 from resources.reports.grouping import group_lesions
 from resources.reports.healthy import normal
 from resources.reports.measured import count, sized
 from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import ancestors, lesion_words, places
 
+WHOLE_SCAN = ("metastasis", "malignancy", "lymphoma", "lesion", "focus", "abnormality")
+"""Words whose denial, without an organ, clears the whole scan."""
+_SOMEWHERE = re.compile(
+    r" (?:\w+ )?(?:in|at|along|within|around|near|op|ter hoogte van|rond(?:om)?|langs|bij|van de|of the) "
+    r"(?!(?:\w+ ){0,2}(?:scan|scanned|study|examined|imaged|visuali[sz]ed|body|afgebeelde?|onderzochte?|rest|"
+    r"lichaam))",
+    re.IGNORECASE,
+)
+"""A denial that names a place we do not know clears nothing."""
 _OR = re.compile(r"\s*(?:/|\b(?:or|of|nor|noch)\b)\s*", re.IGNORECASE)
 
 
@@ -73,11 +83,17 @@ def _drafts(scene: Scene) -> list[Draft]:
     if says_more(scene, owned):
         return found
     for index, group in enumerate(scene.groups):
+        before = [d for d in found if d.presence != "absent" and not d.sizes]
+        sizes = owned.get(index, [])
+        if before and sizes and refers_back(scene, group, sizes, before[-1]):
+            enlarge(scene, before[-1], sizes)
+            before[-1].end = max(before[-1].end, sizes[-1].end)
+            continue
         found += _of_group(scene, index, group, owned.get(index, []))
     if free and not any(g.kind != "abnormality" for g in scene.groups):
         found += items(scene, free)
     if not any(d.presence == "present" and not d.normal for d in found) or len(scene.groups) > 0:
-        found += normal(scene, found)
+        found += normal(scene)
     return found
 
 
@@ -109,7 +125,15 @@ def _window(scene: Scene, index: int) -> tuple[int, int]:
         and (joint := list(re.finditer(r",|\b(?:and|en)\b", scene.text[low : group.start])))
     ):
         low += joint[0].start()
-    return low, high
+    return _after_semicolon(scene, group, low, high), high
+
+
+def _after_semicolon(scene: Scene, group: Group, low: int, high: int) -> int:
+    """The start of a group's places: after a semicolon, if the group has places of its own behind it."""
+    mark = scene.text.rfind(";", low, group.start)
+    if mark < 0 or not any(mark < m.start < high for m in scene.sentence.of("places")):
+        return low
+    return mark + 1
 
 
 def _coordinated(scene: Scene, index: int) -> bool:
@@ -121,7 +145,7 @@ def _coordinated(scene: Scene, index: int) -> bool:
 def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> list[Draft]:
     absent = assertion.denied(group, scene.groups, scene.cues, bool(found))
     gone = assertion.resolved(group, scene.groups, scene.cues)
-    normal = group.kind == "abnormality" and absent is not False
+    normal = group.kind == "abnormality" and absent is True
     absent = normal or absent
     if group.kind == "other" or absent is None and not gone:
         return []
@@ -151,6 +175,8 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     if not named and is_diagnosis(scene, group, found):
         add_diagnosis(scene, group)
         return []
+    if absent and not chosen and not _clears_all(scene, group):
+        return []
     doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
     presence: Literal["present", "absent", "uncertain"] = "absent" if absent or gone else "present"
     if presence == "present" and doubtful and not found and not group.diagnoses:
@@ -171,12 +197,30 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         end=group.end,
         section=scene.sentence.block.section,
         normal=normal,
+        tissue=_tissue(group, scene),
     )
     if presence == "absent" or not found:
         return _spread(scene, base, chosen, group, low, high)
     if named and scene.text[group.end : group.end + 2].strip() != ":":
         under_header(scene, base)
     return sized(scene, base, group, found, chosen)
+
+
+def _tissue(group: Group, scene: Scene) -> str:
+    """ "bone" of "bone lesions in the sacrum and the pelvis"."""
+    near = [
+        m for m in scene.sentence.of("places") if m.start < group.end and 0 <= group.first - m.last + 1 <= 2
+    ]
+    return "bone" if any("bone" in ancestors(m.name) for m in near) else ""
+
+
+def _clears_all(scene: Scene, group: Group) -> bool:
+    """Whether a denial that names no organ speaks of the whole scan, or of the word's own organ."""
+    if any(lesion_words()[m.name].place for m in group.words):
+        return True
+    if not any(m.name in WHOLE_SCAN for m in group.words):
+        return False
+    return _SOMEWHERE.match(scene.text, group.end, scene.sentence.end) is None
 
 
 def _likeliest(group: Group, above: list[Mention]) -> list[Mention]:

@@ -26,10 +26,15 @@ def sized(
         base.reference = reference(scene, found[0].start, scene.sentence.end) or base.reference
         base.place = _nearest_place(scene, parts[0][0], chosen) or base.place
         base.side = base.side or own_side(base.place)
-        if ranged or any(m.end <= found[0].start and found[0].first - m.last <= 6 for m in largest):
+        whole = ranged or any(m.end <= found[0].start and found[0].first - m.last <= 6 for m in largest)
+        if not whole and _is_title(scene, group, found[0]):
+            base.count, base.titled = 1, True
+        if whole:
             base.count = base.count if base.count != 1 or not group.plural else "several"
         return [base, *_others(scene, base, chosen)]
     several = split(scene, base, parts, group, chosen)
+    if all(_own_place(scene, parts, index) for index in range(1, len(parts))):
+        return several + _rest(scene, base, group, several, chosen)
     if any(m.end <= found[0].start and 0 <= found[0].first - m.last <= 8 for m in largest):
         if (
             len({d.side for d in several}) == 1
@@ -43,6 +48,19 @@ def sized(
             for draft in several:
                 draft.count = "several"
     return several + _rest(scene, base, group, several, chosen)
+
+
+def _is_title(scene: Scene, group: Group, size: Mention) -> bool:
+    """ "Nodes: station 7: 12 mm": the plural is the title of a list, of which this is one item."""
+    titled = scene.text[group.end : group.end + 2].lstrip().startswith(":")
+    named = any(group.end <= m.start < size.start for m in scene.sentence.of("places"))
+    return titled and named and not any(m.start < size.start for m in scene.sentence.of("count"))
+
+
+def _own_place(scene: Scene, parts: list[list[Mention]], index: int) -> bool:
+    """Whether a size of a list comes with its own place: "...; segment 6, 18 mm"."""
+    low, high = parts[index - 1][-1].end, parts[index][0].start
+    return any(low <= m.start < high for m in scene.sentence.of("places"))
 
 
 def _rest(
@@ -145,20 +163,28 @@ def _item(
 
 
 def _side_by(scene: Scene, part: list[Mention], low: int, high: int, index: int, total: int) -> str | None:
-    sides = [m for m in scene.sentence.of("side") if low <= m.start < high and m.name != "both"]
+    """The side of one size: before it or after it, as the sentence puts them throughout."""
+    every = [m for m in scene.sentence.of("side") if m.name != "both"]
+    sides = [m for m in every if low <= m.start < high]
     before = [m for m in sides if m.end <= part[0].start]
     after = [m for m in sides if m.start >= part[-1].end and m.first - part[-1].last <= 3]
-    every = [m for m in scene.sentence.of("side") if m.name != "both"]
-    trailing = bool(every) and every[-1].start > part[-1].end and index < total
-    if after and (trailing or not before):
+    if total > 1 and not _trailing(scene, every):
+        return before[-1].name if before else None
+    if after:
         return after[0].name
-    if before:
-        return before[-1].name
-    return after[0].name if after else None
+    return before[-1].name if before else None
+
+
+def _trailing(scene: Scene, every: list[Mention]) -> bool:
+    """Whether sides follow their sizes ("35 mm on the right and 37 mm on the left")."""
+    sizes = scene.sentence.of("size")
+    return bool(every and sizes) and every[-1].start > sizes[-1].start
 
 
 def count(scene: Scene, group: Group, found: list[Mention]) -> int | Literal["several"]:
     """How many: "two", "3 hypodense lesions", "several", "two of 14 mm"; a plural alone is several."""
+    if any(m.name == "each" and 0 <= group.first - m.last <= 3 for m in scene.sentence.of("count")):
+        return 2 if scene.sentence.of("side", "both") else "several"
     for m in reversed(scene.sentence.of("count")):
         between = scene.text[m.end : group.start]
         others = any(g is not group and m.end <= g.start < group.start for g in scene.groups)
@@ -170,7 +196,7 @@ def count(scene: Scene, group: Group, found: list[Mention]) -> int | Literal["se
     )
     if match and group.plural and 2 <= int(match.group(1)) <= 30:
         start = max(scene.sentence.start, group.start - 50) + match.start(1)
-        if not re.search(
+        if not any(m.start <= start < m.end for m in scene.sentence.of("size")) and not re.search(
             r"(?:segment\w*|level|station|im\w*|serie\w*|s|level|van|of|level|in) $",
             scene.text[max(0, start - 12) : start],
             re.I,

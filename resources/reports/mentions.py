@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from resources.reports.sections import Block
 from resources.reports.tables import Row
-from resources.reports.vocabulary import Entry, Tongue, Vocabulary
+from resources.reports.vocabulary import Entry, Tongue, Vocabulary, places
 
 LONGEST_SENTENCE = 120
 """Tokens after which a text without full stops is cut, so that reading stays linear."""
@@ -141,12 +141,20 @@ def _words(doc: Doc, tokens: list[tuple[str, int]], words: Vocabulary) -> list[M
             if not covered or (entry.category == "assertion" and _same(found, first, last)):
                 taken[entry.category][first:last] = b"\1" * (last - first)
                 found.append(_mention(tokens, entry, first, last))
-    known = taken["lesions"]
     if words.compounds is not None:
         for index, (word, start) in enumerate(tokens):
-            if len(word) > 6 and not known[index]:
-                found += _compound(word.lower(), index, start, words)
-    return found
+            if len(word) > 6:
+                found += _compound(word.lower(), index, start, words, taken)
+            elif word.endswith("-"):
+                found += _elliptical(tokens, index, words)
+    names = {m.first: m.last for m in found if m.category == "lesions" and m.last - m.first > 1}
+    return [m for m in found if not _describes(m, names)]
+
+
+def _describes(place: Mention, names: dict[int, int]) -> bool:
+    """ "Soft tissue nodule": a wide place that opens a lesion's name says what it is, not where."""
+    wide = place.category == "places" and places()[place.name].weak
+    return wide and names.get(place.first, 0) > place.last
 
 
 def _same(found: list[Mention], first: int, last: int) -> bool:
@@ -166,15 +174,41 @@ def _mention(tokens: list[tuple[str, int]], entry: Entry, first: int, last: int)
     )
 
 
-def _compound(word: str, index: int, start: int, words: Vocabulary) -> list[Mention]:
-    """levermetastase: the lesion, and the place that its first part names."""
+def _compound(
+    word: str, index: int, start: int, words: Vocabulary, taken: dict[str, bytearray]
+) -> list[Mention]:
+    """levermetastase: the lesion, and the place that its first part names, as far as they are not known yet."""
     match = words.compounds.fullmatch(word) if words.compounds else None
     if match is None:
         return []
-    entry = words.lesions[match.group(2)]
-    place = Mention("places", words.stems[match.group(1)], start, start + match.end(1), index, index + 1)
-    lesion = Mention("lesions", entry.name, start, start + len(word), index, index + 1, entry.plural)
-    return [place, lesion]
+    found = []
+    if not taken["places"][index]:
+        name = words.stems[match.group(1)]
+        found.append(Mention("places", name, start, start + match.end(1), index, index + 1))
+    if not taken["lesions"][index]:
+        entry = words.lesions[match.group(2)]
+        found.append(Mention("lesions", entry.name, start, start + len(word), index, index + 1, entry.plural))
+    return found
+
+
+def _elliptical(tokens: list[tuple[str, int]], index: int, words: Vocabulary) -> list[Mention]:
+    """The first half of "long- of levermetastasen": a lesion of its own."""
+    word, start = tokens[index]
+    name = words.stems.get(word[:-1].lower())
+    later = [token.lower() for token, _ in tokens[index + 2 : index + 4]]
+    heads = [match for token in later if (match := words.tail.fullmatch(token))] if words.tail else []
+    if (
+        name is None
+        or not heads
+        or tokens[index + 1][0].lower() not in ("of", "en", "noch", "/", ",", "en/of")
+    ):
+        return []
+    entry = words.lesions[heads[0].group(1)]
+    end = start + len(word)
+    return [
+        Mention("places", name, start, end - 1, index, index + 1),
+        Mention("lesions", entry.name, start, end, index, index + 1, entry.plural),
+    ]
 
 
 def _inside(mention: Mention, taken: list[tuple[int, int]]) -> bool:

@@ -1,7 +1,7 @@
-"""Scores report readers against annotated findings: python -m resources.reports.score TRUTH.jsonl READ.jsonl ...
+"""Scores report readers against annotations: python -m resources.reports.score TRUTH.jsonl READ.jsonl ...
 
-Each file has one line a report, as `python -m resources.reports` writes it: {"report": name, "findings": [...]}.
-The first file is the truth, every further one a reader. Findings without `span` are matched by organ and sizes.
+Each file has one line a report, as `python -m resources.reports` writes it. The first file is the truth, every
+further one a reader. Findings without `span` are matched by organ and sizes.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ KINDS = (
 class Score:
     """Counts of each kind over many reports.
 
-    lesion: a stated (not absent) finding was read at its place in the text. organ, sizes: and with that organ,
-    those sizes. negatives: organs of absent findings, each once a report. all fields: everything but the span.
-    organs cleared wrongly: an absent finding of an organ that has a stated one, and no absent one, in the truth.
+    lesion: a stated (not absent) finding was read at its place in the text. organ, sizes: and with that
+    organ, those sizes. negatives: organs of absent findings, each once a report. all fields: everything but the
+    span. organs cleared wrongly: absent in what was read, stated and not absent in the truth.
     """
 
     def __init__(self) -> None:
@@ -105,9 +105,8 @@ def match(found: Sequence[Row], truth: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 def _worth(found: Row, truth: Row) -> float:
     spans = [f.get("span") for f in (found, truth)]
-    gap = None
-    if all(s and tuple(s) != (0, 0) for s in spans):
-        gap = max(spans[0][0], spans[1][0]) - min(spans[0][1], spans[1][1])
+    known = [tuple(s) for s in spans if s and tuple(s) != (0, 0)]
+    gap = max(s[0] for s in known) - min(s[1] for s in known) if len(known) == 2 else None
     organ, sizes = found["organ"] == truth["organ"], _same_sizes(found, truth)
     if not (gap is not None and gap <= NEAR or organ and sizes):
         return 0.0
@@ -185,7 +184,7 @@ def read_findings(path: Path) -> dict[str, list[dict[str, Any]]]:
 def score(
     found: Mapping[str, Sequence[Row]], truth: Mapping[str, Sequence[Row]], where: Path
 ) -> tuple[Score, list[str]]:
-    """The score of one reader on the annotated reports, and its errors. Raises ReportError for a missing report."""
+    """The score of one reader on the annotated reports, and its errors. Raises ReportError."""
     missing = sorted(set(truth) - set(found))
     if missing:
         raise ReportError(

@@ -46,7 +46,7 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class _Mark:
-    """A place where a heading, or the end of a background section, cuts the text. body: where its text starts."""
+    """Where a heading, or the end of a background section, cuts the text. body: where its text starts."""
 
     start: int
     body: int
@@ -55,7 +55,7 @@ class _Mark:
 
 
 def blocks(text: str, words: Vocabulary, rows: Mapping[int, Row] = MappingProxyType({})) -> list[Block]:
-    """The blocks of a clean text, in order. rows: the rows of tables by their start; each is a block of targets."""
+    """The blocks of a clean text, in order. rows: of tables, by their start; each is a block of targets."""
     lines = [(m.start(), m.end()) for m in re.finditer(r"[^\n]+", text)]
     width = max((end - start for start, end in lines if end - start <= 160), default=0)
     marks = _marks(text, lines, words, width)
@@ -144,7 +144,7 @@ def _section_headings(line: str, words: Vocabulary) -> list[tuple[int, int, str]
 
 
 def _organ_headings(line: str, start: int, fresh: bool, words: Vocabulary) -> list[_Mark]:
-    """ "Liver: ..." or a line "Liver" that does not go on with the line before, and ". Liver: ..." within a line."""
+    """ "Liver: ...", a line "Liver" that does not go on with the one before, ". Liver: ..." within a line."""
     found = []
     bare = len(line) - len(line.lstrip(MARKUP))
     places = [bare, *(m.end() for m in _AFTER_SENTENCE.finditer(line) if m.end() > bare)]
@@ -160,7 +160,7 @@ def _organ_headings(line: str, start: int, fresh: bool, words: Vocabulary) -> li
 
 
 def _background_end(text: str, mark: _Mark, limit: int, words: Vocabulary, width: int) -> int:
-    """Where the text of a background heading ends: after its line or sentence, a blank line, or as findings begin."""
+    """Where a background heading's text ends: after its line or sentence, or where findings begin."""
     blank = _BLANK.search(text, mark.body, limit)
     while blank and not text[mark.body : blank.start()].strip():
         blank = _BLANK.search(text, blank.end() - 1, limit)
@@ -194,7 +194,7 @@ def _own_end(text: str, mark: _Mark, limit: int, words: Vocabulary) -> int:
 
 
 def _begins_findings(rest: str, words: Vocabulary) -> bool:
-    """Whether a sentence of an indication tells what this scan shows: a place with a size, or called normal."""
+    """Whether a sentence of an indication tells what this scan shows: a size or a state of a place."""
     end = _SENTENCE_END.search(rest)
     sentence = rest[: end.start() + 1] if end else rest
     if _YEAR.search(sentence) or words.history.search(sentence) or not words.place.search(sentence):

@@ -17,6 +17,7 @@ _BREAK = re.compile(r"[,;:.()]|\b(?:and|en|in|with|met|and|is|are)\b", re.IGNORE
 _WAS = re.compile(r"\b(?:was|were|waren)[ :]*(?:ca\.?|circa|about|approximately|nog)? *$", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:with|without|met|zonder)\b[^,;.]*$", re.IGNORECASE)
 ATTRIBUTES = ("calcification", "hemorrhage", "scar")
+_LISTED = re.compile(r"\s*(?:,|,? ?(?:and|en)|/|&)\s*", re.IGNORECASE)
 _FROM = re.compile(r"\b(?:from|van) $", re.IGNORECASE)
 _TO = re.compile(r" ?(?:to|naar|tot|->|→)\b", re.IGNORECASE)
 
@@ -46,6 +47,8 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
             between = text[size.end : cue.start]
             if cue.start < high and 0 <= cue.first - size.last <= 2 and not re.search(r"[,;(]", between):
                 size.prior = True
+        if index and found[index - 1].prior and low == found[index - 1].end and _LISTED.fullmatch(before):
+            size.prior = True
 
 
 def _prior_alone(before: str, size: Mention, found: list[Mention]) -> bool:

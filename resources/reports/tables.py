@@ -19,9 +19,10 @@ LONGEST = 60
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of a table, by offsets in the clean text. value: its current size without a unit. unit: of that size.
+    """A line of a table, by offsets in the clean text.
 
-    old: the cells of earlier sizes, whose words say nothing of this scan. title: the line names columns or a unit.
+    value: its current size, if without a unit. unit: of that size. old: the cells of earlier sizes, whose words
+    say nothing of this scan. title: the line names columns or a unit.
     """
 
     start: int

@@ -72,6 +72,7 @@ class Vocabulary:
     matcher: PhraseMatcher
     entries: dict[int, list[Entry]]
     compounds: re.Pattern[str] | None
+    tail: re.Pattern[str] | None
     stems: dict[str, str]
     lesions: dict[str, Entry]
     headings: dict[str, str]
@@ -197,6 +198,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
     compounds = (
         re.compile(f"({_alternatives(list(stems))})s?-?({_alternatives(list(heads))})") if stems else None
     )
+    tail = re.compile(f".*?({_alternatives(list(heads))})") if stems else None
     headings = {word: name for name, word, _ in read_terms(folder / "headings.txt")}
     side = "|".join(word for name, word, _ in terms["words"] if name in ("left", "right", "both"))
     places_ = [word for _, word, _ in terms["places"]]
@@ -206,7 +208,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
     }
     one = f"(?:(?:{side}) )?(?:{_alternatives(places_)})"
     return Vocabulary(
-        language, nlp, matcher, entries, compounds, stems, heads, headings,
+        language, nlp, matcher, entries, compounds, tail, stems, heads, headings,
         _heading(_alternatives(list(headings))), _place_heading(one), _whole(places_, list(stems)),
         _whole(cues["prior"]), _whole(cues["normal"] + cues["not before"]), columns, common, abbreviations,
     )  # fmt: skip
