@@ -135,7 +135,7 @@ def places_of(
 
 
 def _liver_segment(place: Mention, above: list[Mention], text: str) -> bool:
-    """ "In segment 7 ..." is the liver's also after another organ, unless that is the lung, which has segments too."""
+    """ "In segment 7 ..." is the liver's after any organ but the lung, which has segments too."""
     numbered = place.name == "liver segment" and " " in text[place.start : place.end]
     return numbered and not any("lung" in ancestors(m.name) for m in above)
 

@@ -143,51 +143,29 @@ def _coordinated(scene: Scene, index: int) -> bool:
 
 
 def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> list[Draft]:
-    absent = assertion.denied(group, scene.groups, scene.cues, bool(found))
+    presence = _presence(scene, index, group, found)
+    if presence is None:
+        return []
+    absent = presence == "absent"
     gone = assertion.resolved(group, scene.groups, scene.cues)
-    normal = group.kind == "abnormality" and absent is True
-    absent = normal or absent
-    if group.kind == "other" or absent is None and not gone:
-        return []
-    if group.kind == "measured" and (absent or not found):
-        return []
-    counted = isinstance(number := count(scene, group, found), int) and number > 1
-    if group.kind == "abnormality" and not (absent or found or group.diagnoses or counted):
-        return []
-    unusual = assertion.abnormal(group, scene.cues)
-    calm = bool(scene.cues.after(group, 6, "benign") or scene.cues.before(group, 2, "benign"))
-    if group.kind == "node" and not absent and not gone and not found:
-        pointed = (
-            reference(scene, group.start, scene.sentence.end)
-            or scene.cues.after(group, assertion.AFTER, "uncharacterized")
-            or (index == 0 and scene.cues.before(group, assertion.NEAR, "perhaps before"))
-        )
-        if calm or _is_normal(group, scene.cues):
-            absent = True
-        elif not (unusual or pointed or group.diagnoses or scene.sentence.block.section == "targets"):
-            return []
     low, high = _window(scene, index)
-    chosen, named = places_of(
-        group, scene.sentence, low, high, scene.text, _standing(scene, group, bool(absent))
-    )
+    standing = _standing(scene, group, absent and not gone)
+    chosen, named = places_of(group, scene.sentence, low, high, scene.text, standing)
     if not absent and not named:
         chosen = _likeliest(group, chosen)
     if not named and is_diagnosis(scene, group, found):
         add_diagnosis(scene, group)
         return []
-    if absent and not chosen and not _clears_all(scene, group):
+    if absent and not gone and not chosen and not _clears_all(scene, group):
         return []
     doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
-    presence: Literal["present", "absent", "uncertain"] = "absent" if absent or gone else "present"
-    if presence == "present" and doubtful and not found and not group.diagnoses:
-        presence = "uncertain"
     base = Draft(
         words=tuple(m.name for m in group.words + [d for d in group.diagnoses if not is_node(d)]),
         kind=group.kind,
         place=chosen[0].name if chosen else None,
         side=side_of(chosen[0] if named and chosen else None, group, scene.sentence, low, high)
         or above_side(scene),
-        count=number,
+        count=count(scene, group, found),
         sizes=(),
         reference=reference(scene, group.start, high),
         presence=presence,
@@ -196,14 +174,58 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         start=group.start,
         end=group.end,
         section=scene.sentence.block.section,
-        normal=normal,
+        normal=group.kind == "abnormality" and absent and not gone,
         tissue=_tissue(group, scene),
     )
-    if presence == "absent" or not found:
+    if absent or not found:
         return _spread(scene, base, chosen, group, low, high)
     if named and scene.text[group.end : group.end + 2].strip() != ":":
         under_header(scene, base)
     return sized(scene, base, group, found, chosen)
+
+
+Presence = Literal["present", "absent", "uncertain"]
+
+
+def _presence(scene: Scene, index: int, group: Group, found: list[Mention]) -> Presence | None:
+    """Whether the lesion is there; None where the words are no finding."""
+    denied = assertion.denied(group, scene.groups, scene.cues, bool(found))
+    gone = assertion.resolved(group, scene.groups, scene.cues)
+    if group.kind == "other" or (denied is None and not gone):
+        return None
+    if group.kind == "measured" and (denied or not found):
+        return None
+    if denied or gone:
+        return "absent"
+    if group.kind == "abnormality":
+        number = count(scene, group, found)
+        if not (found or group.diagnoses or (isinstance(number, int) and number > 1)):
+            return None
+    if group.kind == "node" and not found:
+        if _is_calm(scene, group):
+            return "absent"
+        if not _is_pointed_out(scene, index, group):
+            return None
+    doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
+    return "uncertain" if doubtful and not found and not group.diagnoses else "present"
+
+
+def _is_calm(scene: Scene, group: Group) -> bool:
+    """Whether lymph nodes are called benign or normal."""
+    benign = scene.cues.after(group, 6, "benign") or scene.cues.before(group, 2, "benign")
+    return bool(benign) or _is_normal(group, scene.cues)
+
+
+def _is_pointed_out(scene: Scene, index: int, group: Group) -> bool:
+    """Whether lymph nodes without a size are a finding: abnormal, with an image, a diagnosis, or targets."""
+    return bool(
+        assertion.abnormal(group, scene.cues)
+        or reference(scene, group.start, scene.sentence.end)
+        or scene.cues.after(group, assertion.AFTER, "uncharacterized")
+        or (index == 0 and scene.cues.before(group, assertion.NEAR, "perhaps before"))
+        or group.diagnoses
+        or scene.sentence.block.section == "targets"
+    )
 
 
 def _tissue(group: Group, scene: Scene) -> str:

@@ -177,7 +177,7 @@ def _mention(tokens: list[tuple[str, int]], entry: Entry, first: int, last: int)
 def _compound(
     word: str, index: int, start: int, words: Vocabulary, taken: dict[str, bytearray]
 ) -> list[Mention]:
-    """levermetastase: the lesion, and the place that its first part names, as far as they are not known yet."""
+    """levermetastase: the lesion, and the place that its first part names, where not yet known."""
     match = words.compounds.fullmatch(word) if words.compounds else None
     if match is None:
         return []

@@ -1,6 +1,6 @@
 """Scores report readers against annotations: python -m resources.reports.score TRUTH.jsonl READ.jsonl ...
 
-Each file has one line a report, as `python -m resources.reports` writes it. The first file is the truth, every
+Each file has one line a report, as `python -m resources.reports` writes it. The first file is the truth, each
 further one a reader. Findings without `span` are matched by organ and sizes.
 """
 
@@ -62,8 +62,8 @@ class Score:
     """Counts of each kind over many reports.
 
     lesion: a stated (not absent) finding was read at its place in the text. organ, sizes: and with that
-    organ, those sizes. negatives: organs of absent findings, each once a report. all fields: everything but the
-    span. organs cleared wrongly: absent in what was read, stated and not absent in the truth.
+    organ, those sizes. negatives: organs of absent findings, each once a report. all fields: everything but
+    the span. organs cleared wrongly: absent in what was read, stated and not absent in the truth.
     """
 
     def __init__(self) -> None:

@@ -21,8 +21,8 @@ LONGEST = 60
 class Row:
     """A line of a table, by offsets in the clean text.
 
-    value: its current size, if without a unit. unit: of that size. old: the cells of earlier sizes, whose words
-    say nothing of this scan. title: the line names columns or a unit.
+    value: its current size, if without a unit. unit: of that size. old: the cells of earlier sizes, whose
+    words say nothing of this scan. title: the line names columns or a unit.
     """
 
     start: int

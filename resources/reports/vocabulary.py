@@ -18,6 +18,8 @@ from spacy.language import Language
 from spacy.matcher import PhraseMatcher
 from spacy.tokens import Doc
 
+from resources.cases.organs import organs
+
 FOLDER = Path(__file__).parent
 CATEGORIES = ("lesions", "places", "words", "assertion")
 
@@ -30,7 +32,7 @@ class VocabularyError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A row of places.tsv: what a finding there is called, where it lies, and its lesion type."""
+    """A row of places.tsv: what a finding there is called, where it lies, and its organ's lesion type."""
 
     name: str
     organ: str
@@ -41,7 +43,6 @@ class Place:
     nodal: bool
     weak: bool
     paired: bool
-    totalsegmentator: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +101,11 @@ def places() -> dict[str, Place]:
             row["organ"] or row["name"],
             row["side"],
             tuple(filter(None, row["parent"].split("+"))),
-            None if row["type"] == "-" else row["type"],
+            row["type"] or organs()[row["organ"] or row["name"]].type,
             row["node"],
             row["nodal"] == "yes",
             row["weak"] == "yes",
-            row["paired"] == "yes",
-            tuple(row["totalsegmentator"].replace("-", "").split()),
+            organs()[row["organ"] or row["name"]].paired,
         )
         for row in _rows(FOLDER / "tables" / "places.tsv")
     }
