@@ -4,7 +4,8 @@ Columns (others are refused): scan (file, or folder with a DICOM series; relativ
 needed id, split, series (DICOM UID), kind (point, box or recist; empty: no mark), unit (voxel or mm: LPS), x1
 y1 z1 x2 y2 z2 x3 y3 z3 x4 y4 z4 (a point; two corners; ends of the long, then of the short axis), type,
 status, long_mm, short_mm, complete (all or none), report (the text itself). Reports can also be files named
-ID.txt in a folder, and organ maps files named ID.nii.gz as TotalSegmentator writes them.
+ID.txt in a folder, and organ maps files named ID.nii.gz as TotalSegmentator writes them. Where semicolons
+divide the fields (Excel in most of Europe), numbers may have decimal commas.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ COLUMNS = (
     "short_mm", "complete", "report",
 )  # fmt: skip
 MAP_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+NUMBERS = (*COORDINATES, "long_mm", "short_mm")
 POINTS = {"point": (1,), "box": (2,), "recist": (2, 4)}
 SIZE_TOLERANCE = 0.1
 """Share by which a given diameter may differ from its end points' distance (1 mm is always allowed)."""
@@ -54,7 +56,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of the CSV, empty fields left out, with the key "line". Raises CaseError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            first = file.readline()
+            file.seek(0)
+            semicolons = first.count(";") > first.count(",")
+            reader = csv.DictReader(file, delimiter=";" if semicolons else ",")
             names = reader.fieldnames or []
             for name in ("scan", "patient"):
                 if name not in names:
@@ -69,6 +74,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
                         f"{path}, line {reader.line_num}: expected {len(names)} fields, found others"
                     )
                 filled = {name: text.strip() for name, text in fields.items() if text.strip()}
+                if semicolons:
+                    filled.update({n: filled[n].replace(",", ".") for n in NUMBERS if n in filled})
                 rows.append({**filled, "line": str(reader.line_num)})
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CaseError(f"{path}: expected a CSV in UTF-8, found: {error}") from None

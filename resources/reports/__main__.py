@@ -15,19 +15,24 @@ from rich.progress import track
 from resources.cases.files import whole
 from resources.cli import end_with
 from resources.reports import deidentify, explain
+from resources.reports.errors import ReportError
 from resources.reports.reader import Reading, explain_report
+from resources.reports.schema import finding_schema
 
 SUFFIXES = (".txt", ".md", ".html", ".htm", ".rep", "")
-
-
-class ReportError(ValueError):
-    """A report or a folder that cannot be read; the message is one line."""
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m resources.reports", description=__doc__)
     parser.add_argument(
-        "source", help="a report, a folder of reports (.txt, .md, .html), or - for standard input"
+        "source",
+        nargs="?",
+        help="a report, a folder of reports (.txt, .md, .html), or - for standard input",
+    )
+    parser.add_argument(
+        "--schema",
+        action="store_true",
+        help="print the JSON schema of the output, for tools that write the same",
     )
     parser.add_argument("--language", choices=("auto", "en", "nl"), default="auto")
     parser.add_argument("--out", type=Path, help="JSON Lines: one report a line, with its findings")
@@ -40,6 +45,10 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         help="strip names, dates and numbers from all that is written; reports are called by their position",
     )
     arguments = parser.parse_args(given)
+    if arguments.schema:
+        return arguments
+    if arguments.source is None:
+        parser.error("expected a report, a folder or -")
     if arguments.out is None and not arguments.explain:
         parser.error("expected --out FILE, --explain or both")
     return arguments
@@ -107,6 +116,9 @@ def _lines(arguments: argparse.Namespace, console: Console) -> Iterator[str]:
 
 def main(given: list[str] | None = None) -> int:
     arguments = _arguments(given)
+    if arguments.schema:
+        print(json.dumps(finding_schema(), indent=1))
+        return 0
     console = Console()
     try:
         if arguments.out is None:

@@ -92,8 +92,8 @@ def chains(found: list[Mention], text: str, language: str) -> list[list[Mention]
 def _narrowest(one: Mention, other: Mention) -> Mention:
     if places()[one.name].weak and not narrower(one.name, other.name):
         return other
-    if places()[one.name].weak and places()[other.name].weak:
-        return one
+    if places()[one.name].weak:
+        return one if places()[other.name].weak else other
     if narrower(one.name, other.name):
         return one
     return other if narrower(other.name, one.name) or places()[one.name].weak else one
@@ -109,7 +109,11 @@ def places_of(
     """
     found = [m for m in sentence.of("places") if low <= m.start < high]
     near = sentence.of("assertion", "near") if group.kind != "node" else []
-    touching = [m for m in found if any(0 <= m.first - n.last <= 3 and n.start >= group.start for n in near)]
+    touching = [
+        m
+        for m in found
+        if m.name != "fissure" and any(0 <= m.first - n.last <= 3 and n.start >= group.start for n in near)
+    ]
     inside = [m for m in found if m.start < group.end and m.end > group.start]
     rest = [m for m in found if m not in touching and m not in inside]
     distant = _DISTANT.match(text, group.start)
@@ -177,7 +181,15 @@ def side_of(
             return min(
                 close, key=lambda m: (min(abs(m.first - anchor.last), abs(anchor.first - m.last)), m.start)
             ).name
-    names = {m.name for m in sides}
+    names = {m.name for m in sides if not _of_other_place(m, place, sentence)}
     if names >= {"left", "right"} or "both" in names:
         return "both"
     return names.pop() if names else None
+
+
+def _of_other_place(side: Mention, place: Mention | None, sentence: Sentence) -> bool:
+    """Whether a side belongs to a place of another organ: "left ilium" beside a tumour of the lung."""
+    if place is None:
+        return False
+    owners = [m for m in sentence.of("places") if 0 <= m.first - side.last <= 1]
+    return bool(owners) and not any(related(m.name, place.name) for m in owners)

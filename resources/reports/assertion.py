@@ -29,9 +29,11 @@ _THEN_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _OF = re.compile(
-    r"\s*(?:of|in|within|at|on|to|for|between|compared|along|van|binnen|op|bij|ten|t\.o\.v|der|met|with)\b",
+    r"\s*(?:of|in|within|at|on|to|for|between|compared|along|van|binnen|op|bij|ten|t\.o\.v|der|met|with"
+    r"|(?:en|and|but|maar) (?:het|de|een|the|an?|er|there))\b",
     re.IGNORECASE,
 )
+_ACUTE = re.compile(r"\b(?:acute|acuut|emergent|traumatic|traumatische)\b", re.IGNORECASE)
 _ANSWERED = re.compile(r"[:(]\s*$")
 _ANSWER_ENDS = re.compile(r"\s*(?:$|[).,;|/])")
 
@@ -94,7 +96,7 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
     """True: the text says it is not there. None: it says only that there is no other or new one."""
     for cue in cues.denials:
         if _reaches(cue, group, groups, cues, sized) and not _of_quality(cue, group, cues):
-            return None if _only_new(cue, group, cues) else True
+            return None if _only_new(cue, group, cues) or _only_acute(cue, group, cues) else True
     if group.kind == "node" and any(
         _TITLED.fullmatch(cues.text, group.end, m.start) for m in cues.denials + cues.late_denials
     ):
@@ -138,6 +140,11 @@ def _of_quality(cue: Mention, group: Group, cues: Cues) -> bool:
         and _OF.match(cues.text, m.end, group.start) is not None
         for m in cues.named("quality")
     )
+
+
+def _only_acute(cue: Mention, group: Group, cues: Cues) -> bool:
+    """ "No acute abnormality" says nothing of lesions."""
+    return group.kind == "abnormality" and bool(_ACUTE.search(cues.text, cue.start, group.end))
 
 
 def _only_new(cue: Mention, group: Group, cues: Cues) -> bool:
@@ -187,7 +194,8 @@ def character(group: Group, groups: list[Group], cues: Cues, doubtful: bool) -> 
     if any(table[m.name].kind == "node" for m in group.diagnoses):
         return "benign"
     for name in ("benign", "suspicious"):
-        near = [m for m in cues.before(group, 4, name) if not _between(m.end, group.start, groups)]
+        reach = 8 if group.kind == "node" else 4
+        near = [m for m in cues.before(group, reach, name) if not _between(m.end, group.start, groups)]
         near += [m for m in cues.after(group, AFTER, name) if not _between(group.end, m.start, groups)]
         near += [m for m in cues.named(name) if m.start < group.end and m.end > group.start]
         near = [m for m in near if name == "benign" or not _negated(m, cues)]

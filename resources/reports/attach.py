@@ -1,4 +1,7 @@
-"""Reads the reports of a case list into its findings: python -m resources.reports.attach CASES --out FILE"""
+"""Reads the reports of a case list into its findings: python -m resources.reports.attach CASES --out FILE
+
+With --findings the findings come from a file that another tool wrote (docs/reports.md) instead.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,13 @@ from rich.progress import track
 
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cli import end_with
-from resources.reports.__main__ import ReportError, read_text
+from resources.reports.__main__ import read_text
+from resources.reports.errors import ReportError
 from resources.reports.reader import read_report
+from resources.reports.schema import read_findings
+
+NAMED = 20
+"""Cases without findings that are named."""
 
 
 def attach(case: Case, language: str = "auto") -> Case:
@@ -24,8 +32,8 @@ def attach(case: Case, language: str = "auto") -> Case:
     """
     if case.report is None:
         return case
-    told = case.attributes.get("language", language)
-    chosen = told if told in ("en", "nl") else "auto"
+    named = case.attributes.get("language", language)
+    chosen = named if named in ("en", "nl") else "auto"
     findings = read_report(read_text(Path(case.report)), chosen)  # type: ignore[arg-type]
     return dataclasses.replace(case, findings=tuple(findings))
 
@@ -42,12 +50,40 @@ def attach_all(cases: list[Case], language: str) -> list[Case]:
     return found
 
 
+def attach_from(cases: list[Case], path: Path) -> list[Case]:
+    """All cases with the findings that `path` gives their report's file name, its stem, or their id.
+
+    Cases without a report keep what they have unless the file names them. Raises ReportError for a case whose
+    report the file does not name, and for names of no case.
+    """
+    given = read_findings(path)
+    used: set[str] = set()
+    found = []
+    for case in cases:
+        report = None if case.report is None else Path(case.report)
+        names = [case.id, *([report.name, report.stem] if report else [])]
+        name = next((name for name in names if name in given), None)
+        if name is None and report is not None:
+            raise ReportError(f"case {case.id}: expected findings of {report.name} in {path}, found none")
+        used.add(name or "")
+        found.append(case if name is None else dataclasses.replace(case, findings=given[name]))
+    unknown = sorted(set(given) - used)
+    if unknown:
+        raise ReportError(f"{path}: expected names of reports or cases, found {unknown[0]!r} of no case")
+    return found
+
+
+def silent(cases: list[Case]) -> list[str]:
+    """The ids of the cases whose report gave no finding."""
+    return [case.id for case in cases if case.report is not None and not case.findings]
+
+
 def summary(cases: list[Case]) -> str:
     """One line: reports, and findings by presence."""
     by_presence = collections.Counter(f.presence for case in cases for f in case.findings)
     reports = sum(case.report is not None for case in cases)
-    told = ", ".join(f"{count} {presence}" for presence, count in sorted(by_presence.items()))
-    return f"{reports} of {len(cases)} cases have a report; findings: {told or 'none'}"
+    counts = ", ".join(f"{count} {presence}" for presence, count in sorted(by_presence.items()))
+    return f"{reports} of {len(cases)} cases have a report; findings: {counts or 'none'}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,13 +95,22 @@ def main(arguments: list[str] | None = None) -> int:
         "--out", type=Path, required=True, help="the list with findings; may be the same file"
     )
     parser.add_argument("--language", choices=("auto", "en", "nl"), default="auto")
+    parser.add_argument("--findings", type=Path, help="findings of another tool, one report a line")
     options = parser.parse_args(arguments)
     try:
-        cases = attach_all(read_cases(options.cases), options.language)
+        cases = read_cases(options.cases)
+        cases = (
+            attach_from(cases, options.findings) if options.findings else attach_all(cases, options.language)
+        )
         write_cases(options.out, cases)
     except (CaseError, ReportError, OSError) as error:
         return end_with(error)
     print(f"{options.out}: {summary(cases)}")
+    if nothing := silent(cases):
+        shown = ", ".join(nothing[:NAMED]) + (
+            f" and {len(nothing) - NAMED} more" if len(nothing) > NAMED else ""
+        )
+        print(f"no finding in {len(nothing)} reports, of the cases {shown}: see them with --explain")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from resources.reports import assertion, sizing
 from resources.reports.anatomy import Group, related
 from resources.reports.drafts import Context, Draft, Scene, enlarge, is_node, nodal, reference
@@ -10,6 +12,11 @@ from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import places
 
 GENERIC = ("lesion", "target lesion", "focus", "nodule", "mass", "lymph node", "tumour", "cyst", "metastasis")
+ADVICE = 12
+"""Tokens between "recommended for" and the lesion to be looked at."""
+_DEFINITE = re.compile(
+    r"\b(?:the|this|that|these|those|het|de|dit|deze|die)(?: same| zelfde)? $", re.IGNORECASE
+)
 NEAR_DIAGNOSIS = 8
 """Tokens between "consistent with" and the diagnosis."""
 
@@ -83,10 +90,46 @@ def refers_back(scene: Scene, group: Group, sizes: list[Mention], draft: Draft) 
         return False
     if nodal(draft) != (group.kind == "node") and group.words[0].name != "lesion":
         return False
-    named = [m for m in scene.sentence.of("places") if m.start >= draft.end and not places()[m.name].weak]
-    if len(sizes) > 1 and len({m.name for m in named}) > 1:
+    after = [m for m in scene.sentence.of("places") if m.start >= draft.end]
+    named = [m for m in after if not places()[m.name].weak]
+    if len(sizes) > 1 and len({scene.text[m.start : m.end] for m in after}) > 1:
         return False
     return draft.place is None or all(related(m.name, draft.place) for m in named)
+
+
+def repeats(scene: Scene, group: Group, found: list[Draft]) -> bool:
+    """ "These cysts are unchanged", "CT for evaluation of the mass": what was said before, nothing new."""
+    if scene.cues.before(group, ADVICE, "advice"):
+        return True
+    known = [d for d in [*scene.context.drafts, *found] if d.presence != "absent" and not d.normal]
+    it = any(
+        m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
+        for m in scene.cues.named("it")
+    )
+    it = it or (_DEFINITE.search(scene.text, max(0, group.start - 30), group.start) is not None)
+    alike = any(
+        nodal(d) == (group.kind == "node") and (group.words[0].name in (*GENERIC, *d.words)) for d in known
+    )
+    return (
+        it
+        and alike
+        and not scene.cues.before(group, 2, "likely", "perhaps before")
+        and not _gone(scene, group)
+    )
+
+
+def _gone(scene: Scene, group: Group) -> bool:
+    return assertion.resolved(group, scene.groups, scene.cues)
+
+
+def like_the_whole(scene: Scene, group: Group, found: list[Draft], made: list[Draft]) -> list[Draft]:
+    """Members named after "including" or "for example" are of the character of the whole."""
+    cues = [m for m in scene.cues.named("including") if m.end <= group.start]
+    for draft in made:
+        whole = [d for d in found if cues and d.end <= cues[-1].start and d.kind == draft.kind]
+        if whole and draft.character == "indeterminate" and draft.presence == "present":
+            draft.character = whole[-1].character
+    return made
 
 
 def items(scene: Scene, free: list[Mention]) -> list[Draft]:
@@ -150,7 +193,7 @@ def under_header(scene: Scene, draft: Draft) -> None:
     """An item of a list ("Pulmonary lesions, mostly right, likely nodes:") takes what its header says."""
     for header in scene.context.header:
         if draft.place and header.place and related(draft.place, header.place) and draft.kind == header.kind:
-            header.listed = not scene.context.including
+            header.listed = not scene.context.header_including
             draft.side = draft.side or header.side
             if draft.character == "indeterminate":
                 draft.character = header.character

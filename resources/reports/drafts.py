@@ -51,6 +51,8 @@ class Context:
     place_age: int = 0
     including: bool = False
     header: list[Draft] = dataclasses.field(default_factory=list)
+    header_including: bool = False
+    title: list[Mention] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(slots=True)

@@ -11,6 +11,12 @@ from resources.reports.vocabulary import lesion_words
 
 _JOIN = re.compile(r"(?:[ -]?|,? ?(?:of|van)(?: \w+){0,3} ?| ?\(|/)", re.IGNORECASE)
 _TITLE = re.compile(r"[^,;.:\d\n]{0,30}:")
+_ADVERB = re.compile(
+    r"(?:most |very |highly )?(?:likely|probabl[ey]|possibl[ey]|perhaps|presumabl[ey]|suspected)"
+    r"|(?:meest |zeer )?(?:waarschijnlijk|mogelijke?|vermoedelijke?|wrs|ws)",
+    re.IGNORECASE,
+)
+_TYPE = re.compile(r"\b(?:type|soort|kind|aard)(?: (?:of|van))?(?: \w+)? $", re.IGNORECASE)
 _SUSPECT = re.compile(r" (?:verdacht|suspect)", re.IGNORECASE)
 
 
@@ -22,7 +28,11 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
         kind = table[mention.name].kind
         if (groups and mention.start < groups[-1].end) or _attributive(mention, text):
             continue
-        if _set_aside(mention, sentence, cues):
+        if groups and any(m.start < mention.start < m.end for m in cues.named("suspicious")):
+            continue
+        if _set_aside(mention, sentence, cues) or _TYPE.search(
+            text, max(sentence.start, mention.start - 25), mention.start
+        ):
             continue
         if groups and groups[-1].kind != "other" and _preferred(groups[-1], mention, cues, text):
             groups[-1].diagnoses.append(mention)
@@ -86,7 +96,8 @@ def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
         return False
     said = [m for m in cues.named("likely", "perhaps before") if low <= m.start and m.end <= mention.start]
     denials = [m for m in cues.denials if low <= m.start < mention.start]
-    if said and re.search(r"\b(?:and|en)\s*$", text[low : said[0].start]):
+    adverb = said and _ADVERB.fullmatch(text[said[0].start : said[0].end])
+    if adverb and re.search(r"\b(?:and|en)\s*$", text[low : said[0].start]):
         return False
     if said and not denials:
         return mention.first - said[-1].last <= 6

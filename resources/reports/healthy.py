@@ -9,6 +9,8 @@ from resources.reports.drafts import Draft, Scene, above_side, own_side
 from resources.reports.mentions import Mention
 from resources.reports.vocabulary import places
 
+OPENING = 3
+"""Tokens before "normal" in a sentence that says so of its heading's organ, and not of something unnamed."""
 _SHORT = re.compile(r"\s*(?:(?:in|of|van|qua|wat) )?", re.IGNORECASE)
 _NESTED = re.compile(
     r"\s*(?:of|van|in) (?:(?:the|de|het|both|beide) )?(?:(?:left|right|linker|rechter) )?", re.IGNORECASE
@@ -68,9 +70,11 @@ def _subjects(
     own = [m for m in named if m not in titles]
     titles = titles or scene.above
     if not own:
-        return [], titles
+        opened = max(scene.sentence.first, titles[-1].last if titles[-1:] and titles[-1] in named else 0)
+        return [], titles if normals[0].first - opened <= OPENING else []
     close = [n for n in normals if titles and 0 <= n.first - titles[-1].last <= 2]
-    direct = close and not any(0 <= m.first - close[0].last <= 1 for m in own)
+    between = [m for m in own if m.start < close[0].start] if close else []
+    direct = close and not between and not any(0 <= m.first - close[0].last <= 1 for m in own)
     return own, titles if direct else []
 
 

@@ -15,7 +15,9 @@ from resources.reports.continued import (
     item_diagnosis,
     items,
     late_reference,
+    like_the_whole,
     refers_back,
+    repeats,
     says_more,
     under_header,
 )
@@ -35,6 +37,9 @@ _SOMEWHERE = re.compile(
     re.IGNORECASE,
 )
 """A denial that names a place we do not know clears nothing."""
+_OPENED = re.compile(
+    r"\s*(?:op|in|ter hoogte van|on|at|within|along) (?!(?:\w+ )?(?:scan|ct|onderzoek|study))", re.IGNORECASE
+)
 _OR = re.compile(r"\s*(?:/|\b(?:or|of|nor|noch)\b)\s*", re.IGNORECASE)
 
 
@@ -52,6 +57,7 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
         cues = Cues(sentence, text)
         groups = group_lesions(sentence, cues, text)
         scene = Scene(sentence, text, context, cues, groups, _above(sentence))
+        context.title = scene.above or context.title
         found = _drafts(scene)
         drafts += found
         if scene.is_item:
@@ -63,6 +69,7 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
         context.drafts = own or context.drafts
         if own and text[sentence.start : sentence.end].rstrip().endswith(":"):
             context.header = [d for d in own if d.count != 1 and not d.sizes]
+            context.header_including = bool(scene.cues.named("including"))
         named = [m for m in sentence.of("places") if not places()[m.name].weak]
         context.place = named[-1:] or context.place
         context.place_age = 0 if named else context.place_age + 1
@@ -83,13 +90,15 @@ def _drafts(scene: Scene) -> list[Draft]:
     if says_more(scene, owned):
         return found
     for index, group in enumerate(scene.groups):
+        if index not in owned and repeats(scene, group, found):
+            continue
         before = [d for d in found if d.presence != "absent" and not d.sizes]
         sizes = owned.get(index, [])
         if before and sizes and refers_back(scene, group, sizes, before[-1]):
             enlarge(scene, before[-1], sizes)
             before[-1].end = max(before[-1].end, sizes[-1].end)
             continue
-        found += _of_group(scene, index, group, owned.get(index, []))
+        found += like_the_whole(scene, group, found, _of_group(scene, index, group, sizes))
     if free and not any(g.kind != "abnormality" for g in scene.groups):
         found += items(scene, free)
     if not any(d.presence == "present" and not d.normal for d in found) or len(scene.groups) > 0:
@@ -242,6 +251,8 @@ def _clears_all(scene: Scene, group: Group) -> bool:
         return True
     if not any(m.name in WHOLE_SCAN for m in group.words):
         return False
+    if _OPENED.match(scene.text, scene.sentence.start, group.start):
+        return False
     return _SOMEWHERE.match(scene.text, group.end, scene.sentence.end) is None
 
 
@@ -255,15 +266,16 @@ def _likeliest(group: Group, above: list[Mention]) -> list[Mention]:
 
 def _standing(scene: Scene, group: Group, absent: bool) -> list[Mention]:
     """The place that stands above a sentence which names none: its heading's, or the last one named."""
-    last = scene.context.place if scene.context.age <= 1 else []
+    near = scene.context.age <= 1 or scene.context.place_age == 0
+    last = scene.context.place if near else []
     wide = any(m.name in ("metastasis", "malignancy", "lymphoma", "recurrence") for m in group.words)
     if absent and (scene.sentence.block.section == "impression" or wide or scene.context.place_age > 0):
         last = []
     if any(is_node(m) for m in group.words):
         last = [m for m in last if places()[m.name].weak or places()[m.name].nodal]
-    if scene.above and last and all(narrower(last[0].name, m.name) for m in scene.above):
+    if not absent and scene.above and last and all(narrower(last[0].name, m.name) for m in scene.above):
         return last
-    return scene.above or last
+    return scene.above or last or ([] if absent else scene.context.title)
 
 
 def _spread(

@@ -95,7 +95,8 @@ def _others(scene: Scene, base: Draft, chosen: list[Mention]) -> list[Draft]:
     for place in chosen:
         if places()[place.name].organ not in organs:
             organs.add(places()[place.name].organ)
-            others.append(dataclasses.replace(base, place=place.name, sizes=(), reference=None))
+            shared = base.sizes if base.kind == "node" else ()
+            others.append(dataclasses.replace(base, place=place.name, sizes=shared, reference=None))
     return others
 
 
@@ -189,7 +190,7 @@ def count(scene: Scene, group: Group, found: list[Mention]) -> int | Literal["se
         between = scene.text[m.end : group.start]
         others = any(g is not group and m.end <= g.start < group.start for g in scene.groups)
         if m.start < group.start and group.first - m.last <= 5 and "," not in between and not others:
-            return m.number or ("several" if group.plural else 1)
+            return m.number or ("several" if any(word.plural for word in group.words) else 1)
     match = re.search(
         r"(?<![\w.,/-])(\d{1,2}) (?:[^\W\d]+ ){0,3}$",
         scene.text[max(scene.sentence.start, group.start - 50) : group.start],

@@ -30,14 +30,16 @@ _SIZE = re.compile(
 _PART = re.compile(rf"({_NUMBER}) ?-?({_UNIT})?", re.IGNORECASE)
 _IMAGE_WORD = r"(?:images?|ima?g?|ima's?|beeld(?:en)?|snede|slices?|coupe)"
 _SERIES_WORD = r"(?:series?|ser?|serie)"
-_IMAGES = r"(\d{1,4}(?:(?: ?[-,&/] ?| en | and | tot | to )\d{1,4}){0,8})"
+_IMAGES = r"(\d{1,4}(?:(?: ?[-,&/] ?|,? (?:en|and) | tot | to )\d{1,4}){0,8})"
 _REFERENCE = re.compile(
     rf"\b{_SERIES_WORD}[.:]? ?#?(\d{{1,3}})[,;:/ ]{{0,3}}{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
+    rf"|\b(?P<image>{_IMAGE_WORD}[.:]? ?#?{_IMAGES})[,;/ ]{{1,3}}{_SERIES_WORD}[.:]? ?#?(?P<last>\d{{1,3}})"
     rf"|\b{_SERIES_WORD}/{_IMAGE_WORD}[.:]? ?(\d{{1,3}}) ?[/:-] ?{_IMAGES}"
     rf"|\b{_IMAGE_WORD}[.:]? ?#?(\d{{1,3}}) ?[-/:] ?(\d{{1,4}})\b"
     rf"|\b{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
     rf"|\((\d{{1,3}}) ?[-:/] ?(\d{{1,4}})\)"
-    rf"|(?<=[mM], )(\d{{1,3}})[-:/](\d{{1,4}})(?=\))",
+    rf"|(?<=[mM], )(\d{{1,3}})[-:/](\d{{1,4}})(?=\))"
+    rf"|(?<=, )(\d{{1,3}}):(\d{{1,4}})(?=[,.;)]|$)",
     re.IGNORECASE,
 )
 _CHANGE = re.compile(r"(?:from|van) (?:[^\d\n]{0,12})$", re.IGNORECASE)
@@ -290,8 +292,11 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _references(text: str) -> list[Mention]:
     found: list[Mention] = []
     for match in _REFERENCE.finditer(text):
-        s1, i1, s2, i2, s3, i3, i4, s5, i5, s6, i6 = match.groups()
-        series, images = (s1 or s2 or s3 or s5 or s6), (i1 or i2 or i3 or i4 or i5 or i6)
+        s1, i1, _, i0, s0, s2, i2, s3, i3, i4, s5, i5, s6, i6, s7, i7 = match.groups()
+        series, images = (
+            (s1 or s0 or s2 or s3 or s5 or s6 or s7),
+            (i1 or i0 or i2 or i3 or i4 or i5 or i6 or i7),
+        )
         if s5 and not _after_size(text, match.start()) and (int(i5) <= 12 or i5.startswith("0")):
             continue
         number = int(series) if series else None

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
+from resources.cli import end_with
 from resources.reports.errors import ReportError
 
 Row = Mapping[str, Any]
@@ -225,8 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.show:
                 print("\n".join(errors))
     except ReportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return end_with(error)
     Console(width=max(80, 40 + 30 * len(scores))).print(table(scores))
     return 0
 

@@ -213,8 +213,9 @@ def _wrapped(before: str, line: str, width: int) -> bool:
 
 def breaks(before: str, line: str, width: int) -> bool:
     """Whether a line does not go on with the sentence of the line before."""
+    line = line.lstrip()
     wrapped = len(before) >= 0.6 * width and line[:1].islower()
-    if before.rstrip()[-1:] in (";", ".", "?", "!") or _BULLET.match(line.lstrip()):
+    if before.rstrip()[-1:] in (";", ".", "?", "!") or _BULLET.match(line):
         return True
     if before.rstrip().endswith(":"):
         return not wrapped

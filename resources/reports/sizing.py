@@ -47,7 +47,8 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
             between = text[size.end : cue.start]
             if cue.start < high and 0 <= cue.first - size.last <= 2 and not re.search(r"[,;(]", between):
                 size.prior = True
-        if index and found[index - 1].prior and low == found[index - 1].end and _LISTED.fullmatch(before):
+        single = index and len(size.mm) == len(found[index - 1].mm) == 1
+        if single and found[index - 1].prior and low == found[index - 1].end and _LISTED.fullmatch(before):
             size.prior = True
 
 

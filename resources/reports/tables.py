@@ -13,6 +13,7 @@ _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 _VALUE = re.compile(rf"({_NUMBER}(?: ?[x×*] ?{_NUMBER}){{0,2}}) ?(mm|cm)?\.?", re.IGNORECASE)
 _LAST = re.compile(rf"[^\W\d_][^\n|\t]*?[ :\t]({_NUMBER}(?: ?[x×*] ?{_NUMBER}){{0,2}})\s*", re.IGNORECASE)
 _DATE = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{2,4})|(\d{4})-(\d{2})-(\d{2})")
+_SUM = re.compile(r"(?:sum|som|total|totaal|spd|sld)\b", re.IGNORECASE)
 LONGEST = 60
 """Rows of a table; further lines are text."""
 
@@ -116,6 +117,8 @@ def _row(text: str, start: int, end: int, header: _Header) -> Row | None:
         return None
     if not re.search(r"[^\W\d_]", text[slice(*cells[0])]) or _RULE.fullmatch(text[start:end]):
         return None
+    if _SUM.match(text, *cells[0]):
+        return Row(start, end, None, header.unit, title=True)
     low, high = cells[header.new]
     value = _VALUE.fullmatch(text[low:high])
     bare = (low, low + value.end(1)) if value and not value.group(2) else None
