@@ -37,14 +37,12 @@ def test_folder_to_json_lines(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.jsonl", "reports"]
 
 
-def test_the_schema_is_that_of_the_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--schema") == 0
+def test_the_schema_is_that_of_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--schema") == 0
     schema = json.loads(capsys.readouterr().out)
     finding = schema["properties"]["findings"]["items"]
     (tmp_path / "a.txt").write_text("Left renal mass of 12 mm. No lung nodules.", encoding="utf-8")
-    assert run(monkeypatch, tmp_path / "a.txt", "--out", tmp_path / "f.jsonl") == 0
+    assert run(tmp_path / "a.txt", "--out", tmp_path / "f.jsonl") == 0
     line = json.loads((tmp_path / "f.jsonl").read_text(encoding="utf-8"))
     jsonschema.validate(line, schema)
     assert set(line["findings"][0]) == set(finding["properties"])
