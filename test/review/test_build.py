@@ -1,5 +1,6 @@
 """Pages of a folder: which scans, what they are made from, what is refused; slices drawn by hand."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from PIL import Image
 from review.results import ORIENTATIONS, places, scan_of, write_results, write_volume
 
@@ -14,19 +16,19 @@ from helpers import Series
 from model.exports import read_results
 from model.preprocess import Grid
 from model.volume import Volume
+from resources.cases.__main__ import main as cases
 from resources.cases.case import Case, ImageSource
 from resources.cases.reviewed import read_review
 from resources.cases.strict import CaseError
 from resources.review.__main__ import main
-from resources.review.build import numbering_of
+from resources.review.build import THUMBNAIL, Job, numbering_of
 from resources.review.overview import overview_of
+from resources.review.page import NIIVUE
 from resources.review.second_look import look_again
-from resources.review.slices import grey_of, nifti_of, projections, reduced_copy, square
+from resources.review.slices import grey_of, nifti_of, projections, reduced_copy, square, thumbnail
 
 
 def grid_of(hu: np.ndarray, lower: tuple[int, int, int] = (0, 0, 0), spacing_mm: float = 1.0) -> Grid:
-    import torch
-
     return Grid(torch.from_numpy(hu.astype(np.int16)), lower, spacing_mm)
 
 
@@ -97,9 +99,6 @@ def test_pages_are_made_once_and_bad_input_is_one_line(
 
 
 def test_overview_of_five_hundred_scans_is_small(tmp_path: Path) -> None:
-    from resources.review.build import THUMBNAIL, Job
-    from resources.review.slices import thumbnail
-
     volume = scan_of(np.eye(3), (10, 30, 36))
     spot = places(volume, (0.3, 0.5, 0.5))[0]
     picture = thumbnail(grid_of(np.random.default_rng(0).normal(0, 200, (9, 99, 99))), (50, 50, 4))
@@ -115,16 +114,12 @@ def test_overview_of_five_hundred_scans_is_small(tmp_path: Path) -> None:
     assert page.index(">499<") < page.index(">000<")  # the likeliest first
 
 
-def test_the_report_is_assigned_to_detections() -> None:
+def test_the_report_is_assigned_to_detections(tmp_path: Path) -> None:
     volume = scan_of(np.eye(3))
     one, two, three = places(volume, (0.3, 0.5, 0.3), (0.7, 0.5, 0.7), (0.5, 0.5, 0.5))
-    import tempfile
-    from pathlib import Path as _Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [("lung", one, 0.9, 20.0), ("liver", two, 0.2, 41.0), ("bone", three, 0.8, 9.0)]
-        write_results(_Path(folder), rows)
-        detections = read_results(_Path(folder)).detections
+    rows = [("lung", one, 0.9, 20.0), ("liver", two, 0.2, 41.0), ("bone", three, 0.8, 9.0)]
+    write_results(tmp_path, rows)
+    detections = read_results(tmp_path).detections
     text = "Nodule of 19 mm in the lung. Hypodense metastasis in the liver of 40 mm. Adrenal mass of 33 mm."
     look = look_again(text, detections, volume)
     by_type = {detections[m.detection - 1].type: look.phrase(m.finding) for m in look.mentions}
@@ -139,8 +134,6 @@ def test_the_report_is_assigned_to_detections() -> None:
 
 
 def test_reviews_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    from resources.cases.__main__ import main as cases
-
     volume = scan_of(np.eye(3), (10, 30, 36))
     scan = write_volume(tmp_path / "s.mha", volume)
     out = tmp_path / "out"
@@ -178,10 +171,6 @@ def test_reviews_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_viewer_is_the_bundle_of_its_npm_package() -> None:
-    import hashlib
-
-    from resources.review.page import NIIVUE
-
     digest = hashlib.sha512(NIIVUE.read_bytes()).hexdigest()
     assert digest.startswith("37dc9688207bcb81b39afe18628488970cecf5f6b3601941508a51c839aeb63e")
     assert "Niivue" in NIIVUE.with_name("LICENSE").read_text(encoding="utf-8")
