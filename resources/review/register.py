@@ -22,8 +22,8 @@ SHIFTS_MM = (-240.0, -120.0, 0.0, 120.0, 240.0)
 LEAST_OVERLAP = 0.3
 """Share of the smaller body that has to lie in the other scan for a start to count."""
 POOR_CORRELATION = 0.75
-"""Below it the bodies do not fit. Synthetic bodies moved by up to 30 mm and 10 degrees reach .9 and more; two
-different bodies stay below .7 (`python -m resources.study.pairing`)."""
+"""Below it the bodies are said not to fit. A choice, not a fit: a phantom that is moved and has other noise
+reaches .95; `python -m resources.study.pairing` prints it for one and for two synthetic patients."""
 
 
 @dataclasses.dataclass(frozen=True)
