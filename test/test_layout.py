@@ -12,16 +12,17 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(p for top in ("model", "resources", "test") for p in (ROOT / top).rglob("*.py"))
 FILES += [p for p in [ROOT / "process.py"] if p.exists()]
 
-MODEL, CASES, CLI = "model", "resources.cases", "resources.cli"
+MODEL, CASES, CLI, INTERRUPT = "model", "resources.cases", "resources.cli", "resources.interrupt"
 MAY_IMPORT = {
     "process": [MODEL],
     "model": [],
     "resources.upload": [],
     CLI: [],
+    INTERRUPT: [],
     "resources.cases": [MODEL, CLI],
     "resources.reports": [CASES, CLI],
     "resources.synthetic": [MODEL, CASES, CLI],
-    "resources.training": [MODEL, CASES, "resources.evaluation", "resources.synthetic", CLI],
+    "resources.training": [MODEL, CASES, "resources.evaluation", "resources.synthetic", CLI, INTERRUPT],
     "resources.evaluation": ["model.boxes", "model.volume", CASES, CLI],
     "resources.predict": [MODEL, CASES, CLI],
     "resources.map_organs": [MODEL, CASES, "resources.predict", CLI],
@@ -68,6 +69,12 @@ def test_imports_and_lengths(file: Path) -> None:
     for group, banned in FORBIDDEN.items():
         if within(module, [group]):
             assert {name for name in names if within(name, banned)} == set()
+
+
+def test_the_top_level_of_the_trainer_is_small() -> None:
+    """The rest is in rooms: data, targets, reports."""
+    modules = [path.stem for path in (ROOT / "resources" / "training").glob("[!_]*.py")]
+    assert len(modules) <= 9
 
 
 def test_every_package_has_a_rule() -> None:

@@ -14,7 +14,7 @@ from model.exports import Detection
 from model.volume import Volume
 from resources.cases.strict import CaseError
 from resources.review.register import Registration
-from resources.training.assignment import assign
+from resources.training.reports.matching import assign
 
 PLACE_SIGMA_MM = 6.0
 """How far a finding may lie from its place after a rigid registration: breath, posture, detector's error."""

@@ -95,8 +95,8 @@ class SecondLook:
 def look_again(text: str, detections: Sequence[Detection], volume: Volume) -> SecondLook:
     """Reads a report of a scan and assigns its findings to the scan's detections."""
     from resources.reports.reader import read_report
-    from resources.training.assignment import Candidate, match, wanted_of
-    from resources.training.guidance import LEAST_SHARE
+    from resources.training.reports.guidance import LEAST_SHARE
+    from resources.training.reports.matching import Candidate, match, wanted_of
 
     findings = tuple(read_report(text))
     places = _places(findings, volume)
@@ -131,7 +131,7 @@ def look_again(text: str, detections: Sequence[Detection], volume: Volume) -> Se
 def _places(findings: tuple[Finding, ...], volume: Volume) -> Any:
     """Where in the scan the organs of the findings can be, as training works it out, without an organ map."""
     from resources.cases.cache import HU, CachedScan
-    from resources.training.whereabouts import look
+    from resources.training.reports.whereabouts import look
 
     config = DetectorConfig()
     grid = preprocess(volume, config.spacing_mm, config.stride)
@@ -158,7 +158,7 @@ def _organs(findings: Sequence[Finding], detections: Sequence[Detection]) -> npt
     0 where either names none, or where one lies in the other, or both belong to one class of the organ head.
     """
     from resources.cases.organs import canonical, head_class, region
-    from resources.training.whereabouts import ELSEWHERE
+    from resources.training.reports.whereabouts import ELSEWHERE
 
     out = np.zeros((len(findings), len(detections)))
     for i, finding in enumerate(findings):

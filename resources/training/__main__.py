@@ -26,9 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     from resources.cases.strict import CaseError
     from resources.cli import FAILED, end_with
     from resources.evaluation import EvaluationError
+    from resources.interrupt import Interrupted
     from resources.training.config import read_config
     from resources.training.engine import Run
-    from resources.training.interrupt import Interrupted
     from resources.training.learner import NotFiniteError
 
     try:

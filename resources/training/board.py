@@ -11,7 +11,7 @@ import torch
 
 from model.heads import split
 from model.network import OUTPUT_STRIDE
-from resources.training.batch import Batch
+from resources.training.data.batch import Batch
 
 WINDOW_HU = (-160.0, 240.0)
 WANTED, SEEN, UNKNOWN = (1.0, 0.2, 0.1), (0.1, 0.9, 0.3), (0.2, 0.4, 1.0)

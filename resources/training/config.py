@@ -14,7 +14,7 @@ from typing import Any, Literal
 from model.config import DetectorConfig
 from resources.cases.organs import head_classes
 from resources.cases.strict import CaseError, decode_object, refuse
-from resources.training.batch import SPEAKERS
+from resources.training.data.batch import SPEAKERS
 
 __all__ = [
     "Augmentation",

@@ -19,9 +19,8 @@ import torch
 
 from model.detector import save_weights
 from resources.cases.strict import CaseError, decode_object, encode
-from resources.training import rounds, validation
-from resources.training.augment import augment
-from resources.training.batch import Batch
+from resources.interrupt import Interrupted, Signals
+from resources.training import validation
 from resources.training.board import Board
 from resources.training.checkpoint import (
     aside,
@@ -33,11 +32,13 @@ from resources.training.checkpoint import (
     write_checkpoint,
 )
 from resources.training.config import TrainingConfig
-from resources.training.data import open_scans, stream
-from resources.training.interrupt import Interrupted, Signals
+from resources.training.data.augment import augment
+from resources.training.data.batch import Batch
+from resources.training.data.stream import open_scans, stream
 from resources.training.learner import NotFiniteError, advance, begin, generator_of, make_fabric, schedule
 from resources.training.progress import LINE_EVERY, Progress
-from resources.training.report_stage import ReportStage
+from resources.training.reports import rounds
+from resources.training.reports.report_stage import ReportStage
 
 SCALARS_EVERY, PICTURE_EVERY = 10, 500
 """Steps between points of the curves, and between pictures."""

@@ -1,7 +1,7 @@
 """One network that learns: on which devices, in which precision, and what a step does to it.
 
 Several processes come from torchrun, by which Lightning Fabric finds its way; each has its share of a batch.
-The loss of a step is that of the whole batch, see resources.training.supervise.
+The loss of a step is that of the whole batch, see resources.training.targets.supervise.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from torch import nn
 from model.config import WeightsError
 from model.detector import load_network
 from model.network import CenterNet3D
-from resources.training import supervise
-from resources.training.batch import Batch
 from resources.training.config import Optimisation, TrainingConfig
+from resources.training.data.batch import Batch
 from resources.training.muon import Muon
+from resources.training.targets import supervise
 
 LEAST_RATE = 0.01
 """Share of the highest rate at the end."""

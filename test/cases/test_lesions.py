@@ -19,7 +19,7 @@ from resources.cases.regions import complete_at
 from resources.evaluation.frame import Frame
 from resources.evaluation.outcomes import truth_of
 from resources.evaluation.truth import LabelImages, lesions_of
-from resources.training.states import locate
+from resources.training.targets.states import locate
 
 SHAPE = (20, 30, 40)
 UNIT = Volume(np.zeros(SHAPE, np.int16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))

@@ -13,8 +13,8 @@ from resources.cases.describe import check_files, describe, draw
 from resources.synthetic.anatomy import Draw
 from resources.synthetic.cases import Job, findings_of, make_case, recist_of, true_labels
 from resources.synthetic.lesions import Truth
-from resources.training.pictures import draw_states
-from resources.training.states import NEGATIVE, POSITIVE, states_of
+from resources.training.reports.pictures import draw_states
+from resources.training.targets.states import NEGATIVE, POSITIVE, states_of
 
 TRUTH = Truth((30.0, 40.0, 25.0), 20.0, 12.0, 16.0, "liver", math.radians(30), "liver")
 PLACE = Volume(np.zeros((20, 80, 80), np.int16), (1.0, 1.0, 2.5), (0.0, 0.0, 0.0), np.eye(3))

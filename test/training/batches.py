@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from resources.training.batch import SPEAKERS, UNMARKED, Batch, PatchBag
+from resources.training.data.batch import SPEAKERS, UNMARKED, Batch, PatchBag
 
 CELLS = (5, 5, 5)
 

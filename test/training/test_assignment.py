@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.cases.case import Finding
-from resources.training.assignment import (
+from resources.training.reports.matching import (
     GROSS_ERROR,
     MISSED,
     OMITTED,

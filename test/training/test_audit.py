@@ -12,7 +12,7 @@ from model.preprocess import AIR_HU
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Finding, ImageSource
-from resources.training.audit import (
+from resources.training.reports.audit import (
     LUNG_HU,
     SOFT_TISSUE_HU,
     WINDOWS_HU,
@@ -24,7 +24,7 @@ from resources.training.audit import (
     window_hu,
     write_log,
 )
-from resources.training.beliefs import Believed
+from resources.training.reports.beliefs import Believed
 
 LESION = Believed((20.0, 30.0, 11.0), (9.0, 6.0, 8.0), "liver", "positive", 0.8, "teacher", 0.9, 2)
 FINDING = Finding("liver", "liver", span=(17, 42))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from model.preprocess import AIR_HU, TOP_HU
-from resources.training.augment import augment, blur, thicken
-from resources.training.batch import Batch
 from resources.training.config import Augmentation
+from resources.training.data.augment import augment, blur, thicken
+from resources.training.data.batch import Batch
 
 NOTHING = Augmentation(gain=0, shift_hu=0, phase_hu=0, noise_hu=0, blur_mm=0, slice_mm=0)
 

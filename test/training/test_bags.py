@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.batches import CELLS, bag, silent
 
-from resources.training.assignment import SIZE_SIGMA
-from resources.training.bags import bag_losses, find_peaks, size_error
+from resources.training.reports.matching import SIZE_SIGMA
+from resources.training.targets.bags import bag_losses, find_peaks, size_error
 
 LOW = -4.0
 

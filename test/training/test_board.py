@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from resources.training.batch import Batch
 from resources.training.board import SEEN, UNKNOWN, UNKNOWN_SHARE, WANTED, Board, draw_patch
+from resources.training.data.batch import Batch
 
 CELLS = (3, 2, 2)
 

@@ -9,7 +9,7 @@ import pytest
 from model.config import LESION_TYPES
 from resources.cases.case import Annotation, Case, Finding, ImageSource
 from resources.cases.organs import type_of
-from resources.training.clearing import cleared_types
+from resources.training.reports.clearing import cleared_types
 
 ALL = set(LESION_TYPES)
 NONE = Finding(None, None, count=None, presence="absent")

@@ -15,13 +15,13 @@ from model.preprocess import AIR_HU
 from model.volume import Volume
 from resources.cases.cache import HU, LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, CaseError, Completeness, Finding, ImageSource
-from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK, collate
-from resources.training.beliefs import Beliefs
 from resources.training.config import Augmentation, Optimisation, Source, Supervision, TrainingConfig
-from resources.training.cut import Placement, cells_of, cut, place, sample_hu
-from resources.training.known import KnownScan, known_of, pack, unpack
-from resources.training.states import NEGATIVE, States, locate, states_of
-from resources.training.targets import lesions_of
+from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK, collate
+from resources.training.data.cut import Placement, cells_of, cut, place, sample_hu
+from resources.training.reports.beliefs import Beliefs
+from resources.training.targets.draw import lesions_of
+from resources.training.targets.known import KnownScan, known_of, pack, unpack
+from resources.training.targets.states import NEGATIVE, States, locate, states_of
 
 SHAPE = (16, 16, 16)
 CONFIG = TrainingConfig(

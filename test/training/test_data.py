@@ -18,10 +18,10 @@ from small_cases import LIVER, make_config
 
 from helpers import ROOT
 from resources.cases.case import CaseError
-from resources.training.batch import FULL, REPORT_NEGATIVE, TEACHER, WEAK, Batch, collate
-from resources.training.beliefs import Bag, Beliefs, Believed, write_beliefs
 from resources.training.config import Patches, Supervision, TrainingConfig
-from resources.training.data import open_scans, pools_of, stream
+from resources.training.data.batch import FULL, REPORT_NEGATIVE, TEACHER, WEAK, Batch, collate
+from resources.training.data.stream import open_scans, pools_of, stream
+from resources.training.reports.beliefs import Bag, Beliefs, Believed, write_beliefs
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ from pathlib import Path
 sys.path[:0] = ["test"]
 from small_cases import make_config
 from resources.training.config import Patches
-from resources.training.data import open_scans, stream
+from resources.training.data.stream import open_scans, stream
 import dataclasses
 
 def main():

@@ -19,7 +19,7 @@ from training.tiny import HELD, STILL, settings, write_scans
 from helpers import ROOT, environment, last_line
 from resources.training.__main__ import main
 from resources.training.config import read_config
-from resources.training.data import stream
+from resources.training.data.stream import stream
 from resources.training.engine import Run, round_of, segments
 from resources.training.learner import NotFiniteError, generator_of, schedule
 

@@ -11,11 +11,11 @@ from model.volume import Volume
 from resources.cases.cache import HU, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
-from resources.training.assignment import MISSED
-from resources.training.beliefs import Bag, Believed, Proposal
-from resources.training.clearing import cleared_types
 from resources.training.config import Supervision, Teacher
-from resources.training.guidance import UNCERTAIN, resolve, size_of
+from resources.training.reports.beliefs import Bag, Believed, Proposal
+from resources.training.reports.clearing import cleared_types
+from resources.training.reports.guidance import UNCERTAIN, resolve, size_of
+from resources.training.reports.matching import MISSED
 
 VALUES = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
 ALL = Supervision(teacher=1, report_positive=1, bag=1, report_negative=1)

@@ -8,9 +8,9 @@ from model.config import LESION_TYPES
 from model.volume import Volume
 from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
-from resources.training.joint import account
-from resources.training.states import locate
-from resources.training.whereabouts import look
+from resources.training.reports.joint import account
+from resources.training.reports.whereabouts import look
+from resources.training.targets.states import locate
 
 VALUES = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
 

@@ -15,12 +15,12 @@ from model.network import CenterNet3D
 from resources.cases.case import read_cases
 from resources.cases.images import read_case_volume
 from resources.evaluation.evaluation import Settings, prepare
-from resources.training import supervise
 from resources.training.checkpoint import read_checkpoint
 from resources.training.config import read_config
-from resources.training.data import stream
+from resources.training.data.stream import stream
 from resources.training.engine import Run
 from resources.training.export import main as export
+from resources.training.targets import supervise
 from resources.training.validation import Held, look, match_all, read_candidates
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from resources.training.losses import any_type, focal_cells, geometry_cells, positive_weight
+from resources.training.targets.losses import any_type, focal_cells, geometry_cells, positive_weight
 
 LOGIT_3_4 = math.log(3)  # p = 3/4
 SHAPE = (1, 1, 5, 5, 5)

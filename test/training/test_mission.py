@@ -16,9 +16,9 @@ from resources.cases.case import read_cases
 from resources.predict import main as predict
 from resources.reports.attach import main as attach
 from resources.training.__main__ import main as train
-from resources.training.beliefs import read_beliefs
 from resources.training.config import TrainingConfig, read_config
 from resources.training.export import main as export
+from resources.training.reports.beliefs import read_beliefs
 
 MISSION = ROOT / "resources" / "configs" / "mission.toml"
 SMALL = {

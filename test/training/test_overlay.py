@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from resources.cases.case import Completeness
-from resources.training.batch import (
+from resources.training.config import Supervision
+from resources.training.data.batch import (
     FULL,
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
@@ -17,9 +18,8 @@ from resources.training.batch import (
     UNMARKED,
     WEAK,
 )
-from resources.training.beliefs import Bag, Believed
-from resources.training.config import Supervision
-from resources.training.overlay import (
+from resources.training.reports.beliefs import Bag, Believed
+from resources.training.reports.overlay import (
     Cells,
     Placed,
     bag_of,
@@ -27,8 +27,8 @@ from resources.training.overlay import (
     with_empty,
     without_report,
 )
-from resources.training.states import IGNORED, NEGATIVE
-from resources.training.targets import Drawing, Known, Lesions, draw_known, draw_lesions
+from resources.training.targets.draw import Drawing, Known, Lesions, draw_known, draw_lesions
+from resources.training.targets.states import IGNORED, NEGATIVE
 
 ON = Supervision(teacher=1.0, report_positive=1.0, bag=1.0, report_negative=1.0)
 MIDDLE = (8.5, 8.5, 8.5)

@@ -13,7 +13,7 @@ from model.preprocess import AIR_HU
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Finding, ImageSource
-from resources.training.pretrain import (
+from resources.training.reports.pretrain import (
     ReportHead,
     ReportTarget,
     organs_of,

@@ -13,12 +13,12 @@ from training.tiny import SPACING_MM, settings, write_run, write_scans
 from resources.cases.cache import Job, build
 from resources.cases.case import Case, Finding, read_cases, write_cases
 from resources.cases.strict import CaseError
+from resources.interrupt import Interrupted, Signals
 from resources.training.checkpoint import read_checkpoint
 from resources.training.config import read_config
 from resources.training.engine import Run
-from resources.training.interrupt import Interrupted, Signals
 from resources.training.learner import first_network
-from resources.training.report_stage import ReportStage
+from resources.training.reports.report_stage import ReportStage
 
 STEPS = 6
 

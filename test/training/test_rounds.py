@@ -15,7 +15,6 @@ from helpers import SMALL, files_below, image_of, loud, phantom
 from model.volume import Volume
 from resources.cases.cache import CachedScan, Job, build
 from resources.cases.case import Annotation, Case, CaseError, Completeness, Finding, ImageSource, write_cases
-from resources.training.beliefs import Believed, Proposal, read_beliefs
 from resources.training.config import (
     Network,
     Optimisation,
@@ -25,8 +24,9 @@ from resources.training.config import (
     Teacher,
     TrainingConfig,
 )
-from resources.training.data import Scans, open_scans
-from resources.training.rounds import HARD_PER_SCAN, hard_negatives, renew
+from resources.training.data.stream import Scans, open_scans
+from resources.training.reports.beliefs import Believed, Proposal, read_beliefs
+from resources.training.reports.rounds import HARD_PER_SCAN, hard_negatives, renew
 
 ALL = Completeness("all")
 CLEAR = (Finding(None, None, count=None, presence="absent"),)

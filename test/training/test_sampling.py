@@ -11,7 +11,7 @@ import pytest
 
 from resources.cases.case import CaseError
 from resources.training.config import Patches
-from resources.training.sampling import Choice, choose, generator_of, pool_of, read_hard
+from resources.training.data.sampling import Choice, choose, generator_of, pool_of, read_hard
 
 POOL = pool_of(
     [0, 1, 2],

@@ -12,8 +12,8 @@ from resources.cases.case import Annotation, Case, Completeness, Finding, ImageS
 from resources.synthetic.anatomy import Draw
 from resources.synthetic.cases import ORGAN_VALUES, ellipsoid_of, findings_of, recist_of
 from resources.synthetic.lesions import Truth
-from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
-from resources.training.states import IGNORED, NEGATIVE, POSITIVE, REPORT_WEIGHT, states_of
+from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
+from resources.training.targets.states import IGNORED, NEGATIVE, POSITIVE, REPORT_WEIGHT, states_of
 
 ORGANS_OF = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from training.batches import CELLS, bag, silent
 
 from helpers import ROOT
-from resources.training.batch import (
+from resources.training.config import Supervision
+from resources.training.data.batch import (
     FULL,
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
@@ -23,8 +24,7 @@ from resources.training.batch import (
     WEAK,
     Batch,
 )
-from resources.training.config import Supervision
-from resources.training.supervise import losses
+from resources.training.targets.supervise import losses
 
 OFF = Supervision(**{f.name: 0.0 for f in dataclasses.fields(Supervision)})
 NO_ORGANS = torch.zeros(1, 0, 2, 2, 2)

@@ -7,9 +7,8 @@ import torch
 from model.volume import Volume
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
-from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
-from resources.training.states import IGNORED, POSITIVE, REPORT_WEIGHT, locate, states_of
-from resources.training.targets import (
+from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
+from resources.training.targets.draw import (
     Lesions,
     geometry_weights,
     lesions_of,
@@ -17,6 +16,7 @@ from resources.training.targets import (
     near_patch,
     spot_of,
 )
+from resources.training.targets.states import IGNORED, POSITIVE, REPORT_WEIGHT, locate, states_of
 
 SHAPE = (16, 16, 16)
 

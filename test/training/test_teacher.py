@@ -15,9 +15,9 @@ from model.preprocess import preprocess
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.strict import CaseError
-from resources.training.beliefs import Proposal
 from resources.training.config import Teacher
-from resources.training.teacher import VIEWS, link, look
+from resources.training.reports.beliefs import Proposal
+from resources.training.reports.teacher import VIEWS, link, look
 
 ALL = Teacher(views=1, doubtful_above=0.011, empty_below=0.01)
 MEMORY = 10**9

@@ -3,7 +3,7 @@
 import pytest
 
 from resources.cases.case import Annotation
-from resources.training.terms import type_of
+from resources.training.targets.terms import type_of
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from model.preprocess import preprocess
 from model.volume import Volume, read_volume
 from resources.cases.cache import HU, ORGANS, CachedScan
 from resources.cases.case import Case, Completeness, Finding, ImageSource
-from resources.training.whereabouts import (
+from resources.training.reports.whereabouts import (
     ELSEWHERE,
     IMAGE_SIGMA_MM,
     SAME_SERIES,

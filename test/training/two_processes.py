@@ -16,9 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from training.batches import bag, silent
 
 from helpers import SMALL, lively
-from resources.training.batch import SPEAKERS, Batch
 from resources.training.config import Supervision
-from resources.training.supervise import losses
+from resources.training.data.batch import SPEAKERS, Batch
+from resources.training.targets.supervise import losses
 
 CELLS = (8, 8, 8)
 EVERYTHING = Supervision(

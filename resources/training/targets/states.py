@@ -18,8 +18,8 @@ from resources.cases.cache import LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case
 from resources.cases.geometry import Shape, shape_of_annotation
 from resources.cases.regions import complete_at
-from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
-from resources.training.clearing import cleared_by_report
+from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
+from resources.training.reports.clearing import cleared_by_report
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 REPORT_WEIGHT = 0.5

@@ -17,13 +17,13 @@ from resources.cases.cache import LESIONS, CachedScan
 from resources.cases.case import Case, Finding
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.cases.organs import canonical, place_values, region
-from resources.training.assignment import Candidate, Pair, Wanted, match
-from resources.training.beliefs import Bag, Believed, Proposal, Sizes
-from resources.training.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
 from resources.training.config import Supervision, Teacher
-from resources.training.joint import account
-from resources.training.states import IGNORED, Marked, locate, states_of
-from resources.training.whereabouts import Whereabouts, look
+from resources.training.reports.beliefs import Bag, Believed, Proposal, Sizes
+from resources.training.reports.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
+from resources.training.reports.joint import account
+from resources.training.reports.matching import Candidate, Pair, Wanted, match
+from resources.training.reports.whereabouts import Whereabouts, look
+from resources.training.targets.states import IGNORED, Marked, locate, states_of
 
 UNCERTAIN = 0.5
 """Weight of a lesion of which a report is not sure."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from resources.cases.case import Case
-from resources.training.assignment import Candidate, Wanted, match, wanted_of
-from resources.training.states import Marked
-from resources.training.whereabouts import Whereabouts
+from resources.training.reports.matching import Candidate, Wanted, match, wanted_of
+from resources.training.reports.whereabouts import Whereabouts
+from resources.training.targets.states import Marked
 
 
 def account(

@@ -19,9 +19,11 @@ from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Case
 from resources.cases.files import whole
 from resources.cases.organs import head_table
-from resources.training import batch, clearing, states
-from resources.training.states import States, locate, states_of
-from resources.training.targets import Known, Lesions, lesions_of
+from resources.training.data import batch
+from resources.training.reports import clearing
+from resources.training.targets import states
+from resources.training.targets.draw import Known, Lesions, lesions_of
+from resources.training.targets.states import States, locate, states_of
 
 FOLDER = ".states"
 OUTSIDE = 0

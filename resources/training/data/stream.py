@@ -19,13 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 from resources.cases.cache import CachedScan, Job, open_scan
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.work import end_with_parent
-from resources.training.batch import Batch, collate
-from resources.training.beliefs import Beliefs, read_beliefs, read_places
 from resources.training.config import Source, TrainingConfig
-from resources.training.cut import cut, place
-from resources.training.known import KnownScan, known_of
-from resources.training.progress import tracked
-from resources.training.sampling import (
+from resources.training.data.batch import Batch, collate
+from resources.training.data.cut import cut, place
+from resources.training.data.sampling import (
     Choice,
     Pool,
     Voxel,
@@ -36,7 +33,10 @@ from resources.training.sampling import (
     pool_of,
     read_hard,
 )
-from resources.training.states import locate
+from resources.training.progress import tracked
+from resources.training.reports.beliefs import Beliefs, read_beliefs, read_places
+from resources.training.targets.known import KnownScan, known_of
+from resources.training.targets.states import locate
 
 KEPT = 32
 """Scans of which a process keeps what is known (some 3 MB each)."""
@@ -235,7 +235,7 @@ def _context() -> multiprocessing.context.BaseContext:
     and inherit neither threads nor CUDA.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "resources.training.data"])
+    context.set_forkserver_preload(["torch", "resources.training.data.stream"])
     return context
 
 

@@ -1,7 +1,7 @@
 """Losses of CenterNet ("Objects as Points", Zhou et al. 2019, equations 1 to 3), in three dimensions.
 
-They are given cell by cell, not summed: resources.training.supervise counts the cells of each source of
-knowledge apart.
+They are given cell by cell, not summed: resources.training.targets.supervise counts the cells of each source
+of knowledge apart.
 """
 
 from __future__ import annotations

@@ -12,17 +12,17 @@ import torch
 
 from resources.cases.case import Completeness
 from resources.cases.organs import place_values
-from resources.training.batch import (
+from resources.training.config import Supervision
+from resources.training.data.batch import (
     REPORT_NEGATIVE,
     REPORT_POSITIVE,
     TEACHER,
     UNMARKED,
     PatchBag,
 )
-from resources.training.beliefs import Bag, Believed
-from resources.training.config import Supervision
-from resources.training.states import IGNORED, NEGATIVE
-from resources.training.targets import Drawing, Known, Spot, near_patch, put, put_geometry, spot_of
+from resources.training.reports.beliefs import Bag, Believed
+from resources.training.targets.draw import Drawing, Known, Spot, near_patch, put, put_geometry, spot_of
+from resources.training.targets.states import IGNORED, NEGATIVE
 
 REPORTED = (UNMARKED, TEACHER, REPORT_NEGATIVE)
 """Who is not heard where a lesion is believed to be."""

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, CaseError
 from resources.cases.lesions import LONG_MM
-from resources.training.beliefs import Bag, Believed
 from resources.training.config import Patches, Supervision
-from resources.training.cut import all_cells
-from resources.training.known import KnownScan
+from resources.training.data.cut import all_cells
+from resources.training.reports.beliefs import Bag, Believed
+from resources.training.targets.known import KnownScan
 
 SIZE_EDGES_MM = (10.0, 20.0)
 """Long diameters between which lesions are small, middling and large; each third has an equal part."""

@@ -20,7 +20,7 @@ from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Point
 from resources.cases.files import whole, write_whole
 from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO
-from resources.training.beliefs import Believed, Sizes
+from resources.training.reports.beliefs import Believed, Sizes
 
 WINDOWS_HU = {"bone": (-450.0, 1050.0), "liver": (-80.0, 180.0)}
 LUNG_HU, SOFT_TISSUE_HU = (-1350.0, 150.0), (-160.0, 240.0)

@@ -1,7 +1,7 @@
 """Pictures of states over the image, for people to review what training is told.
 
-python -m resources.training.pictures CASES --cache FOLDER --out FOLDER: one PNG a case, an axial slice
-through each annotation (or the middle); below it, lesion in red, free of lesions in blue, ignored plain.
+python -m resources.training.reports.pictures CASES --cache FOLDER --out FOLDER: one PNG a case, an axial
+slice through each annotation (or the middle); below it, lesion in red, free of them in blue, ignored plain.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model.network import OUTPUT_STRIDE
 from resources.cases.cache import HU, CachedScan, open_scan
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cli import end_with
-from resources.training.states import NEGATIVE, POSITIVE, States, locate, states_of
+from resources.training.targets.states import NEGATIVE, POSITIVE, States, locate, states_of
 
 MOST = 6
 """Slices in a picture."""
@@ -67,7 +67,9 @@ def _colors(states: States, level: int) -> npt.NDArray[np.float64]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m resources.training.pictures", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m resources.training.reports.pictures", description=__doc__
+    )
     parser.add_argument("cases", type=Path)
     parser.add_argument(
         "--cache", type=Path, required=True, help="folder that `resources.cases cache` filled"

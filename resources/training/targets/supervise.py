@@ -17,10 +17,16 @@ from collections.abc import Callable
 import torch
 
 from model.heads import GEOMETRY, split
-from resources.training.bags import bag_losses
-from resources.training.batch import SPEAKERS, Batch
 from resources.training.config import Supervision
-from resources.training.losses import any_type, focal_cells, geometry_cells, organ_cells, positive_weight
+from resources.training.data.batch import SPEAKERS, Batch
+from resources.training.targets.bags import bag_losses
+from resources.training.targets.losses import (
+    any_type,
+    focal_cells,
+    geometry_cells,
+    organ_cells,
+    positive_weight,
+)
 
 ORGANS = len(SPEAKERS)
 """Column of the organs' weight in Batch.trust."""

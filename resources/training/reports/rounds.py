@@ -22,13 +22,13 @@ from resources.cases.cache import CachedScan
 from resources.cases.case import Case, CaseError
 from resources.cases.files import write_whole
 from resources.cases.lesions import LONG_MM
-from resources.training import audit, guidance
-from resources.training.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
 from resources.training.config import TrainingConfig
-from resources.training.data import Scans
+from resources.training.data.stream import Scans
 from resources.training.progress import tracked
-from resources.training.states import NEGATIVE, locate, states_of
-from resources.training.teacher import NEAREST_MM, cell_of, link, look
+from resources.training.reports import audit, guidance
+from resources.training.reports.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
+from resources.training.reports.teacher import NEAREST_MM, cell_of, link, look
+from resources.training.targets.states import NEGATIVE, locate, states_of
 
 HARD_PER_SCAN = 5
 """Hard negatives of one scan at most: the surest."""

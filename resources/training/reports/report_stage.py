@@ -1,4 +1,4 @@
-"""The stage before training: the network learns to say what reports say; see resources.training.pretrain.
+"""The stage before training: the network learns to say what reports say; see reports.pretrain.
 
 WORK/pretraining.safetensors holds the network, the head and the optimizer, so a run that was stopped goes on.
 """
@@ -18,12 +18,13 @@ import torch
 from torch import nn
 
 from resources.cases.strict import CaseError
+from resources.interrupt import Interrupted, Signals
 from resources.training.checkpoint import pack, read_checkpoint, unpack, write_checkpoint
 from resources.training.config import TrainingConfig
-from resources.training.data import Scans
-from resources.training.interrupt import Interrupted, Signals
+from resources.training.data.stream import Scans
 from resources.training.learner import Learner, NotFiniteError, first_network, generator_of, schedule
-from resources.training.pretrain import (
+from resources.training.progress import Progress
+from resources.training.reports.pretrain import (
     ReportHead,
     ReportTarget,
     organs_of,
@@ -31,7 +32,6 @@ from resources.training.pretrain import (
     report_target,
     scan_bag,
 )
-from resources.training.progress import Progress
 
 STAGE = 1
 """Sets its random numbers apart from those of the steps that follow."""

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from model.config import DetectorConfig
 from model.preprocess import AIR_HU, TOP_HU
-from resources.training.batch import Batch
 from resources.training.config import Augmentation
+from resources.training.data.batch import Batch
 
 SOFT_HU, EDGE_HU = (0.0, 250.0), 30.0
 """Soft tissue that takes up contrast, and the width of the transition at both ends."""

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 from model.config import DetectorConfig
 from model.heads import split
-from resources.training.assignment import SIZE_SIGMA
-from resources.training.batch import Batch, PatchBag
-from resources.training.losses import any_type, focal_cells
+from resources.training.data.batch import Batch, PatchBag
+from resources.training.reports.matching import SIZE_SIGMA
+from resources.training.targets.losses import any_type, focal_cells
 
 ELSEWHERE = 0.1
 """Where the wanted heat of known lesions is higher, a peak is one of theirs."""

@@ -25,8 +25,8 @@ from model.tiles import run_network
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Point
 from resources.cases.strict import CaseError
-from resources.training.beliefs import Proposal
 from resources.training.config import Teacher
+from resources.training.reports.beliefs import Proposal
 
 VIEWS = tuple(tuple(axis for bit, axis in enumerate((2, 1, 0)) if view >> bit & 1) for view in range(8))
 """Axes (0 z, 1 y, 2 x) along which each view is mirrored: none first, then left to right, which bodies bear

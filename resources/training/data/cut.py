@@ -14,13 +14,20 @@ from model.network import OUTPUT_STRIDE
 from model.preprocess import AIR_HU
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, CaseError
-from resources.training.batch import SPEAKERS, Batch, PatchBag
-from resources.training.beliefs import Beliefs, Believed
-from resources.training.clearing import cleared_types
 from resources.training.config import Augmentation, TrainingConfig
-from resources.training.known import OUTSIDE, KnownScan, unpack
-from resources.training.overlay import Cells, Placed, bag_of, draw_believed, with_empty, without_report
-from resources.training.targets import Lesions, draw_known, draw_lesions
+from resources.training.data.batch import SPEAKERS, Batch, PatchBag
+from resources.training.reports.beliefs import Beliefs, Believed
+from resources.training.reports.clearing import cleared_types
+from resources.training.reports.overlay import (
+    Cells,
+    Placed,
+    bag_of,
+    draw_believed,
+    with_empty,
+    without_report,
+)
+from resources.training.targets.draw import Lesions, draw_known, draw_lesions
+from resources.training.targets.known import OUTSIDE, KnownScan, unpack
 
 Shape = tuple[int, int, int]
 TILT_SHARE = 0.25

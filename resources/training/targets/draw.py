@@ -11,9 +11,9 @@ from model.network import OUTPUT_STRIDE
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation
 from resources.cases.lesions import LONG_MM
-from resources.training.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
-from resources.training.states import POSITIVE, REPORT_WEIGHT, Marked
-from resources.training.terms import type_of
+from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
+from resources.training.targets.states import POSITIVE, REPORT_WEIGHT, Marked
+from resources.training.targets.terms import type_of
 
 MIN_SIGMA_MM = 3.0
 SIGMA_PER_SIZE = 1 / 6

@@ -1,0 +1,1 @@
+"""Patches cut from the training scans, at random and augmented."""

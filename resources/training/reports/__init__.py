@@ -1,0 +1,1 @@
+"""What reports and the teacher add to what people marked."""
