@@ -77,7 +77,7 @@ def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
 
 
 def shown_of(page: Path) -> list[str]:
-    """The CPM and its interval in an evaluation's own file, as the table shows them; ? where there is none."""
+    """The CPM and its interval in an evaluation's own file, as the table shows them; ? for none."""
     measures = json.loads(page.read_text(encoding="utf-8"))["models"][0]["rules"][PRIMARY.name]["measures"]
     cpm = [measures["cpm"][key] for key in ("value", "lower", "upper")]
     value, low, high = ("?" if figure is None else f"{figure:.3f}" for figure in cpm)
