@@ -133,7 +133,8 @@ def fit(plain: DetectorConfig, held: Held, folder: Path) -> DetectorConfig:
     calibration = _platt(probability, np.arange(len(probability)) < len(found))
     top = np.array([scan.probability.max(initial=NOTHING) for scan in predictions])
     truth = [scan_truth(own.case)[0] for own in held.truths]
-    known = np.array([positive is not None for positive in truth])
+    pairs = zip(truth, held.truths, strict=True)  # a crop around a lesion says nothing of whole scans
+    known = np.array([positive is not None and own.judged for positive, own in pairs])
     positive, likelihood = np.array(truth)[known].astype(bool), _apply(calibration, top[known])
     scan_calibration = _platt(likelihood, positive)
     allowed = int(FALSE_POSITIVES_PER_SCAN * table.judged.sum())

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import SMALL, lively
+from helpers import ROOT, SMALL, lively
 from model.config import WeightsError
-from model.detector import save_weights
-from resources.training.config import Network, Optimisation, Source, TrainingConfig
+from model.detector import load_network, save_weights
+from resources.training.config import Network, Optimisation, Source, TrainingConfig, read_config
 from resources.training.learner import first_network
 
 
@@ -41,3 +41,11 @@ def test_weights_of_another_architecture_or_other_organs_are_refused(tmp_path: P
     for organs in (True, False):
         with pytest.raises(WeightsError, match="organs: expected"):
             first_network(config_of(tmp_path / "b.safetensors", organs=organs))
+
+
+def test_the_weights_to_go_on_from_fit_their_settings() -> None:
+    folder = ROOT / "resources" / "start"
+    given = load_network(folder / "centernet3d-2mm.safetensors").config
+    wanted = read_config(folder / "run-2mm.toml").network.detector
+    for name in ("spacing_mm", "windows_hu", "widths", "blocks", "types", "organs"):
+        assert getattr(given, name) == getattr(wanted, name), name
