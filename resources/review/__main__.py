@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model.volume import InputError
 from resources.cases.case import CaseError
-from resources.cases.work import default_processes, part_of, report, run_jobs
+from resources.cases.work import default_processes, report, run_jobs
 from resources.cli import end_with
 from resources.review.build import SUMMARY, is_done, jobs_of, make_page, write_whole
 
@@ -59,9 +59,9 @@ def _pages(options: argparse.Namespace) -> int:
     from resources.review.overview import overview_of
 
     started = time.monotonic()
-    jobs = jobs_of(options.out, options.scans, options.cases, options.report)
-    single = jobs[0].folder == options.out
-    part = [] if options.summary_only else part_of(jobs, options.part)
+    jobs = jobs_of(options.out, options.scans, options.cases, options.report, options.part)
+    single = bool(jobs) and jobs[0].folder == options.out
+    part = [] if options.summary_only else jobs
     todo = {job.case.id: job for job in part if not is_done(job)}
     code = 0
     if len(todo) == 1:

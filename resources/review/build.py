@@ -18,6 +18,7 @@ from model.volume import InputError, Volume
 from resources.cases.case import Case, CaseError, ImageSource, read_cases, write_cases
 from resources.cases.images import read_case_volume
 from resources.cases.strict import encode
+from resources.cases.work import part_of
 from resources.review.page import Numbering, page_of
 from resources.review.second_look import look_again
 from resources.review.slices import reduced_copy, thumbnail
@@ -41,13 +42,19 @@ class Job:
 
 
 def jobs_of(
-    out: Path, scans: Path | None = None, cases: Path | None = None, report: Path | None = None
+    out: Path,
+    scans: Path | None = None,
+    cases: Path | None = None,
+    report: Path | None = None,
+    part: str = "1/1",
 ) -> list[Job]:
     """What there is to do in an output folder: every case that has results there.
 
     cases: the case list that the results were made from. scans: the input of process.py; a case list of it
     is written into the folder, OUT/cases.jsonl, and is what is used when neither is given. report: a text,
-    or a folder of texts named ID.txt; else that of the case. Raises InputError, CaseError.
+    or a folder of texts named ID.txt; else that of the case. part: I/N, every N-th case of the list from the
+    I-th, whether it has results or not: so that the tasks of an array divide the list as resources.predict
+    does. Raises InputError, CaseError.
     """
     if not out.is_dir():
         raise InputError(f"{out}: expected a folder with results, found none")
@@ -69,7 +76,8 @@ def jobs_of(
     ]
     if not jobs:
         raise InputError(f"{out}: expected results of the scans in {cases}, found none")
-    return jobs
+    chosen = {case.id for case in part_of(found, part)}
+    return [job for job in jobs if job.case.id in chosen]
 
 
 def _write_list(path: Path, scans: Path, single: bool) -> None:
