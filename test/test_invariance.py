@@ -112,10 +112,10 @@ def test_four_orders_give_the_same_points(expected: Points, tmp_path: Path) -> N
         check_same(expected, points_of(folder), 0.5, 0.01)
 
 
-def resampled(image: sitk.Image, direction: npt.NDArray[np.float64], grow: float) -> sitk.Image:
-    """The same patient on a finer grid that is turned around the scan's middle."""
+def resampled(image: sitk.Image, direction: npt.NDArray[np.float64]) -> sitk.Image:
+    """The same patient on a finer and larger grid that is turned around the scan's middle."""
     middle = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
-    half = np.array(image.GetSize()) * image.GetSpacing() / 2 * grow
+    half = np.array(image.GetSize()) * image.GetSpacing() / 2 * 1.3
     size = (2 * half / FINE_MM).astype(int)
     origin = np.array(middle) - direction @ (FINE_MM * (size - 1) / 2)
     return sitk.Resample(
@@ -128,19 +128,19 @@ def resampled(image: sitk.Image, direction: npt.NDArray[np.float64], grow: float
 def test_an_oblique_direction(tmp_path: Path) -> None:
     """Sampled finely, straight and turned by 20 and 10 degrees, so that both copies hold what the scan holds.
 
-    A coarse scan is blurred by each further interpolation, whatever its direction.
+    A coarse scan is blurred by each further interpolation, whatever its direction. Both copies have the
+    same air around the scan: what lies beyond a border changes what is found near it.
     """
     image = sitk.ReadImage(str(SCAN))
     turn = sitk.Euler3DTransform()
     turn.SetRotation(math.radians(10), 0, math.radians(20))
     directions = {"straight": np.eye(3), "oblique": np.array(turn.GetMatrix()).reshape(3, 3)}
     for name, direction in directions.items():
-        grow = 1.0 if name == "straight" else 1.3
-        sitk.WriteImage(resampled(image, direction, grow), str(tmp_path / f"{name}.mha"))
+        sitk.WriteImage(resampled(image, direction), str(tmp_path / f"{name}.mha"))
         detect(tmp_path / f"{name}.mha", tmp_path / name)
     straight, oblique = (points_of(tmp_path / name) for name in directions)
     assert sum(point["probability"] > 0.3 for point in straight) >= 5
-    check_same(straight, oblique, 2.0, 0.05)
+    check_same(straight, oblique, 2.0, 0.03)
 
 
 def test_tiles(tmp_path: Path) -> None:
