@@ -30,6 +30,7 @@ from resources.review.slices import reduced_copy, thumbnail
 
 HTML, JSON = "comparison.html", "comparison.json"
 MOST_VOXELS = 4_000_000
+NOT_JUDGED = "not judged: poor registration"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,8 @@ def main(arguments: list[str]) -> int:
         first.results.detections, second.results.detections, registration, (first.volume, second.volume)
     )
     total = sum_of_targets(pairs, chosen)
+    if registration.poor:
+        total = dataclasses.replace(total, response=NOT_JUDGED)
     value = json_of(first, second, registration, pairs, total)
     write_whole(options.follow_up / JSON, (json.dumps(value, indent=1) + "\n").encode())
     write_whole(options.follow_up / HTML, html_of(first, second, registration, pairs, total).encode())

@@ -152,3 +152,22 @@ def test_compare_writes_a_page_and_its_numbers(tmp_path: Path, capsys: pytest.Ca
     assert "+10.0 mm (+50 %)" in page
     assert main([*words, "--targets", "9"]) == 2
     assert "expected numbers of the prior's findings (1, 2), found 9" in capsys.readouterr().err
+
+
+def test_no_response_is_called_where_the_registration_is_poor(tmp_path: Path) -> None:
+    """A trunk against a small ball: the numbers are there, the verdict is not, in the page and the JSON file."""
+    first = trunk()
+    z, y, x = np.indices(first.hu.shape) - (np.array(first.hu.shape) // 2)[:, None, None, None]
+    hu = np.where(z**2 + y**2 + x**2 < 8**2, 40, -1000) + np.random.default_rng(0).normal(0, 10, z.shape)
+    second = dataclasses.replace(first, hu=hu.round().astype(np.int16))
+    (place,) = places(first, (0.5, 0.7, 0.5))
+    write_results(tmp_path / "prior", [("bone", place, 0.9, 20.0)])
+    write_results(tmp_path / "later", [("bone", place, 0.9, 40.0)])
+    scans = [write_volume(tmp_path / f"{n}.mha", v) for n, v in (("a", first), ("b", second))]
+    words = ["compare", str(tmp_path / "prior"), str(tmp_path / "later")]
+    assert main([*words, "--prior-scan", str(scans[0]), "--scan", str(scans[1])]) == 0
+    value = json.loads((tmp_path / "later" / "comparison.json").read_text(encoding="utf-8"))
+    assert value["registration"]["poor"]
+    assert value["targets"]["response"] == "not judged: poor registration"
+    page = (tmp_path / "later" / "comparison.html").read_text(encoding="utf-8")
+    assert "<b>not judged: poor registration</b>" in page
