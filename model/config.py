@@ -23,6 +23,10 @@ class WeightsError(ValueError):
     """Weights that are missing, damaged or of another architecture; the message is one line."""
 
 
+class NotFiniteError(RuntimeError):
+    """A number of the network, its output or a loss, is NaN or infinite; the message is one line."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DetectorConfig:
     """Everything inference needs to know besides the tensors.

@@ -36,7 +36,7 @@ class Candidates:
 
 
 def decode(maps: torch.Tensor, spacing_mm: float) -> Candidates:
-    """Candidates from calibrated maps (types + 6, z, y, x): local maxima of the highest heat map.
+    """Candidates from calibrated maps (channels, z, y, x), see model.heads: peaks of the highest heat map.
 
     Where neighbours are exactly equal the first in memory is the peak.
     """

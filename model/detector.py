@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from model.config import DetectorConfig, WeightsError
+from model.config import DetectorConfig, NotFiniteError, WeightsError
 from model.decode import Candidates, decode
-from model.heads import calibrated, organ_map, organs_at
+from model.heads import calibrated, mirrored, organ_map, organs_at
 from model.network import ORGAN_STRIDE, CenterNet3D
 from model.preprocess import Grid, preprocess
 from model.tiles import run_network
@@ -127,7 +127,7 @@ class Detector:
         return cls(networks, "+".join(path.stem for path in paths), device, memory_gb)
 
     def predict(self, volume: Volume) -> Prediction:
-        """All candidates of one scan. Raises RuntimeError where the network's output is not finite."""
+        """All candidates of one scan. Raises NotFiniteError."""
         timings: dict[str, float] = {}
         config = self.networks[0].config
         with torch.inference_mode():
@@ -136,7 +136,7 @@ class Detector:
             with _timed(timings, "network"):
                 maps, organs, tiles = self._maps(grid)
             with _timed(timings, "decode"):
-                found = inside(decode(maps, config.spacing_mm), grid, volume)
+                found = candidates_of(maps, grid, volume)
                 likelihood = self._likelihood(found)
                 lesions = _to_lesions(found, grid, organs, config)
         return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
@@ -161,11 +161,10 @@ class Detector:
         total = organs = torch.zeros(())
         tiles: list[int] = []
         for network in self.networks:
-            heads, logits = run_network(network, grid.hu, self.memory_bytes, lambda: tiles.append(1))
-            maps = calibrated(heads, network.config)
+            maps, logits = maps_of(
+                network, grid, self.memory_bytes, self.weights_version, on_tile=lambda: tiles.append(1)
+            )
             total, organs = (maps, logits) if total.ndim == 0 else (total + maps, organs + logits)
-        if not bool(total.isfinite().all()):
-            raise RuntimeError(f"{self.weights_version}: expected finite output of the network, found NaN")
         count = len(self.networks)
         return total / count, organs / count, len(tiles) // count
 
@@ -177,8 +176,32 @@ class Detector:
         return float(np.mean([1 / (1 + math.exp(-(slope * logit + shift))) for slope, shift in slopes]))
 
 
-def inside(found: Candidates, grid: Grid, volume: Volume) -> Candidates:
-    """The candidates within the scan's outermost voxels: the grid is padded, and encloses a tilted scan."""
+def maps_of(
+    network: CenterNet3D,
+    grid: Grid,
+    memory_bytes: int,
+    name: str,
+    mirror: tuple[int, ...] = (),
+    on_tile: Callable[[], None] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Calibrated lesion maps and organ logits of a grid, see model.heads.
+
+    network: in evaluation mode. name: of the weights or the scan, for the error. mirror: axes (0 z, 1 y, 2 x)
+    along which the network sees the grid mirrored; the maps are in the grid's own frame. on_tile: called
+    after each tile. Raises NotFiniteError.
+    """
+    heads, organs = run_network(network, grid.hu.flip(mirror), memory_bytes, on_tile)
+    maps = calibrated(mirrored(heads, mirror), network.config)
+    if not bool(maps.isfinite().all()):
+        raise NotFiniteError(f"{name}: expected finite output of the network, found NaN or infinity")
+    return maps, organs.flip([axis + 1 for axis in mirror]) if mirror else organs
+
+
+def candidates_of(maps: torch.Tensor, grid: Grid, volume: Volume) -> Candidates:
+    """The candidates of calibrated maps that lie within the scan's outermost voxels: the grid is padded, and
+    encloses a tilted scan.
+    """
+    found = decode(maps, grid.spacing_mm)
     index = volume.world_to_index(grid.to_world(found.voxel))
     kept = ((index >= -0.5) & (index <= np.array(volume.hu.shape[::-1]) - 0.5)).all(1)
     return Candidates(found.voxel[kept], found.probability[kept], found.types[kept], found.size_mm[kept])

@@ -57,7 +57,7 @@ class CenterNet3D(nn.Module):
     """HU -> heads.
 
     Input: (batch, 1, z, y, x) in HU, float32, isotropic at `config.spacing_mm`, each edge a multiple
-    of `config.stride`. Output, float32, see `model.heads`: the lesion heads, (batch, types + 6, z/2, y/2,
+    of `config.stride`. Output, float32, see `model.heads`: the lesion heads, (batch, channels, z/2, y/2,
     x/2), and the organs' logits, (batch, organs, z/4, y/4, x/4), without channels if there is no such head.
     """
 

@@ -4,11 +4,11 @@ import torch
 
 from model.config import DetectorConfig
 from model.decode import MAX_CANDIDATES, decode
-from model.heads import calibrated
+from model.heads import calibrated, channels_of
 
 
 def empty_maps(cells: int = 10, types: int = 2) -> torch.Tensor:
-    maps = torch.zeros(types + 6, cells, cells, cells)
+    maps = torch.zeros(channels_of(types), cells, cells, cells)
     maps[types + 3 :] = torch.tensor([8.0, 6.0, 7.0])[:, None, None, None]
     return maps
 

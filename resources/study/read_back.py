@@ -6,7 +6,7 @@ Reports of the seeds 0 to count - 1 are written for each site and language and r
 F1 of present findings, type, organ and sizes together; for F1 of negatives, the organ (each once a report).
 Writer and reader name some things more finely than the other. By the reader's place table:
 
-- Organ: what was read must be the written organ or a place within it, in the writer's words of WORDS
+- Organ: what was read must be the written organ or a place within it, of organs.tsv
   ("vertebra" is the reader's "spine"; "abdominal fat" any of the abdomen's spaces). A lymph node may be of
   any station, for the writer names none; type tells chest, abdomen, pelvis and body wall apart.
 - Sizes: the same diameters in any order, to half a millimetre.
@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.progress import track
 
 from resources.cases.case import Finding
+from resources.cases.organs import canonical
 from resources.reports.reader import read_report
 from resources.reports.vocabulary import ancestors
 from resources.synthetic.report_phrases import Language
@@ -38,15 +39,8 @@ from resources.synthetic.report_writer import Report, sample_report
 
 LANGUAGES: tuple[Language, ...] = ("en", "nl")
 SPACES = ("abdomen", "upper abdomen", "mesentery", "omentum", "peritoneum", "retroperitoneum")
-WORDS: dict[str, tuple[str, ...]] = {
-    "vertebra": ("spine",),
-    "hip bone": ("pelvic bone",),
-    "subcutaneous fat": ("soft tissue", "body wall"),
-    "gall bladder": ("gallbladder",),
-    "oesophagus": ("esophagus",),
-    "thyroid": ("thyroid gland",),
-}
-"""The reader's places for organs of the writer; all others have one name."""
+WIDER = {"vertebra": ("spine",), "subcutaneous fat": ("soft tissue", "body wall")}
+"""Places around an organ of the writer that count as the organ."""
 WIDE = ("chest", "abdomen", "pelvis", "upper abdomen", "trunk", "abdominal organs")
 SUBJECTS = ("lung", "liver", "spleen", "pancreas", "adrenal gland", "kidney")
 HALF_MM = 0.5
@@ -85,8 +79,8 @@ def same_organ(read: str | None, written: str | None) -> bool:
         return read.endswith("lymph node") and written == "lymph node"
     if written == "abdominal fat":
         return read in SPACES
-    wanted = WORDS.get(written, (written,))
-    return any(name in wanted for name in ancestors(read))
+    wanted = {canonical(written)[0], *WIDER.get(written, ())}
+    return not wanted.isdisjoint(ancestors(read))
 
 
 def same_sizes(one: Sequence[float], other: Sequence[float]) -> bool:

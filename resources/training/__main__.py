@@ -22,14 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint if there is one")
     options = parser.parse_args(arguments)
     # Here, because the processes that cut patches load this module too, and need none of it.
-    from model.config import WeightsError
+    from model.config import NotFiniteError, WeightsError
     from resources.cases.strict import CaseError
     from resources.cli import FAILED, end_with
     from resources.evaluation import EvaluationError
     from resources.interrupt import Interrupted
     from resources.training.config import read_config
     from resources.training.engine import Run
-    from resources.training.learner import NotFiniteError
 
     try:
         run = Run(read_config(options.config), options.config.stem, options.resume)

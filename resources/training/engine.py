@@ -3,6 +3,7 @@
 Everything is a function of configuration, data, seed and step, so a run that was stopped ends where it would
 have ended: WORK/checkpoint.safetensors holds all that a step depends on. WORK/best.safetensors are the
 averaged weights of the best validation; WORK/beliefs, WORK/validation and WORK/board what their names say.
+Steps of pre-training come first and are numbered below 0.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import dataclasses
 import itertools
 import math
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from model.config import NotFiniteError
 from model.detector import save_weights
 from resources.cases.strict import CaseError, decode_object, encode
 from resources.interrupt import Interrupted, Signals
@@ -35,10 +39,10 @@ from resources.training.config import TrainingConfig
 from resources.training.data.augment import augment
 from resources.training.data.batch import Batch
 from resources.training.data.stream import open_scans, stream
-from resources.training.learner import NotFiniteError, advance, begin, generator_of, make_fabric, schedule
+from resources.training.learner import advance, begin, generator_of, make_fabric
 from resources.training.progress import LINE_EVERY, Progress
-from resources.training.reports import rounds
-from resources.training.reports.report_stage import ReportStage
+from resources.training.reports import pretrain, rounds
+from resources.training.reports.pretrain import ReportBatch
 
 SCALARS_EVERY, PICTURE_EVERY = 10, 500
 """Steps between points of the curves, and between pictures."""
@@ -70,8 +74,9 @@ class Clock:
 
 
 class Run:
-    """A run that is open. step: steps done. Raises CaseError, EvaluationError and WeightsError at the start.
+    """A run that is open. step: steps done; below 0 in pre-training.
 
+    Raises CaseError, EvaluationError and WeightsError at the start.
     name: of the configuration. resume: go on from the checkpoint in WORK.
     """
 
@@ -81,17 +86,21 @@ class Run:
         _check_work(self.work, self.file, resume)
         goes_on = self.file.exists()
         fabric, precision = make_fabric(config.optimisation.precision)
-        self.fabric = fabric
+        self.fabric, self.precision = fabric, precision
         if config.optimisation.batch % fabric.world_size:
             found = f"{config.optimisation.batch} in {fabric.world_size}"
             raise CaseError(f"optimisation.batch: expected as many patches in every process, found {found}")
         self.scans = open_scans(config)
         self.held = validation.open_held(config, [case for _, case in self.scans.cases])
-        self.learner = begin(fabric, precision, config)
-        self.step, self.best = 0, {"cpm": -1.0, "step": 0}
+        self.step, self.best = -config.pretraining.steps, {"cpm": -1.0, "step": 0}
         self.origin = {"name": name, "data": self.scans.digest, "sources": _sources(self.scans.cases)}
-        if goes_on:
-            self._restore()
+        tensors = self._read_checkpoint() if goes_on else None
+        if self.step < 0:
+            self.learner = pretrain.begin_pretraining(fabric, precision, config, self.scans)
+        else:
+            self.learner = begin(fabric, precision, config)
+        if tensors is not None:
+            unpack(tensors, self._networks(), self.learner.plain, self.learner.optimizer)
         self.saved_at, self.saved_step = time.monotonic(), self.step if goes_on else -1
         self.board = Board(None, 0)
         self.keep()  # before there is anything else in WORK, which would be of an unknown run
@@ -105,22 +114,15 @@ class Run:
         """To the end. Raises Interrupted after a signal, and NotFiniteError; the last checkpoint is good."""
         fabric = self.fabric
         with self.signals, contextlib.closing(self.progress), contextlib.closing(self.board):
-            if self.step == 0 and self.config.pretraining.steps:
-                with self.progress.pause():
-                    ReportStage(self.learner, self.config, self.scans).go(self.signals)
-            if self.step and self._validation_due():
+            rank, ranks = fabric.global_rank, fabric.world_size
+            if self.step < 0:
+                reports = pretrain.report_batches(self.config, self.scans, self.step, rank, ranks)
+                self.train_over(reports)
+            elif self._validation_due():
                 self.validate()
             for first, last in segments(self.config, self.step):
                 beliefs, hard = self.renew(first)
-                self.tick = time.perf_counter()
-                batches = stream(
-                    self.scans, self.config, first, last, fabric.global_rank, fabric.world_size, beliefs, hard
-                )
-                with contextlib.closing(batches):
-                    for batch, waited_s in batches:
-                        self.train_on(batch, waited_s)
-                        if self._validation_due():
-                            self.validate()
+                self.train_over(stream(self.scans, self.config, first, last, rank, ranks, beliefs, hard))
             self.keep()
             fabric.barrier()
             count = self.config.optimisation.batch
@@ -131,34 +133,54 @@ class Run:
                     "waiting for data"
                 )
 
-    def train_on(self, batch: Batch, waited_s: float) -> dict[str, float]:
-        """One step, and what is told and kept of it; the losses."""
-        config, fabric, step = self.config, self.fabric, self.step
-        generator = generator_of(config.seed, step, fabric.global_rank, device=fabric.device)
-        batch = augment(batch.to(fabric.device), config.augmentation, generator, config.network.spacing_mm)
-        output, losses, norm = advance(self.learner, batch, config, step)
+    def train_over(self, batches: Generator[tuple[Batch | ReportBatch, float]]) -> None:
+        """A step on each of the batches, and the validations that fall due."""
+        self.tick = time.perf_counter()
+        with contextlib.closing(batches):
+            for batch, waited_s in batches:
+                self.train_on(batch, waited_s)
+                if self._validation_due():
+                    self.validate()
+
+    def train_on(self, batch: Batch | ReportBatch, waited_s: float) -> dict[str, float]:
+        """One step, what is shown of it, and the checkpoint if it is due; the losses."""
+        config, step = self.config, self.step
+        losses, norm = self._advance(batch)
         values, gradient, waited_s, number = self._settle(losses, norm, waited_s, batch.names)
         self.step += 1
         now = time.perf_counter()
         for clock in (self.all, self.lately):
             clock.add(now - self.tick, waited_s)
         self.tick = now
+        if self.step == 0:
+            self.learner = pretrain.end_pretraining(self.learner, config)
+            self.all, self.lately = Clock(), Clock()
         self.progress.step(self.step, values, self.lately.share)
         if step % SCALARS_EVERY == 0:
             scalars = {f"loss/{name}": value for name, value in values.items()}
-            scalars |= {"rate": config.optimisation.rate * schedule(config.optimisation, step)}
+            scalars |= {"rate": self.learner.optimizer.param_groups[0]["lr"]}
             scalars |= {"gradient norm": gradient, "waiting for data": self.lately.share}
             self.board.scalars(scalars | {"patches per s": self.lately.rate(config.optimisation.batch)}, step)
-        if step % PICTURE_EVERY == 0:
-            self.board.picture(batch, output, step)
         if self.step % LINE_EVERY == 0:
             self.lately = Clock()
         if number or time.monotonic() - self.saved_at >= config.optimisation.checkpoint_every_s:
             self.keep()
         if number:
-            fabric.barrier()
+            self.fabric.barrier()
             raise Interrupted(number)
         return values
+
+    def _advance(self, batch: Batch | ReportBatch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The network's part of a step: the losses, and the norm of the gradient."""
+        config, fabric, step = self.config, self.fabric, self.step
+        if isinstance(batch, ReportBatch):
+            return pretrain.pretrain_step(self.learner, batch, config, step)
+        generator = generator_of(config.seed, step, fabric.global_rank, device=fabric.device)
+        batch = augment(batch.to(fabric.device), config.augmentation, generator, config.network.spacing_mm)
+        output, losses, norm = advance(self.learner, batch, config, step)
+        if step % PICTURE_EVERY == 0:
+            self.board.picture(batch, output, step)
+        return losses, norm
 
     def _settle(
         self, losses: dict[str, torch.Tensor], norm: torch.Tensor, waited_s: float, names: tuple[str, ...]
@@ -185,15 +207,18 @@ class Run:
         if self.saved_step == self.step:
             return
         if self.fabric.is_global_zero:
-            networks = {"network": self.learner.plain, "average": self.learner.average}
-            tensors = pack(networks, self.learner.plain, self.learner.optimizer)
+            tensors = pack(self._networks(), self.learner.plain, self.learner.optimizer)
             state: dict[str, Any] = {"step": self.step, "best": self.best, "origin": self.origin}
             state["config"] = encode(comparable(self.config))
-            write_checkpoint(self.file, tensors, state | {"precision": self.learner.precision.state_dict()})
+            write_checkpoint(self.file, tensors, state | {"precision": self.precision.state_dict()})
             self.board.flush()
         self.saved_at, self.saved_step = time.monotonic(), self.step
 
-    def _restore(self) -> None:
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"network": self.learner.plain, "average": self.learner.average}
+
+    def _read_checkpoint(self) -> dict[str, torch.Tensor]:
+        """The tensors of the checkpoint, all else of it being in place. Raises CaseError."""
         tensors, state = read_checkpoint(self.file)
         check_same(decode_object(TrainingConfig, state["config"]), self.config, self.file)
         if state["origin"]["data"] != self.origin["data"]:
@@ -203,10 +228,9 @@ class Run:
                 f"optimisation.steps: expected at least the {state['step']} steps of {self.file}, found "
                 f"{self.config.optimisation.steps}"
             )
-        networks = {"network": self.learner.plain, "average": self.learner.average}
-        unpack(tensors, networks, self.learner.plain, self.learner.optimizer)
-        self.learner.precision.load_state_dict(state["precision"])
+        self.precision.load_state_dict(state["precision"])
         self.step, self.best = state["step"], state["best"]
+        return tensors
 
     def renew(self, step: int) -> tuple[Path | None, Path | None]:
         """Beliefs and hard negatives that hold from a step on; a round that begins there is done first."""
@@ -229,7 +253,7 @@ class Run:
         return folder if self.config.strongest.believes else None, hard if hard.exists() else None
 
     def _validation_due(self) -> bool:
-        if self.held is None or self.config.validation is None:
+        if self.held is None or self.config.validation is None or self.step <= 0:
             return False
         return (
             self.step % self.config.validation.every_steps == 0 or self.step == self.config.optimisation.steps

@@ -31,10 +31,6 @@ LEAST_RATE = 0.01
 """Share of the highest rate at the end."""
 
 
-class NotFiniteError(RuntimeError):
-    """A loss or a gradient is no number; the message names the step, the cases and the losses."""
-
-
 class _Mixed(MixedPrecision):
     def convert_input(self, data: Any) -> Any:
         """As they are: HU lose their last digits in half precision, and the network windows them first."""
@@ -58,14 +54,14 @@ def make_fabric(precision: str) -> tuple[Fabric, Precision]:
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """network: as Fabric wraps it; plain: the same without. average: of its weights and batch statistics, in
-    float32 and evaluation mode.
+    """network: as Fabric wraps it; plain: the same without (a CenterNet3D, but in pre-training). average: of
+    its weights and batch statistics, in float32 and evaluation mode.
     """
 
     fabric: Fabric
     precision: Precision
     network: nn.Module
-    plain: CenterNet3D
+    plain: nn.Module
     average: CenterNet3D
     optimizer: torch.optim.Optimizer
 
@@ -145,20 +141,28 @@ def advance(
     """One step. Heads, losses whose mean over the processes is that of the batch, and the norm of the
     gradient before clipping.
     """
-    settings, fabric = config.optimisation, learner.fabric
-    for group in learner.optimizer.param_groups:
-        group["lr"] = group.get("highest", settings.rate) * schedule(settings, step)
+    settings = config.optimisation
     output, organs = learner.network(batch.hu)
     losses = supervise.losses(output, organs, batch, config.strongest, learner.total)
+    norm = descend(learner, losses, settings, step)
+    follow(learner.average, learner.plain, min(settings.average, (step + 1) / (step + 10)))
+    return output, losses, norm
+
+
+def descend(
+    learner: Learner, losses: dict[str, torch.Tensor], settings: Optimisation, step: int
+) -> torch.Tensor:
+    """The optimizer's step down the sum of the losses; the norm of the gradient before clipping."""
+    for group in learner.optimizer.param_groups:
+        group["lr"] = group.get("highest", settings.rate) * schedule(settings, step)
     learner.optimizer.zero_grad()
-    fabric.backward(torch.stack(list(losses.values())).sum())
-    norm = fabric.clip_gradients(
+    learner.fabric.backward(torch.stack(list(losses.values())).sum())
+    norm = learner.fabric.clip_gradients(
         learner.network, learner.optimizer, max_norm=settings.clip, error_if_nonfinite=False
     )
     assert norm is not None
     learner.optimizer.step()
-    follow(learner.average, learner.plain, min(settings.average, (step + 1) / (step + 10)))
-    return output, losses, norm
+    return norm
 
 
 def schedule(settings: Optimisation, step: int) -> float:

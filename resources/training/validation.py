@@ -14,12 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.decode import decode
-from model.detector import DEFAULT_MEMORY_GB, inside
-from model.heads import calibrated
+from model.detector import DEFAULT_MEMORY_GB, candidates_of, maps_of
 from model.network import CenterNet3D
 from model.preprocess import Grid
-from model.tiles import run_network
 from resources.cases.cache import HU, open_scan
 from resources.cases.case import Case, read_cases
 from resources.cases.files import whole
@@ -89,17 +86,15 @@ def look(network: CenterNet3D, held: Held, out: Path, rank: int, ranks: int) -> 
 
 
 def predict(network: CenterNet3D, cached: Path, memory_bytes: int) -> dict[str, npt.NDArray[np.float64]]:
-    """Candidates of a cached scan: points_mm (n, 3) LPS, probability (n,). Raises CaseError where the output
-    is not finite.
+    """Candidates of a cached scan: points_mm (n, 3) LPS, probability (n,).
+
+    Raises CaseError and NotFiniteError.
     """
-    scan, config = open_scan(cached), network.config
+    scan = open_scan(cached)
     grid = Grid(torch.from_numpy(np.asarray(scan.array[HU])), scan.lower, scan.spacing_mm)
     with torch.inference_mode():
-        heads, _ = run_network(network, grid.hu, memory_bytes)
-        maps = calibrated(heads, config)
-        if not bool(maps.isfinite().all()):
-            raise CaseError(f"{cached}: expected finite output of the network, found NaN or infinity")
-        found = inside(decode(maps, config.spacing_mm), grid, scan.volume)
+        maps, _ = maps_of(network, grid, memory_bytes, str(cached))
+        found = candidates_of(maps, grid, scan.volume)
     return {"points_mm": grid.to_world(found.voxel), "probability": found.probability}
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.batches import CELLS, bag, silent
 
+from model.heads import channels_of
 from resources.training.reports.matching import SIZE_SIGMA
 from resources.training.targets.bags import bag_losses, find_peaks, size_error
 
@@ -16,8 +17,8 @@ LOW = -4.0
 
 
 def output_of(peaks: dict[tuple[int, int, int], float], types: int = 2, kind: int = 0) -> torch.Tensor:
-    """(1, types + 6, 5, 5, 5): logits of -4 but for some cells of one map."""
-    out = torch.zeros(1, types + 6, *CELLS)
+    """(1, channels, 5, 5, 5): logits of -4 but for some cells of one map."""
+    out = torch.zeros(1, channels_of(types), *CELLS)
     out[:, :types] = LOW
     for cell, value in peaks.items():
         out[(0, kind, *cell)] = value

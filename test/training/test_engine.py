@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 from training.tiny import HELD, STILL, settings, write_scans
 
 from helpers import ROOT, environment, last_line
+from model.config import NotFiniteError
 from resources.training.__main__ import main
 from resources.training.config import read_config
 from resources.training.data.stream import stream
 from resources.training.engine import Run, round_of, segments
-from resources.training.learner import NotFiniteError, generator_of, schedule
+from resources.training.learner import generator_of, schedule
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ SMALL = {
     "network.widths": [8, 12],
     "network.blocks": [1, 1],
     "network.spacing_mm": 4.0,
+    "supervision.unmarked": 0.0,
+    "supervision.teacher": 0.5,
     "teacher.start_step": 60,
     "teacher.every_steps": 30,
     "teacher.positive_above": 0.3,
@@ -39,7 +41,7 @@ SMALL = {
     "patches.shape": [16, 24, 24],
     "patches.workers": 0,
 }
-"""What is changed of the file for the test: sizes, numbers of steps, and how sure the teacher has to be."""
+"""What is changed of the file for the test: sizes, numbers of steps, a teacher, and how sure it has to be."""
 HIDDEN = {
     "000001_01_01_011-034": 1,
     "000002_01_01_011-034": 2,
@@ -52,12 +54,12 @@ HIDDEN = {
 """The ball of each training scan that nobody marked."""
 
 
-def test_it_is_read_and_has_everything_on() -> None:
+def test_it_is_read_and_has_on_what_the_evidence_supports() -> None:
     config = read_config(MISSION)
     assert [source.name for source in config.sources] == ["DeepLesion", "ULS23", "in-house"]
     on = config.supervision
-    assert min(on.full, on.weak, on.teacher, on.report_positive, on.bag, on.report_negative) > 0
-    assert on.unmarked == 0
+    assert min(on.full, on.weak, on.unmarked, on.report_positive, on.bag, on.report_negative) > 0
+    assert on.teacher == 0
     text = MISSION.read_text(encoding="utf-8")
     made = text[: text.index("work = ")]  # how lists and caches are made
     for source in config.sources:

@@ -15,9 +15,9 @@ from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Finding, ImageSource
 from resources.training.reports.pretrain import (
     ReportHead,
+    ReportNetwork,
     ReportTarget,
     organs_of,
-    pretrain_step,
     report_loss,
     report_target,
     scan_bag,
@@ -175,26 +175,25 @@ def test_a_small_network_learns_what_reports_say() -> None:
     """24 scans to learn from; 12 others, of which it tells those with a liver lesion from those without."""
     made = [made_up(number % 2 == 0, number) for number in range(36)]
     torch.manual_seed(0)
-    network = CenterNet3D(TINY)
-    head = ReportHead(TINY.widths[0], len(LESION_TYPES) + len(ORGANS) + 2)
+    network = ReportNetwork(CenterNet3D(TINY), len(LESION_TYPES) + len(ORGANS) + 2)
     targets = [report_target(case, LESION_TYPES, ORGANS, TINY.size_scale_mm) for _, case in made]
-    optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=0.005)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.005)
     losses = []
     for step in range(70):
         numbers = torch.randint(24, (6,), generator=seeded(step)).tolist()
-        bags = [(scan_bag(made[i][0], seeded(step), TINY.stride), targets[i]) for i in numbers]
-        loss = pretrain_step(network, head, bags)
+        bags = tuple(scan_bag(made[i][0], seeded(step), TINY.stride) for i in numbers)
+        pairs = zip(network(bags), (targets[i] for i in numbers), strict=True)
+        loss = torch.stack([report_loss(own, target) for own, target in pairs]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert network.out.weight.grad is None
+    assert network.network.out.weight.grad is None
     network.eval()
     with torch.no_grad():
-        told = [
-            head(network.pyramid(scan_bag(scan, seeded(0), TINY.stride))[0])[0, LIVER].item()
-            for scan, _ in made[24:]
-        ]
+        told = network(tuple(scan_bag(scan, seeded(0), TINY.stride) for scan, _ in made[24:]))[
+            :, LIVER
+        ].tolist()
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
     assert min(told[::2]) > max(told[1::2])
 

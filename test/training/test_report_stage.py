@@ -1,4 +1,4 @@
-"""The stage in which reports are read: it learns, goes on after a stop, and hands its weights on."""
+"""Pre-training from reports in the engine: it learns, goes on after a stop, and hands its weights on."""
 
 import dataclasses
 import os
@@ -10,6 +10,7 @@ import pytest
 import torch
 from training.tiny import SPACING_MM, settings, write_run, write_scans
 
+from model.network import CenterNet3D
 from resources.cases.cache import Job, build
 from resources.cases.case import Case, Finding, read_cases, write_cases
 from resources.cases.strict import CaseError
@@ -18,16 +19,16 @@ from resources.training.checkpoint import read_checkpoint
 from resources.training.config import read_config
 from resources.training.engine import Run
 from resources.training.learner import first_network
-from resources.training.reports.report_stage import ReportStage
+from resources.training.reports.pretrain import ReportNetwork, report_batches
 
 STEPS = 6
 
 
 def with_report(case: Case, number: int) -> Case:
-    """Odd ones tell of liver lesions, even ones clear the scan."""
-    told = Finding("liver", "liver", count=2, sizes_mm=(20.0,))
+    """Odd ones report liver lesions, even ones clear the scan."""
+    lesions = Finding("liver", "liver", count=2, sizes_mm=(20.0,))
     clear = Finding(None, None, count=None, presence="absent")
-    return dataclasses.replace(case, annotations=(), findings=(told if number % 2 else clear,))
+    return dataclasses.replace(case, annotations=(), findings=(lesions if number % 2 else clear,))
 
 
 @pytest.fixture(scope="module")
@@ -48,51 +49,52 @@ def run_in(folder: Path, work: str, steps: int = STEPS, resume: bool = False) ->
     return Run(read_config(write_run(folder, text)), "run", resume)
 
 
-def test_stopped_and_taken_up_again_it_ends_alike(scans: Path) -> None:
-    whole = run_in(scans, "whole")
+def test_stopped_after_each_step_it_ends_alike(scans: Path) -> None:
+    whole = run_in(scans, "whole", steps=3)
     untrained = first_network(whole.config)
     whole.go()
-    stopped = run_in(scans, "stopped")
-    stage = ReportStage(stopped.learner, stopped.config, stopped.scans)
-    with Signals() as signals:
-        signals.number = signal.SIGTERM
+    assert whole.step == 2
+    file = scans / "stopped" / "checkpoint.safetensors"
+    for step in (-2, -1, 0, 1):
+        stopped = run_in(scans, "stopped", steps=3, resume=file.exists())
+        stopped.signals.number = signal.SIGTERM
         with pytest.raises(Interrupted, match="SIGTERM"):
-            stage.go(signals)
-    assert read_checkpoint(stage.file)[1]["step"] == 1
-    run_in(scans, "stopped", resume=True).go()
-    for name in ("pretraining.safetensors", "checkpoint.safetensors"):
-        assert (scans / "whole" / name).read_bytes() == (scans / "stopped" / name).read_bytes(), name
-    tensors, state = read_checkpoint(scans / "whole" / "pretraining.safetensors")
-    assert state["step"] == STEPS
-    assert not torch.equal(tensors["both.network.stem.conv.weight"], untrained.stem.conv.weight)
-    assert torch.equal(tensors["both.network.out.weight"], untrained.out.weight)
+            stopped.go()
+        tensors, state = read_checkpoint(file)
+        assert state["step"] == step
+        if step == -1:
+            learnt, kept = (tensors[f"network.network.{name}.weight"] for name in ("stem.conv", "out"))
+            assert not torch.equal(learnt, untrained.stem.conv.weight)
+            assert torch.equal(kept, untrained.out.weight)
+    run_in(scans, "stopped", steps=3, resume=True).go()
+    assert (scans / "whole" / "checkpoint.safetensors").read_bytes() == file.read_bytes()
 
 
 def test_training_begins_with_its_weights(scans: Path) -> None:
     run = run_in(scans, "handed")
-    ReportStage(run.learner, run.config, run.scans).go(run.signals)
-    tensors, _ = read_checkpoint(scans / "handed" / "pretraining.safetensors")
-    for name, value in run.learner.plain.state_dict().items():
-        assert torch.equal(value, tensors[f"both.network.{name}"])
+    before = run.learner.plain
+    run.train_over(report_batches(run.config, run.scans, run.step, 0, 1))
+    assert run.step == 0
+    assert isinstance(before, ReportNetwork)
+    assert isinstance(run.learner.plain, CenterNet3D)
+    for name, value in before.network.state_dict().items():
+        assert torch.equal(value, run.learner.plain.state_dict()[name])
         assert torch.equal(value, run.learner.average.state_dict()[name])
 
 
 @pytest.mark.slow
 def test_it_learns_what_reports_say(scans: Path) -> None:
     run = run_in(scans, "learnt", steps=60)
-    stage = ReportStage(run.learner, run.config, run.scans)
-    told = []
-    for bags, names in stage._batches():
-        told.append(stage._train_on(bags, names))
-        stage.step += 1
-    assert sum(told[-10:]) < 0.6 * sum(told[:10])
+    batches = report_batches(run.config, run.scans, run.step, 0, 1)
+    losses = [run.train_on(batch, waited_s)["reports"] for batch, waited_s in batches]
+    assert len(losses) == 60
+    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
 def test_without_reports_it_is_refused(tmp_path: Path) -> None:
     write_scans(tmp_path / "train", 0, count=1)
-    run = run_in(tmp_path, "none")
     with pytest.raises(CaseError, match="expected scans with a report that says something, found none"):
-        run.go()
+        run_in(tmp_path, "none")
 
 
 def test_a_signal_within_long_reading_ends_it_at_once() -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from training.batches import CELLS, bag, silent
 
 from helpers import ROOT
+from model.heads import channels_of
 from resources.training.config import Supervision
 from resources.training.data.batch import (
     FULL,
@@ -61,7 +62,7 @@ def run(batch: Batch, output: torch.Tensor, **weights: float) -> dict[str, float
 
 
 def zeros(patches: int = 1, types: int = 2) -> torch.Tensor:
-    return torch.zeros(patches, types + 6, *CELLS, requires_grad=True)
+    return torch.zeros(patches, channels_of(types), *CELLS, requires_grad=True)
 
 
 def test_sources_are_named_in_the_order_of_their_numbers() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import SMALL, lively, loud
+from model.config import NotFiniteError
 from model.detector import Detector
 from model.heads import mirrored
 from model.preprocess import preprocess
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
-from resources.cases.strict import CaseError
 from resources.training.config import Teacher
 from resources.training.reports.beliefs import Proposal
 from resources.training.reports.teacher import VIEWS, link, look
@@ -137,7 +137,7 @@ def test_a_network_that_trains_or_breaks_is_refused() -> None:
         look(lively().train(), scan, ALL, MEMORY)
     broken = lively()
     broken.out.bias.data[0] = torch.nan
-    with pytest.raises(CaseError, match="finite"):
+    with pytest.raises(NotFiniteError, match="finite"):
         look(broken, scan, ALL, MEMORY)
 
 

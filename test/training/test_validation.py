@@ -8,6 +8,7 @@ import pytest
 from training.tiny import HELD, settings, write_run, write_scans
 
 from helpers import lively
+from model.config import NotFiniteError
 from model.detector import Detector
 from model.network import CenterNet3D
 from resources.cases.case import Case, write_cases
@@ -127,6 +128,6 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, scans: tuple[TrainingConfi
 def test_a_network_that_says_nothing_finite(tmp_path: Path, scans: tuple[TrainingConfig, list[Case]]) -> None:
     broken = network(scans[0])
     broken.out.bias.data[0] = float("nan")
-    with pytest.raises(CaseError, match="scan-0.b2nd: expected finite output of the network"):
+    with pytest.raises(NotFiniteError, match="scan-0.b2nd: expected finite output of the network"):
         look(broken, opened(scans[0]), tmp_path, 0, 1)
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,8 @@ Only current findings speak; what is resolved or was seen before says nothing of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,8 +34,8 @@ which no report speaks one by one."""
 Mask = npt.NDArray[np.bool_]
 
 
-def _findings(case: Case) -> tuple[list[Finding], list[Finding]]:
-    """What the report says there is, or may be, and what it says there is not."""
+def current_findings(case: Case) -> tuple[list[Finding], list[Finding]]:
+    """What the report says there is, or may be, and what it says there is not; neither benign nor of old."""
     current = [f for f in case.findings if f.time == "current" and f.character != "benign"]
     return (
         [f for f in current if f.presence != "absent"],
@@ -47,7 +49,7 @@ def cleared_types(case: Case) -> frozenset[str]:
     The report clears the whole scan, or the organ that is all of the type's territory (both sides of it),
     and neither another finding nor a mark can be of that type.
     """
-    reported, absent = _findings(case)
+    reported, absent = current_findings(case)
     marked = {a.type for a in case.annotations if a.status == "lesion"}
     return frozenset(
         type
@@ -72,10 +74,34 @@ def _whole_type(organ: str) -> str | None:
 
 def _denied(type: str, absent: list[Finding]) -> bool:
     own = [f for f in absent if f.type in (None, type)]
-    if any(f.organ is None for f in own):
-        return True
-    sides = {f.side for f in own if type in WHOLE and f.organ is not None and type in region(f.organ)}
+    return any(f.organ is None for f in own) or (type in WHOLE and _denied_organ(type, own))
+
+
+def _denied_organ(name: str, absent: list[Finding]) -> bool:
+    """Whether findings deny lesions in all of an organ, by its name or that of what it lies in."""
+    sides = {f.side for f in absent if f.organ is not None and name in region(f.organ)}
     return bool(sides & {None, "both"}) or {"left", "right"} <= sides
+
+
+def cleared_organs(case: Case, names: Iterable[str]) -> frozenset[str]:
+    """Of the organs named, those that hold no lesion by the report; no organ map is needed.
+
+    The report clears the whole scan or all of the organ, and no other finding can be in it.
+    """
+    reported, absent = current_findings(case)
+    everywhere = any(f.organ is None and f.type is None for f in absent)
+    return frozenset(
+        name
+        for name in names
+        if not any(_may_be_in(finding, name) for finding in reported)
+        if everywhere or _denied_organ(name, absent)
+    )
+
+
+def _may_be_in(finding: Finding, name: str) -> bool:
+    if finding.organ is None:
+        return finding.type is None or type_of(name) in (None, finding.type)
+    return name in region(finding.organ) or finding.organ in region(name)
 
 
 def cleared_by_report(
@@ -89,7 +115,7 @@ def cleared_by_report(
     marked may reach out of their organ, so what is near that organ is not clear.
     """
     values = _by_side(case.completeness.organ_values)
-    reported, absent = _findings(case)
+    reported, absent = current_findings(case)
     absent = [f for f in absent if f.organ is not None or f.type is None]
     everywhere = any(f.organ is None for f in absent)
     if any(f.organ is None for f in reported):

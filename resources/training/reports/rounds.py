@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from model.boxes import distances
+from model.config import NotFiniteError
 from model.detector import DEFAULT_MEMORY_GB
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan
@@ -75,8 +76,8 @@ def renew(
         try:
             before = _proposals_of(folder / f"{number - 1:04d}", case.id)
             beliefs, hard = _renewed(network, case, scans.open(index), config, before)
-        except CaseError as error:
-            raise CaseError(f"case {case.id}: {error}") from None
+        except (CaseError, NotFiniteError) as error:
+            raise type(error)(f"case {case.id}: {error}") from None
         write_whole(_path(aside, case.id), json.dumps([dataclasses.asdict(place) for place in hard]))
         write_beliefs(part, case.id, beliefs)  # last, for its file says that the scan is done
     barrier()

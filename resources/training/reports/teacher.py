@@ -16,15 +16,12 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from model.boxes import distances
-from model.decode import decode
-from model.detector import inside
-from model.heads import calibrated, mirrored, split
+from model.detector import candidates_of, maps_of
+from model.heads import split
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from model.preprocess import Grid
-from model.tiles import run_network
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Point
-from resources.cases.strict import CaseError
 from resources.training.config import Teacher
 from resources.training.reports.beliefs import Proposal
 
@@ -44,28 +41,23 @@ def look(
 ) -> tuple[tuple[Proposal, ...], Mask]:
     """What the network proposes in a scan, surest first, and the cells in which it is sure of no lesion.
 
-    The network must be in evaluation mode; its calibration is not applied, for it is none while training.
+    The network must be in evaluation mode.
     Proposals are the peaks of the mean over the views, from doubtful_above up (at least decode's least
     probability). The mask is (z, y, x) on output cells: every view's highest type probability is below
     empty_below, and no proposal's reach, half its largest size, ends within EMPTY_FROM_MM.
-    memory_bytes: for the network's activations. Raises CaseError where the output is not finite.
+    memory_bytes: for the network's activations. Raises NotFiniteError.
     """
     if network.training:
         raise ValueError("look: expected a network in evaluation mode, found one that trains")
-    config = dataclasses.replace(network.config, calibration=(1.0, 0.0))
     hu = torch.from_numpy(np.ascontiguousarray(scan.array[HU]))
+    grid = Grid(hu, scan.lower, scan.spacing_mm)
     with torch.inference_mode():
         total = highest = torch.zeros(())
         for number, axes in enumerate(VIEWS[: settings.views]):
-            heads, _ = run_network(network, hu.flip(axes), memory_bytes)
-            maps = calibrated(mirrored(heads, axes), config)
+            maps, _ = maps_of(network, grid, memory_bytes, "teacher", axes)
             top = split(maps).heat.amax(0)
             total, highest = (total + maps, torch.maximum(highest, top)) if number else (maps, top)
-        if not bool(total.isfinite().all()):
-            raise CaseError("teacher: expected finite output of the network, found NaN or infinity")
-        found = decode(total / settings.views, config.spacing_mm)
-    grid = Grid(hu, scan.lower, scan.spacing_mm)
-    found = inside(found, grid, scan.volume)
+        found = candidates_of(total / settings.views, grid, scan.volume)
     proposals = tuple(
         Proposal(_triple(point), _triple(size), tuple(heat.tolist()))
         for point, size, heat in zip(grid.to_world(found.voxel), found.size_mm, found.types, strict=True)

@@ -27,7 +27,7 @@ ELSEWHERE = 0.1
 def bag_losses(output: torch.Tensor, batch: Batch, geometry: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Summed loss of the batch's bags, and the summed weight of the lesions that they want.
 
-    output: (b, t + 6, Z, Y, X) of the network. geometry: weight of the size beside the probability. A bag
+    output: (b, channels, Z, Y, X) of the network. geometry: weight of the size beside the probability. A bag
     costs, times its weight, the focal loss of each of its `count` best peaks, as a cell of a lesion, and what
     `size_error` says. Peaks are local maxima in 3 x 3 x 3 cells of the bag's place; no two of a patch's bags
     get the same one, nor neighbours, and none lies on a known lesion. Larger lesions choose first. A bag with

@@ -41,11 +41,11 @@ def losses(
 ) -> dict[str, torch.Tensor]:
     """The loss of each supervision that is switched on, times its weight; their sum is to be minimised.
 
-    output: (b, t + 6, Z, Y, X), organs: (b, classes, Z/2, Y/2, X/2) of the network on the batch. supervision:
-    what is switched on (TrainingConfig.strongest); what it weighs in a patch stands in the batch. total: the
-    sum over all ranks of a tensor, itself where there is one process; called once, with five numbers,
-    whatever the batch holds. Names are those of Supervision. On several ranks the mean over the ranks is the
-    loss of the joint batch.
+    output: (b, channels, Z, Y, X), organs: (b, classes, Z/2, Y/2, X/2) of the network on the batch.
+    supervision: what is switched on (TrainingConfig.strongest); what it weighs in a patch stands in the
+    batch. total: the sum over all ranks of a tensor, itself where there is one process; called once, with
+    five numbers, whatever the batch holds. Names are those of Supervision. On several ranks the mean over
+    the ranks is the loss of the joint batch.
     """
     logits, *predicted = split(output)
     heat = focal_cells(logits, batch.heat) * batch.weight
