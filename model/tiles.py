@@ -10,13 +10,18 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
 from model.heads import channels_of
 from model.network import ORGAN_STRIDE, OUTPUT_STRIDE, CenterNet3D
+from model.preprocess import AIR_HU
 
 BYTES_PER_VOXEL, BYTES_PER_CHANNEL = 120, 3.75
 """Peak float32 memory of the network per input voxel: at least the first, and the
 second for each channel of the first level. 47, 91 and 118 were measured with 16, 32 and 48 channels."""
+
+LEAST_MM = 96.0
+"""Edges of a grid below which air is put around it."""
 
 Span = tuple[int, int]
 Tile = tuple[tuple[Span, Span], tuple[Span, Span], tuple[Span, Span]]
@@ -59,13 +64,26 @@ def run_network(
     """Lesion heads (channels, z/2, y/2, x/2) and organ logits (organs, z/4, y/4, x/4), of a grid
     (z, y, x) in HU, float32 on the network's device.
 
-    `on_tile` is called after each tile.
+    A grid with edges below LEAST_MM, as of a thin slab, goes through in air: so is it in the patches that the
+    network was trained on, where nothing else is around it. `on_tile` is called after each tile.
     """
+    stride = network.config.stride
+    least = math.ceil(LEAST_MM / network.config.spacing_mm / stride)
+    missing = [max(0, least - n // stride) for n in hu.shape]
+    if any(missing):
+        before = [n // 2 * stride for n in missing]
+        pads = [side for n, a in zip(missing, before, strict=True) for side in (n * stride - a, a)][::-1]
+        found = run_network(network, F.pad(hu, pads, value=AIR_HU), memory_bytes, on_tile)
+        inner = [
+            tuple(slice(a // step, (a + n) // step) for a, n in zip(before, hu.shape, strict=True))
+            for step in (OUTPUT_STRIDE, ORGAN_STRIDE)
+        ]
+        return found[0][(slice(None), *inner[0])], found[1][(slice(None), *inner[1])]
     device = network.out.weight.device
     per_voxel = max(BYTES_PER_VOXEL, BYTES_PER_CHANNEL * network.config.widths[0])
     per_voxel *= network.out.weight.element_size() / 4
     shape = (hu.shape[0], hu.shape[1], hu.shape[2])
-    tiles = plan_tiles(shape, network.halo, network.config.stride, int(memory_bytes / per_voxel))
+    tiles = plan_tiles(shape, network.halo, stride, int(memory_bytes / per_voxel))
     outputs = [
         torch.empty(channels, *(n // step for n in shape), device=device)
         for channels, step in (

@@ -73,6 +73,22 @@ def test_tiles_give_the_same_heads_as_the_whole() -> None:
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-5)
 
 
+def test_a_thin_slab_goes_through_in_air() -> None:
+    """At 2 mm a grid of 16x56x24 voxels is put, in whole strides, into 48x56x48: 48 voxels are 96 mm."""
+    network = lively(dataclasses.replace(SMALL, organs=("background", "lung", "liver")))
+    assert (network.config.spacing_mm, network.config.stride) == (2.0, 8)
+    hu = torch.randint(-1000, 400, (16, 56, 24), generator=torch.Generator().manual_seed(3)).to(torch.int16)
+    air = torch.full((1, 1, 48, 56, 48), -1024.0)
+    air[0, 0, 16:32, :, 8:32] = hu
+    with torch.inference_mode():
+        heads, organs = run_network(network, hu, memory_bytes=10**12)
+        expected, expected_organs = network(air)
+    assert heads.shape == (14, 8, 28, 12)
+    assert organs.shape == (3, 4, 14, 6)
+    torch.testing.assert_close(heads, expected[0, :, 8:16, :, 4:16], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(organs, expected_organs[0, :, 4:8, :, 2:8], rtol=1e-5, atol=1e-5)
+
+
 def test_tiles_cover_every_voxel_once_and_keep_to_the_budget() -> None:
     shape, halo, budget = (96, 64, 40), 16, 95_000
     tiles = plan_tiles(shape, halo, 8, budget)

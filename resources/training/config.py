@@ -50,7 +50,10 @@ class Source:
     """Cases of one kind. cases: a file of resources.cases; cache: the folder that caches them.
 
     share: of the patches; the shares of all sources are divided by their sum. supervision: weights that
-    differ from those of the run, by name: `supervision = {unmarked = 0.2}`.
+    differ from those of the run, by name: `supervision = {unmarked = 0.2}`. pieces: share of its patches that
+    show a small piece of a scan in air, cut anywhere around a lesion or elsewhere. Scans that were cropped
+    around a lesion need it (1.0), and some of the whole ones beside them: else a network learns that in the
+    middle of a crop there is a lesion.
     """
 
     name: str
@@ -58,9 +61,11 @@ class Source:
     cache: str
     share: float = 1.0
     supervision: dict[str, float] = dataclasses.field(default_factory=dict)
+    pieces: float = 0.0
 
     def __post_init__(self) -> None:
         _check_at_least("share", self.share, 0.0)
+        _check_share("pieces", self.pieces)
         for name, weight in self.supervision.items():
             if name not in BY_SOURCE:
                 refuse("supervision", f"one of {', '.join(BY_SOURCE)}", name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from model.preprocess import AIR_HU
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, CaseError
 from resources.training.config import Augmentation, TrainingConfig
-from resources.training.data.batch import SPEAKERS, Batch, PatchBag
+from resources.training.data.batch import SPEAKERS, UNMARKED, Batch, PatchBag
 from resources.training.reports.beliefs import Beliefs, Believed
 from resources.training.reports.clearing import cleared_types
 from resources.training.reports.overlay import (
@@ -30,6 +31,8 @@ from resources.training.targets.draw import Lesions, draw_known, draw_lesions
 from resources.training.targets.known import OUTSIDE, KnownScan, unpack
 
 Shape = tuple[int, int, int]
+PIECE_MM = ((10.0, 48.0), (32.0, 96.0), (32.0, 96.0))
+"""Edges (z, y, x) of a piece of a scan, from and to."""
 TILT_SHARE = 0.25
 """Rotation around the axes in the plane, as a share of that around z."""
 
@@ -168,6 +171,44 @@ def cut(
     tensors["trust"] = torch.tensor([[getattr(supervision, name) for name in (*SPEAKERS, "organs")]])
     hu = sample_hu(scan, placement)[None, None]
     return Batch(hu=hu, **tensors, bags=tuple(bags), names=(case.id,))
+
+
+def piece_of(
+    shape: Shape, spacing_mm: float, share: float, random: np.random.Generator
+) -> tuple[Shape, Shape]:
+    """Size of a patch and its corner in one of `shape`: the whole, or with the probability `share` a piece.
+
+    As many numbers are drawn whatever is on.
+    """
+    drawn, sizes, corners = random.uniform(), random.uniform(0, 1, 3), random.uniform(0, 1, 3)
+    if drawn >= share:
+        return shape, (0, 0, 0)
+    size, corner = [], []
+    for n, (least, most), a, b in zip(shape, PIECE_MM, sizes, corners, strict=True):
+        cells = round((least + (most - least) * a) / spacing_mm / OUTPUT_STRIDE)
+        size.append(min(n, max(1, cells) * OUTPUT_STRIDE))
+        corner.append(int(b * ((n - size[-1]) // OUTPUT_STRIDE + 1)) * OUTPUT_STRIDE)
+    return (size[0], size[1], size[2]), (corner[0], corner[1], corner[2])
+
+
+def in_air(patch: Batch, shape: Shape, corner: Shape) -> Batch:
+    """A patch in a larger one of `shape`, its first voxel at `corner`; around it is air, of which nothing is
+    learnt.
+    """
+
+    def put(values: torch.Tensor, step: int, fill: float) -> torch.Tensor:
+        out = values.new_full((*values.shape[:-3], *(n // step for n in shape)), fill)
+        z, y, x = (slice(c // step, c // step + n) for c, n in zip(corner, values.shape[-3:], strict=True))
+        out[..., z, y, x] = values
+        return out
+
+    fills = {"said_by": UNMARKED, "any_said_by": UNMARKED, "geometry_said_by": UNMARKED, "organs": -1}
+    names = [f.name for f in dataclasses.fields(Batch) if f.name not in ("hu", "trust", "bags", "names")]
+    cells: dict[str, Any] = {
+        name: put(getattr(patch, name), OUTPUT_STRIDE, fills.get(name, 0)) for name in names
+    }
+    bags = [dataclasses.replace(bag, where=put(bag.where, OUTPUT_STRIDE, False)) for bag in patch.bags]
+    return dataclasses.replace(patch, hu=put(patch.hu, 1, float(AIR_HU)), bags=tuple(bags), **cells)
 
 
 def all_cells(scan: CachedScan, known: KnownScan) -> Cells:

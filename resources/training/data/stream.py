@@ -21,7 +21,7 @@ from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.work import end_with_parent
 from resources.training.config import Source, TrainingConfig
 from resources.training.data.batch import Batch, collate
-from resources.training.data.cut import cut, place
+from resources.training.data.cut import cut, in_air, piece_of, place
 from resources.training.data.sampling import (
     Choice,
     Pool,
@@ -200,9 +200,11 @@ class _Steps(Dataset[Batch | str]):
         scan, known, beliefs = self._load(choice.case)
         bags = () if beliefs is None else beliefs.bags
         shape = self.config.patches.shape
-        middle = middle_of(choice, case, scan, known, bags, shape, random)
-        placement = place(middle, shape, self.config.augmentation, random)
-        return cut(case, scan, known, placement, self.settings[source.name], beliefs)
+        size, corner = piece_of(shape, scan.spacing_mm, source.pieces, random)
+        middle = middle_of(choice, case, scan, known, bags, size, random)
+        placement = place(middle, size, self.config.augmentation, random)
+        patch = cut(case, scan, known, placement, self.settings[source.name], beliefs)
+        return patch if size == shape else in_air(patch, shape, corner)
 
     def _load(self, number: int) -> tuple[CachedScan, KnownScan, Beliefs | None]:
         found = self.kept.pop(number, None)
