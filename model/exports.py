@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from model.files import whole
 from model.grand_challenge import FileNames, Inputs, OutputError, Scan, write_files
 from model.volume import InputError, Volume, read_volume
 
@@ -210,24 +210,21 @@ def export_scan(scan: Scan, folder: Path, names: FileNames, kinds: Sequence[str]
         import SimpleITK as sitk
 
         image = label_map(results.detections, read_volume(scan.path, scan.series))
-        _write_whole(folder / KINDS["nifti"], lambda part: sitk.WriteImage(image, str(part)))
+        _write(folder / KINDS["nifti"], lambda part: sitk.WriteImage(image, str(part)), ".nii.gz")
     if "sr" in kinds:
         from model.structured_report import structured_report
 
         report = structured_report(scan, results)
-        _write_whole(folder / KINDS["sr"], lambda part: report.save_as(part))
+        _write(folder / KINDS["sr"], lambda part: report.save_as(part))
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes aside and renames. Raises OutputError."""
-    part = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+def _write(path: Path, write: Callable[[Path], object], suffix: str = "") -> None:
+    """Raises OutputError."""
     try:
-        write(part)
-        os.replace(part, path)
+        with whole(path, suffix) as part:
+            write(part)
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

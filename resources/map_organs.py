@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from model.config import WeightsError
 from model.detector import Detector
+from model.files import whole
 from model.volume import InputError, Volume
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.images import read_case_volume
@@ -69,10 +70,8 @@ def map_case(job: Job) -> int:
     image.SetOrigin([float(mm) for mm in volume.origin_mm])
     image.SetDirection(volume.direction.ravel().tolist())
     path, made_from = _paths(job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    sitk.WriteImage(image, str(part), useCompression=True)
-    part.replace(path)
+    with whole(path, ".nii.gz") as part:
+        sitk.WriteImage(image, str(part), useCompression=True)
     made_from.write_text(json.dumps(job.made_from), encoding="utf-8")
     return len(np.unique(classes))
 

@@ -13,23 +13,33 @@ FILES = sorted(p for top in ("model", "resources", "test") for p in (ROOT / top)
 FILES += [p for p in [ROOT / "process.py"] if p.exists()]
 
 MODEL, CASES, CLI, INTERRUPT = "model", "resources.cases", "resources.cli", "resources.interrupt"
+PLANES = "resources.review.planes"
 MAY_IMPORT = {
     "process": [MODEL],
     "model": [],
     "resources.upload": [],
+    "resources.commands": ["process", MODEL, "resources"],
     CLI: [],
     INTERRUPT: [],
     "resources.cases": [MODEL, CLI],
-    "resources.reports": [CASES, CLI],
+    "resources.reports": ["model.files", CASES, CLI],
     "resources.synthetic": [MODEL, CASES, CLI],
-    "resources.training": [MODEL, CASES, "resources.evaluation", "resources.synthetic", CLI, INTERRUPT],
-    "resources.evaluation": ["model.boxes", "model.volume", CASES, CLI],
+    "resources.training": [
+        MODEL,
+        CASES,
+        PLANES,
+        "resources.evaluation",
+        "resources.synthetic",
+        CLI,
+        INTERRUPT,
+    ],
+    "resources.evaluation": ["model.boxes", "model.volume", "model.files", CASES, PLANES, CLI],
     "resources.predict": [MODEL, CASES, CLI],
     "resources.map_organs": [MODEL, CASES, "resources.predict", CLI],
     "resources.review": [MODEL, CASES, "resources.reports", "resources.training", CLI],
     "resources.study": [MODEL, "resources"],
 }
-FORBIDDEN = {"resources.evaluation": ["torch"], "model.boxes": ["torch", "SimpleITK"]}
+FORBIDDEN = {"resources.evaluation": ["torch"], PLANES: ["torch"], "model.boxes": ["torch", "SimpleITK"]}
 
 
 def module_of(file: Path) -> str:

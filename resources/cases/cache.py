@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.files import whole
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
-from resources.cases.files import whole
 from resources.cases.geometry import shape_of_annotation
 from resources.cases.images import Labels, check_same_grid, read_case_volume, read_header, read_labels
 from resources.cases.lesions import Mark, mark_of_mask

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.config import LESION_TYPES
-from resources.cases.files import whole
+from model.files import whole
 from resources.cases.strict import CaseError, decode_object, encode, refuse
 
 __all__ = [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.files import whole
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
 from resources.cases.images import check_same_grid, read_case_volume, read_header, read_labels
@@ -147,7 +148,6 @@ def draw(cases: list[Case], path: Path) -> None:
     panel.set_xticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
     panel.set_title("Long axial diameter, mm", loc="left")
     panel.legend(fontsize=8)
-    part = path.with_name(f".{path.name}.part.png")
-    figure.savefig(part, dpi=110)
+    with whole(path, ".png") as part:
+        figure.savefig(part, dpi=110)
     plt.close(figure)
-    part.replace(path)

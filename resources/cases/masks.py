@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model.files import whole
 from model.volume import Volume
 from resources.cases.axes import Axes, PlaneAxes, measure_axes
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.cases.deeplesion import patient_name
-from resources.cases.files import whole
 from resources.cases.images import check_same_grid, read_header, read_labels
 from resources.cases.patients import split_of
 from resources.cases.strict import refuse
@@ -97,14 +97,18 @@ def convert_pair(job: Job) -> Case:
         own = numbered == number
         axes = measure_axes(own[_bounds(own)], volume.spacing_mm)
         annotations.append(_mask_annotation(path, value if plain else number, axes, job.lesions[value]))
+    return _case(job, volume, tuple(annotations), _completeness(job))
+
+
+def _case(job: Job, volume: Volume, annotations: tuple[Annotation, ...], completeness: Completeness) -> Case:
     return Case(
         id=job.name,
         patient=job.patient,
         source=job.source,
         split=job.split,  # type: ignore[arg-type]
         image=ImageSource(str(job.image), size=_size(volume)),
-        annotations=tuple(annotations),
-        completeness=_completeness(job),
+        annotations=annotations,
+        completeness=completeness,
     )
 
 
@@ -245,12 +249,4 @@ def convert_uls23(job: Job) -> Case:
         lower = (box[2].start - 0.5, box[1].start - 0.5, box[0].start - 0.5)
         upper = (box[2].stop - 0.5, box[1].stop - 0.5, box[0].stop - 0.5)
         completeness = Completeness("region", region=(lower, upper))
-    return Case(
-        id=job.name,
-        patient=job.patient,
-        source=job.source,
-        split=job.split,  # type: ignore[arg-type]
-        image=ImageSource(str(job.image), size=_size(volume)),
-        annotations=(annotation,),
-        completeness=completeness,
-    )
+    return _case(job, volume, (annotation,), completeness)

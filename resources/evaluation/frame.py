@@ -60,10 +60,7 @@ class Frame:
         return np.concatenate([corners.min(0), corners.max(0)], axis=1)
 
     def outside_mm(self, points: Floats) -> Floats:
-        """(n,) how far points lie beyond the outermost voxels' edges;
-
-        0 inside or if the size is not known.
-        """
+        """(n,) mm by which points lie beyond the outermost voxels' edges; 0 where the size is not known."""
         if self.size is None:
             return np.zeros(len(points))
         lower, upper = -self.spacing_mm / 2, (np.array(self.size) - 0.5) * self.spacing_mm

@@ -11,22 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from scipy.ndimage import map_coordinates
 
 from model.volume import InputError, Volume
 from resources.cases.images import read_case_volume
 from resources.evaluation.evaluation import Evaluation, Model
 from resources.evaluation.matching import PRIMARY
 from resources.evaluation.outcomes import Truth
+from resources.review.planes import AROUND_MM, PLANES, WINDOWS, plane_through, window_of
 
 HALF_MM = 45.0
-STEPS = 150
-"""Pixels of a picture along an edge, less one."""
-AROUND_MM, AIR_SHARE, BONE_SHARE = 25.0, 0.3, 0.1
-"""Half the edge of the square, and the shares of air and of bone in it, that choose the window."""
-PLANES = (("axial", 0, 1, False), ("coronal", 0, 2, True), ("sagittal", 1, 2, True))
-"""Name, horizontal and vertical LPS axis, whether the vertical one points up: as radiologists look at CT."""
-WINDOWS = {"lung": (-1350.0, 150.0), "bone": (-500.0, 1300.0), "soft tissue": (-160.0, 240.0)}
+PIXELS = 151
+"""Of a picture along an edge."""
 
 
 @dataclass(frozen=True)
@@ -91,27 +86,14 @@ def with_pictures(
     return [drawn[place] for place in range(len(found))]
 
 
-def _plane(
-    volume: Volume, centre: npt.NDArray[np.float64], across: int, down: int, half_mm: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Offsets in mm (k,), LPS points (k, k, 3) and HU (k, k) of a plane through the centre."""
-    offsets = np.linspace(-half_mm, half_mm, STEPS + 1)
-    points = np.broadcast_to(centre, (len(offsets), len(offsets), 3)).copy()
-    points[..., across] += offsets[None]
-    points[..., down] += offsets[:, None]
-    index = volume.world_to_index(points.reshape(-1, 3))[:, ::-1].T
-    hu = map_coordinates(volume.hu, index, np.float64, order=1, mode="constant", cval=-1024)
-    return offsets, points, hu.reshape(len(offsets), len(offsets))
-
-
 def picture(volume: Volume, truth: Truth, model: Model, failure: Failure, half_mm: float = HALF_MM) -> bytes:
     """PNG of three planes through a failure, with true lesions and predictions outlined.
 
     half_mm: half the edge of each plane; the window is chosen by the nearest 5 cm all the same.
     """
     scan = model.predictions.scans[failure.case]
-    planes = [_plane(volume, failure.point_mm, across, down, half_mm) for _, across, down, _ in PLANES]
-    window = _window(_plane(volume, failure.point_mm, 0, 1, AROUND_MM)[2])
+    planes = [plane_through(volume, failure.point_mm, plane, half_mm, PIXELS) for plane in range(len(PLANES))]
+    window = window_of(plane_through(volume, failure.point_mm, 0, AROUND_MM, PIXELS)[2])
     figure = Figure(figsize=(7.2, 2.6), facecolor="black")
     figure.subplots_adjust(0.003, 0.005, 0.997, 0.925, 0.02)  # a constrained layout takes much longer
     for axis, (name, across, down, up), (offsets, points, hu) in zip(
@@ -154,10 +136,3 @@ def _draw_boxes(axis: Any, boxes: npt.NDArray[np.float64], failure: Failure, acr
                 color="#ffb000",
                 linewidth=0.9,
             )
-
-
-def _window(around_hu: npt.NDArray[np.float64]) -> str:
-    """By what lies around: a nodule is looked at in the lung's window, though it is no air."""
-    if (around_hu < -500).mean() > AIR_SHARE:
-        return "lung"
-    return "bone" if (around_hu > 300).mean() > BONE_SHARE else "soft tissue"

@@ -129,10 +129,7 @@ PRIMARY = RULES[1]
 
 
 def key_slice_iou(candidates: Floats, targets: Targets) -> Floats:
-    """(n, 6) boxes -> (n, m) IoU of the boxes' cuts with each lesion's key slice;
-
-    0 where one does not reach it.
-    """
+    """(n, 6) boxes -> (n, m) IoU of their cuts with each lesion's key slice; 0 where they miss it."""
     pad = targets.key_pad_mm[None]
     lower = candidates[:, None, :2] - pad
     upper = candidates[:, None, 3:5] + pad

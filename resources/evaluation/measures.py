@@ -107,10 +107,7 @@ def size_errors(
 
 
 def size_measures(errors: dict[str, npt.NDArray]) -> Measure:
-    """Mean distance;
-
-    of each size the mean error (predicted minus true) and the mean absolute error, in mm.
-    """
+    """The mean distance, and of each size the mean error (predicted - true) and absolute error, in mm."""
     difference = errors["predicted_mm"] - errors["true_mm"]
 
     def measure(weights: Weights) -> dict[str, Floats]:
@@ -169,9 +166,9 @@ def scan_units(truth: list[bool | None], score: Floats) -> Units:
 
 
 def patient_units(truth: list[bool | None], score: Floats, patients: npt.NDArray[np.intp]) -> Units:
-    """A patient scores as the highest of the scans;
+    """Patients score as the highest of their scans, and are positive if one is, negative if all are.
 
-    positive if one is, negative if all are, else left out.
+    Others are left out.
     """
     scores, positive, cases = [], [], []
     for patient in range(int(patients.max()) + 1):

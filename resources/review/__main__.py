@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+from model.files import write_whole
 from model.volume import InputError
 from resources.cases.case import CaseError
 from resources.cases.work import default_processes, report, run_jobs
 from resources.cli import end_with
-from resources.review.build import SUMMARY, is_done, jobs_of, make_page, write_whole
+from resources.review.build import SUMMARY, is_done, jobs_of, make_page
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +74,7 @@ def _pages(options: argparse.Namespace) -> int:
         outcomes = run_jobs(make_page, todo, "Pages", options.processes, options.ray, failures)
         code = report(outcomes, len(part) - len(todo), started, failures)
     if not single and options.part == "1/1":
-        write_whole(options.out / SUMMARY, overview_of(jobs).encode())
+        write_whole(options.out / SUMMARY, overview_of(jobs))
         print(options.out / SUMMARY)
     return code
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from model.exports import Results, read_results
+from model.files import write_whole
 from model.grand_challenge import find_inputs
 from model.structured_report import read_headers
 from model.volume import InputError, Volume
@@ -197,13 +197,3 @@ def _check_same_scan(job: Job, results: Results, volume: Volume) -> None:
         raise InputError(
             f"{job.folder}: expected results of {job.case.image.path}, found points outside this scan"
         )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes aside and renames: what has the name is complete."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

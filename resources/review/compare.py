@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from model.exports import Detection, Results, read_results
+from model.files import write_whole
 from model.preprocess import Grid
 from model.volume import Volume
 from resources.cases.images import read_case_volume
-from resources.review.build import Job, jobs_of, numbering_of, write_whole
+from resources.review.build import Job, jobs_of, numbering_of
 from resources.review.page import environment
 from resources.review.pairs import Pair, TargetSum, pair_findings, sum_of_targets
 from resources.review.register import POOR_CORRELATION, Registration, register
@@ -73,8 +74,8 @@ def main(arguments: list[str]) -> int:
     if registration.poor:
         total = dataclasses.replace(total, response=NOT_JUDGED)
     value = json_of(first, second, registration, pairs, total)
-    write_whole(options.follow_up / JSON, (json.dumps(value, indent=1) + "\n").encode())
-    write_whole(options.follow_up / HTML, html_of(first, second, registration, pairs, total).encode())
+    write_whole(options.follow_up / JSON, json.dumps(value, indent=1) + "\n")
+    write_whole(options.follow_up / HTML, html_of(first, second, registration, pairs, total))
     _print(registration, pairs, total)
     print(options.follow_up / HTML)
     return 0

@@ -17,8 +17,9 @@ from model.config import LESION_TYPES
 from model.exports import Results
 from model.preprocess import Grid
 from model.volume import Volume
+from resources.review.planes import WINDOWS
 from resources.review.second_look import SecondLook
-from resources.review.slices import WINDOWS, nifti_of, projections
+from resources.review.slices import nifti_of, projections
 
 FOLDER = Path(__file__).parent
 NIIVUE = FOLDER / "niivue" / "niivue.umd.js"

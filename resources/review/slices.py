@@ -1,30 +1,18 @@
-"""The one module that draws CT for people: reduced copies, projections, and planes through a point."""
+"""Reduced copies of a scan for the browser, their projections, and thumbnails."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from model.preprocess import AIR_HU, Grid, preprocess
+from model.preprocess import Grid, preprocess
 from model.volume import Volume
+from resources.review.planes import AROUND_MM, WINDOWS, encoded, grey_of, square, window_of
 
-HU = npt.NDArray[np.int16]
-Grey = npt.NDArray[np.uint8]
-
-WINDOWS = {
-    "soft tissue": (-160.0, 240.0),
-    "lung": (-1350.0, 150.0),
-    "bone": (-500.0, 1300.0),
-    "liver": (-5.0, 185.0),
-}
-"""Lower and upper HU of each window."""
-PLANES = (("axial", 0, 1, False), ("coronal", 0, 2, True), ("sagittal", 1, 2, True))
-"""Name, horizontal and vertical LPS axis, whether the vertical one points up: as radiologists look at CT."""
 PROJECTION_HU = (-200.0, 900.0)
 PROJECTION_MM = 2.0
 MOST_VOXELS = 10_000_000
@@ -63,25 +51,6 @@ def nifti_of(grid: Grid) -> bytes:
         return path.read_bytes()
 
 
-def grey_of(hu: npt.NDArray[np.generic], window: tuple[float, float]) -> Grey:
-    """HU as 0 (lower end of the window and below) to 255."""
-    lower, upper = window
-    scaled = (hu.astype(np.float32) - lower) * (255 / (upper - lower))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-def encoded(grey: Grey, kind: str, size: tuple[int, int] | None = None) -> bytes:
-    """A grey picture (rows, columns) as "png" or "jpeg", resized to (width, height) if given."""
-    from PIL import Image
-
-    image = Image.fromarray(grey)
-    if size is not None:
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    stream = io.BytesIO()
-    image.save(stream, kind, **({"quality": 80} if kind == "jpeg" else {"optimize": True}))
-    return stream.getvalue()
-
-
 @dataclasses.dataclass(frozen=True)
 class Projection:
     """A maximum-intensity projection as PNG. across, down: LPS axes of its columns and rows.
@@ -115,41 +84,11 @@ def projections(grid: Grid) -> list[Projection]:
     return found
 
 
-def square(grid: Grid, centre_mm: npt.ArrayLike, plane: int, half_mm: float) -> HU:
-    """HU (rows, columns) of a square plane through a point, edge 2 * half_mm; air outside the grid.
-
-    plane: number in PLANES. Nearest voxels of the grid; rows and columns as radiologists look at them.
-    """
-    _, across, down, up = PLANES[plane]
-    centre = np.rint(grid.from_world(np.asarray(centre_mm, np.float64).reshape(1, 3))[0]).astype(int)
-    reach = max(1, round(half_mm / grid.spacing_mm))
-    hu, through = grid.hu.numpy(), 3 - across - down
-    level = int(centre[2 - through])
-    out = np.full((2 * reach + 1,) * 2, AIR_HU, np.int16)
-    if not 0 <= level < hu.shape[2 - through]:
-        return out
-    sheet = np.take(hu, level, 2 - through)
-    first = np.array([centre[2 - down] - reach, centre[2 - across] - reach])
-    low = np.maximum(first, 0)
-    high = np.minimum(first + 2 * reach + 1, sheet.shape)
-    if (high > low).all():
-        a, b = low - first, high - first
-        out[a[0] : b[0], a[1] : b[1]] = sheet[low[0] : high[0], low[1] : high[1]]
-    return out[::-1] if up else out
-
-
-def window_of(hu: HU) -> str:
-    """The window that suits the middle of a plane: lung, bone or soft tissue."""
-    middle = [n // 2 for n in hu.shape]
-    reach = max(1, min(hu.shape) // 10)
-    near = hu[middle[0] - reach : middle[0] + reach + 1, middle[1] - reach : middle[1] + reach + 1]
-    median = float(np.median(near))
-    if median < -400:
-        return "lung"
-    return "bone" if median > 250 else "soft tissue"
-
-
 def thumbnail(grid: Grid, centre_mm: npt.ArrayLike, pixels: int = 96, half_mm: float = 35.0) -> bytes:
     """JPEG of the axial plane around a point, in the window that suits it."""
-    hu = square(grid, centre_mm, 0, half_mm)
-    return encoded(grey_of(hu, WINDOWS[window_of(hu)]), "jpeg", (pixels, pixels))
+    voxel = grid.from_world(np.asarray(centre_mm, np.float64).reshape(1, 3))[0]
+    shown, around = (
+        square(grid.hu.numpy(), voxel, 0, max(1, round(mm / grid.spacing_mm)))[0]
+        for mm in (half_mm, AROUND_MM)
+    )
+    return encoded(grey_of(shown, WINDOWS[window_of(around)]), "jpeg", (pixels, pixels))

@@ -31,6 +31,7 @@ from rich.progress import track
 from resources.cases.case import Finding
 from resources.cases.organs import canonical
 from resources.reports.reader import read_report
+from resources.reports.score import Count
 from resources.reports.vocabulary import ancestors
 from resources.synthetic.report_phrases import Language
 from resources.synthetic.report_plan import STYLES
@@ -44,26 +45,6 @@ WIDER = {"vertebra": ("spine",), "subcutaneous fat": ("soft tissue", "body wall"
 WIDE = ("chest", "abdomen", "pelvis", "upper abdomen", "trunk", "abdominal organs")
 SUBJECTS = ("lung", "liver", "spleen", "pancreas", "adrenal gland", "kidney")
 HALF_MM = 0.5
-
-
-class Score:
-    """Right, read and written findings of one kind."""
-
-    def __init__(self) -> None:
-        self.right = self.read = self.written = 0
-
-    @property
-    def f1(self) -> float:
-        total = self.read + self.written
-        return 2 * self.right / total if total else 1.0
-
-    def add(self, right: int, read: int, written: int) -> None:
-        self.right += right
-        self.read += read
-        self.written += written
-
-    def __str__(self) -> str:
-        return f"{self.f1:.3f} ({self.right} of {self.read} read, {self.written} written)"
 
 
 def is_stated(finding: Finding) -> bool:
@@ -100,12 +81,12 @@ def matches(read: Finding, written: Finding) -> bool:
     )
 
 
-def compare_stated(read: Iterable[Finding], mentions: Iterable[Mention]) -> tuple[Score, list[str]]:
+def compare_stated(read: Iterable[Finding], mentions: Iterable[Mention]) -> tuple[Count, list[str]]:
     """The score of one report's present findings, and each error in words."""
     left = [finding for finding in read if is_stated(finding)]
     stated = [m for m in mentions if is_stated(m.finding)]
     wanted = [m.finding for m in stated if not m.optional]
-    score, missed = Score(), []
+    score, missed = Count(), []
     for finding in wanted:
         found = next((other for other in left if matches(other, finding)), None)
         if found is None:
@@ -146,7 +127,7 @@ def _part(finding: Finding) -> Hashable:
     return organ
 
 
-def compare_negatives(read: Iterable[Finding], mentions: Iterable[Mention]) -> tuple[Score, list[str]]:
+def compare_negatives(read: Iterable[Finding], mentions: Iterable[Mention]) -> tuple[Count, list[str]]:
     """The score of one report's absent findings by organ, and each error in words."""
     spoken = {
         _part(m.finding) for m in mentions if m.finding.presence == "absent" and not is_stated(m.finding)
@@ -156,7 +137,7 @@ def compare_negatives(read: Iterable[Finding], mentions: Iterable[Mention]) -> t
         for finding in read
         if not is_stated(finding) and _is_subject(finding)
     }
-    score = Score()
+    score = Count()
     score.add(len(found & spoken), len(found), len(spoken))
     missed = [f"missed no {part}" for part in spoken - found]
     return score, missed + [f"extra  no {part}" for part in found - spoken]
@@ -179,30 +160,34 @@ def _shown(f: Finding) -> str:
     return f"{f.type}: {f.organ}, {sizes or 'no size'}, {f.presence} {f.time}"
 
 
-def score_report(report: Report) -> tuple[Score, Score, list[str]]:
-    """Scores of present findings and of negatives of one report, and its errors."""
+def score_report(report: Report) -> tuple[Count, Count, list[str]]:
+    """Counts of present findings and of negatives of one report, and its errors."""
     read = read_report(report.text)
     stated, wrong = compare_stated(read, report.mentions)
     negatives, more = compare_negatives(read, report.mentions)
     return stated, negatives, wrong + more
 
 
-def score_cell(site: str, language: Language, seeds: Sequence[int]) -> tuple[Score, Score, list[str]]:
-    """Scores over the reports of these seeds, and each report that has errors, with them."""
-    stated, negatives, wrong = Score(), Score(), []
+def score_cell(site: str, language: Language, seeds: Sequence[int]) -> tuple[Count, Count, list[str]]:
+    """Counts over the reports of these seeds, and each report that has errors, with them."""
+    stated, negatives, wrong = Count(), Count(), []
     for seed in track(
         seeds, f"{site} {language}", console=Console(stderr=True), disable=not sys.stderr.isatty()
     ):
         _, report = sample_report(language, site, seed)
         *scores, errors = score_report(report)
         for total, one in zip((stated, negatives), scores, strict=True):
-            total.add(one.right, one.read, one.written)
+            total.add(one.right, one.read, one.annotated)
         if errors:
             wrong.append("\n".join([f"=== seed {seed}", report.text, *errors]))
     return stated, negatives, wrong
 
 
-def main() -> None:
+def _counts(score: Count) -> str:
+    return f"{score.f1:.3f} ({score.right} of {score.read} read, {score.annotated} written)"
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m resources.study.read_back", description=(__doc__ or "").splitlines()[0]
     )
@@ -211,12 +196,15 @@ def main() -> None:
     parser.add_argument("--language", choices=LANGUAGES, help="without it, both")
     parser.add_argument("--seeds", choices=("all", "even", "odd"), default="all")
     parser.add_argument("--show", type=int, default=0, help="print so many reports with errors of each kind")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     seeds = range(options.seeds == "odd", options.count, 1 if options.seeds == "all" else 2)
     for site in [options.site] if options.site else sorted(STYLES):
         for language in [options.language] if options.language else LANGUAGES:
             stated, negatives, wrong = score_cell(site, language, seeds)
-            print(f"site {site} {language}: present {stated}; negatives {negatives}", flush=True)
+            print(
+                f"site {site} {language}: present {_counts(stated)}; negatives {_counts(negatives)}",
+                flush=True,
+            )
             print("\n\n".join(wrong[: options.show]), end="\n" * bool(options.show))
 
 

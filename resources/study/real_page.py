@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from model.files import write_whole
 from resources.cases.images import read_case_volume
 from resources.evaluation.evaluation import Evaluation, Model
 from resources.evaluation.gallery import Failure, picture
@@ -81,10 +82,7 @@ def write_page(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
     text = environment.get_template("real_page.html.j2").render(heading=heading, rule=rule, scans=rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_whole(path, text)
 
 
 def only_above(model: Model) -> Model:

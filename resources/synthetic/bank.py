@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model.files import whole
 from model.volume import InputError, Volume
 from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, Attributes, Case, CaseError, ImageSource, read_cases, write_cases
@@ -218,20 +217,14 @@ def make_files(job: Job) -> int:
     hu, found = put_in(volume, lungs, taken_by(job.case, volume), job)
     if not found:
         raise InputError(f"{job.id}: expected room for nodules in {lungs.ml:.0f} ml of lung, found none")
-    final = job.folder / job.id
-    part = job.folder / f".{job.id}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with whole(job.folder / job.id) as part:
+        part.mkdir()
         labels = np.zeros(hu.shape, np.uint8)
         for number, placed in enumerate(found, 1):
             labels[placed.rendered.box][placed.lesion] = number
         write_image(part / "image.mha", hu, volume)
         write_image(part / "lesions.mha", labels, volume)
         write_cases(part / "case.jsonl", [_case(job, part, found, volume)])
-        os.replace(part, final)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return len(found)
 
 

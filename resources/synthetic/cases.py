@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model.files import whole
 from model.volume import Volume
 from resources.cases.case import (
     Annotation,
@@ -27,7 +28,6 @@ from resources.cases.case import (
     write_cases,
 )
 from resources.cases.describe import describe
-from resources.cases.files import whole
 from resources.cases.geometry import Shape
 from resources.cases.patients import split_of
 from resources.cases.work import default_processes, run_jobs

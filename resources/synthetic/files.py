@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from model.files import whole
 from model.volume import Volume
 from resources.cases.case import Annotation, Attributes, Case, Completeness, Finding, ImageSource
-from resources.cases.files import whole
 from resources.cases.organs import canonical
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.organs import ORGANS

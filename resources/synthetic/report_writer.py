@@ -17,8 +17,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from model.files import write_whole
 from resources.cases.case import Finding
-from resources.cases.files import write_whole
 from resources.cli import end_with
 from resources.synthetic.report_phrases import Language, ReportError, Speaker, tidy
 from resources.synthetic.report_plan import FINDING_OF, SECTIONS, STYLES, Plan, Style, make_plan

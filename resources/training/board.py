@@ -11,9 +11,9 @@ import torch
 
 from model.heads import split
 from model.network import OUTPUT_STRIDE
+from resources.review.planes import WINDOWS
 from resources.training.data.batch import Batch
 
-WINDOW_HU = (-160.0, 240.0)
 WANTED, SEEN, UNKNOWN = (1.0, 0.2, 0.1), (0.1, 0.9, 0.3), (0.2, 0.4, 1.0)
 UNKNOWN_SHARE = 0.25
 
@@ -57,14 +57,14 @@ def draw_patch(batch: Batch, output: torch.Tensor) -> Floats:
     """(y, 3 x, 3) RGB, 0 to 1: an axial slice of the batch's first patch; the same with the target in red and
     what nobody knows in blue; the same with the prediction in green.
 
-    output: (b, t + 6, Z, Y, X) heads. The slice is that of the most positive cells, else the middle.
+    output: (b, channels, Z, Y, X) heads. The slice is that of the most positive cells, else the middle.
     """
     wanted = torch.maximum(batch.heat[0].amax(0), batch.any_heat[0] * (batch.any_weight[0] > 0))
     known = (batch.weight[0].amax(0) > 0) | (batch.any_weight[0] > 0)
     seen = torch.sigmoid(split(output[0]).heat.detach().float()).amax(0)
     share = wanted.flatten(1).sum(1)
     level = int(share.argmax()) if float(share.max()) > 0 else len(share) // 2
-    low, high = WINDOW_HU
+    low, high = WINDOWS["soft tissue"]
     hu = batch.hu[0, 0, level * OUTPUT_STRIDE].detach().float().cpu().numpy()
     gray = np.repeat(np.clip((hu - low) / (high - low), 0, 1)[..., None], 3, axis=2)
     target = _tinted(_tinted(gray, ~known[level] * UNKNOWN_SHARE, UNKNOWN), wanted[level], WANTED)

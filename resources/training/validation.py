@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 
 from model.detector import DEFAULT_MEMORY_GB, candidates_of, maps_of
+from model.files import whole
 from model.network import CenterNet3D
 from model.preprocess import Grid
 from resources.cases.cache import HU, open_scan
 from resources.cases.case import Case, read_cases
-from resources.cases.files import whole
 from resources.cases.strict import CaseError
 from resources.evaluation.evaluation import Settings, prepare
 from resources.evaluation.matching import PRIMARY

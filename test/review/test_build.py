@@ -24,8 +24,9 @@ from resources.review.__main__ import main
 from resources.review.build import THUMBNAIL, Job, numbering_of
 from resources.review.overview import overview_of
 from resources.review.page import NIIVUE
+from resources.review.planes import grey_of, square
 from resources.review.second_look import look_again
-from resources.review.slices import grey_of, nifti_of, projections, reduced_copy, square, thumbnail
+from resources.review.slices import nifti_of, projections, reduced_copy, thumbnail
 
 
 def grid_of(hu: np.ndarray, lower: tuple[int, int, int] = (0, 0, 0), spacing_mm: float = 1.0) -> Grid:
@@ -49,12 +50,13 @@ def test_planes_and_projections_lie_as_radiologists_look_at_them() -> None:
     hu = np.full((6, 8, 10), -1000)
     hu[5, 1, 2] = 1000  # high, in front, to the patient's right
     grid = grid_of(hu)
-    axial = square(grid, (4, 4, 5), 0, 4.0)
+    axial, place = square(hu, (5, 4, 4), 0, 4)
     assert axial.shape == (9, 9)
+    assert place == (4, 4)
     assert np.argwhere(axial == 1000).tolist() == [[1, 2]]  # (row: back is down, column: left is right)
-    coronal = square(grid, (4, 1, 3), 1, 4.0)
+    coronal, _ = square(hu, (3, 1, 4), 1, 4)
     assert np.argwhere(coronal == 1000).tolist() == [[2, 2]]  # two above the middle
-    assert square(grid, (4, 4, 50), 0, 2.0).max() == -1024  # beyond the scan
+    assert square(hu, (50, 4, 4), 0, 2)[0].max() == -1024  # beyond the scan
     front, side = projections(grid)
     assert (front.name, front.edges_mm) == ("coronal", (-0.5, 9.5, 5.5, -0.5))
     assert (side.name, side.edges_mm) == ("sagittal", (-0.5, 7.5, 5.5, -0.5))

@@ -155,7 +155,7 @@ def test_compare_writes_a_page_and_its_numbers(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_no_response_is_called_where_the_registration_is_poor(tmp_path: Path) -> None:
-    """A trunk against a small ball: the numbers are there, the verdict is not, in the page and the JSON file."""
+    """A trunk against a small ball: page and JSON file have the numbers and no verdict."""
     first = trunk()
     z, y, x = np.indices(first.hu.shape) - (np.array(first.hu.shape) // 2)[:, None, None, None]
     hu = np.where(z**2 + y**2 + x**2 < 8**2, 40, -1000) + np.random.default_rng(0).normal(0, 10, z.shape)

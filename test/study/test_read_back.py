@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from resources.cases.case import Finding
+from resources.reports.score import Count
 from resources.study.read_back import (
     LANGUAGES,
-    Score,
     compare_negatives,
     compare_stated,
     matches,
@@ -60,7 +60,7 @@ def test_counts_by_hand() -> None:
     repeated = Finding("liver", "liver", count="several")
     mentions = [Mention(LIVER), Mention(lung), Mention(repeated, optional=True), Mention(CLEAR)]
     score, errors = compare_stated([LIVER, LIVER, repeated, CLEAR], mentions)
-    assert (score.right, score.read, score.written) == (1, 2, 2)
+    assert (score.right, score.read, score.annotated) == (1, 2, 2)
     assert score.f1 == 0.5
     assert [error.split()[0] for error in errors] == ["missed", "extra"]
 
@@ -80,7 +80,7 @@ def test_negatives_by_hand() -> None:
         absent(None, None),
     ]
     score, errors = compare_negatives(read, mentions)
-    assert (score.right, score.read, score.written) == (2, 3, 3)
+    assert (score.right, score.read, score.annotated) == (2, 3, 3)
     assert errors == ["missed no lung", "extra  no None"]
 
 
@@ -89,8 +89,8 @@ def test_a_report_read_as_if_it_said_nothing() -> None:
     empty = dataclasses.replace(report, text="")
     stated, negatives, errors = score_report(empty)
     assert (stated.right, stated.read, negatives.right, negatives.read) == (0, 0, 0, 0)
-    assert stated.written + negatives.written == len(errors) > 0
-    assert Score().f1 == 1.0
+    assert stated.annotated + negatives.annotated == len(errors) > 0
+    assert Count().f1 == 1.0
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -98,7 +98,7 @@ def test_a_report_read_as_if_it_said_nothing() -> None:
 def test_most_is_read(site: str, language: str) -> None:
     """Far below what the study measures: a guard against ruin, not a result."""
     stated, negatives, _ = score_cell(site, language, range(1000, 1020))  # type: ignore[arg-type]
-    assert min(stated.written, negatives.written) > 20
+    assert min(stated.annotated, negatives.annotated) > 20
     assert stated.f1 > 0.8
     assert negatives.f1 > 0.8
 

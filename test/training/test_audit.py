@@ -12,16 +12,13 @@ from model.preprocess import AIR_HU
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Finding, ImageSource
+from resources.review.planes import AROUND_MM, window_of
 from resources.training.reports.audit import (
-    LUNG_HU,
-    SOFT_TISSUE_HU,
-    WINDOWS_HU,
     Mined,
     chosen,
     crop,
     draw_sheet,
     mined_of,
-    window_hu,
     write_log,
 )
 from resources.training.reports.beliefs import Believed
@@ -99,14 +96,18 @@ def test_crops_are_centred_with_the_head_up_and_air_beyond() -> None:
     assert row == pytest.approx(4 - 0.4)
 
 
+def shown_in(lesion: Mined, scan: CachedScan) -> str:
+    return window_of(crop(scan, lesion.place_mm, 0, 2 * AROUND_MM)[0], lesion.type)
+
+
 def test_the_window_suits_the_place_before_the_type() -> None:
     lung = dataclasses.replace(mined(0.9), type="lung")
     bone = dataclasses.replace(lung, type="bone")
     array = np.full((3, 40, 40, 40), 50, np.int16)
     scan = dataclasses.replace(scan_of(), array=array, lower=(0, 0, 0))
-    assert [window_hu(m, scan) for m in (lung, bone)] == [SOFT_TISSUE_HU, WINDOWS_HU["bone"]]
+    assert [shown_in(m, scan) for m in (lung, bone)] == ["soft tissue", "bone"]
     array[:, :, :, :9] = -800  # x up to 16 mm of the square from -6 to 44 mm
-    assert [window_hu(m, scan) for m in (lung, bone)] == [LUNG_HU, LUNG_HU]
+    assert [shown_in(m, scan) for m in (lung, bone)] == ["lung", "lung"]
 
 
 def test_the_sheet_shows_what_was_mined(tmp_path: Path) -> None:

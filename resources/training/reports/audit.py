@@ -16,16 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from model.files import whole, write_whole
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Point
-from resources.cases.files import whole, write_whole
 from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO
+from resources.review.planes import AROUND_MM, PLANES, WINDOWS, square, window_of
 from resources.training.reports.beliefs import Believed, Sizes
 
-WINDOWS_HU = {"bone": (-450.0, 1050.0), "liver": (-80.0, 180.0)}
-LUNG_HU, SOFT_TISSUE_HU = (-1350.0, 150.0), (-160.0, 240.0)
-AROUND_MM, AIR_SHARE = 50.0, 0.3
-"""Edge of the square, and share of air in it, from which on a lesion lies in the lung."""
 EDGE_MM = (120.0, 260.0)
 """A picture is three times as wide as the lesion, but within these."""
 GAP_MM = 2.0
@@ -34,8 +31,8 @@ ABREAST = 2
 """Lesions side by side on the sheet."""
 PANEL_IN, GAP_IN, CAPTION_IN, TITLE_IN = 2.2, 0.2, 0.45, 0.4
 """Inches of a picture, between lesions, above each and above all."""
-PLANES = (("axial", 0, "R", "A"), ("coronal", 1, "R", "S"), ("sagittal", 2, "A", "S"))
-"""Name; axis (z, y, x) that is cut; what lies to the left and above."""
+EDGES = (("R", "A"), ("R", "S"), ("A", "S"))
+"""What lies to the left and above on each of the planes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +121,8 @@ def draw_sheet(path: Path, mined: Sequence[tuple[Mined, CachedScan]], title: str
         top_in = height_in - TITLE_IN - number // abreast * block_in[1]
         across, up = (left_in + 1.5 * PANEL_IN) / width_in, (top_in - CAPTION_IN / 2) / height_in
         figure.text(across, up, _caption(lesion), fontsize=7.5, **white)
-        for column, plane in enumerate(PLANES):
-            corner = (left_in + column * PANEL_IN) / width_in, (top_in - block_in[1]) / height_in
+        for plane in range(len(PLANES)):
+            corner = (left_in + plane * PANEL_IN) / width_in, (top_in - block_in[1]) / height_in
             edges = (*corner, 0.98 * PANEL_IN / width_in, 0.98 * PANEL_IN / height_in)
             _draw_plane(figure.add_axes(edges), lesion, scan, plane)
     with whole(path, ".png") as part:
@@ -143,17 +140,18 @@ def _caption(lesion: Mined) -> str:
     )
 
 
-def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: tuple[str, int, str, str]) -> None:
+def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: int) -> None:
     from matplotlib.patches import Ellipse
 
-    name, axis, left, above = plane
+    left, above = EDGES[plane]
     wide_mm, high_mm = extent = _extent_mm(lesion)
     edge_mm = min(EDGE_MM[1], max(EDGE_MM[0], 3 * max(extent)))
-    image, place = crop(scan, lesion.place_mm, axis, edge_mm)
-    low, high = window_hu(lesion, scan)
+    image, place = crop(scan, lesion.place_mm, plane, edge_mm)
+    around = crop(scan, lesion.place_mm, 0, 2 * AROUND_MM)[0]
+    low, high = WINDOWS[window_of(around, lesion.type)]
     panel.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic")
     style: dict[str, Any] = {"fill": False, "edgecolor": "#ffd400", "lw": 0.9, "ls": (0, (3, 3))}
-    height_mm = wide_mm if axis == 0 else high_mm
+    height_mm = wide_mm if plane == 0 else high_mm
     size = [(mm + 2 * GAP_MM) / scan.spacing_mm for mm in (wide_mm, height_mm)]
     panel.add_patch(Ellipse(place, *size, **style))
     panel.set_axis_off()
@@ -164,18 +162,8 @@ def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: tuple[str, i
     panel.text(columns * 0.5, rows * 0.05, above, **text)
     bar = 20 / scan.spacing_mm
     panel.plot([columns * 0.95 - bar, columns * 0.95], [rows * 0.95] * 2, color="#9ad1ff", linewidth=1.5)
-    if name == "axial":
+    if plane == 0:
         panel.text(columns * 0.95 - bar / 2, rows * 0.91, "2 cm", **text)
-
-
-def window_hu(lesion: Mined, scan: CachedScan) -> tuple[float, float]:
-    """(lower, upper) HU: the lung's where air is around the place, whatever the type, which may be wrong;
-    bone's and the liver's for these types; else that of soft tissue.
-    """
-    around = crop(scan, lesion.place_mm, 0, AROUND_MM)[0]
-    if (around < -500).mean() > AIR_SHARE:
-        return LUNG_HU
-    return WINDOWS_HU.get(lesion.type or "", SOFT_TISSUE_HU)
 
 
 def _extent_mm(lesion: Mined) -> tuple[float, float]:
@@ -185,18 +173,10 @@ def _extent_mm(lesion: Mined) -> tuple[float, float]:
 
 
 def crop(
-    scan: CachedScan, place_mm: Point, axis: int, edge_mm: float
+    scan: CachedScan, place_mm: Point, plane: int, edge_mm: float
 ) -> tuple[npt.NDArray[np.int16], tuple[float, float]]:
-    """A square of HU (rows, columns) around a place on the plane that cuts `axis` (0 z, 1 y, 2 x), head up,
-    and where the place is in it (column, row); air beyond the scan.
+    """A square of HU (rows, columns) around a place, on a plane by its number in PLANES, and where the place
+    is in it (column, row); air beyond the scan.
     """
     voxel = np.array(place_mm[::-1]) / scan.spacing_mm - scan.lower
-    half = round(edge_mm / scan.spacing_mm / 2)
-    start = [round(float(v)) - (0 if a == axis else half) for a, v in enumerate(voxel)]
-    shape = [1 if a == axis else 2 * half + 1 for a in range(3)]
-    patch = scan.patch((start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))[HU]
-    image = patch.reshape(2 * half + 1, 2 * half + 1)
-    row, column = (float(voxel[a] - start[a]) for a in range(3) if a != axis)
-    if axis == 0:
-        return image, (column, row)
-    return image[::-1], (column, 2 * half - row)
+    return square(np.asarray(scan.array[HU]), voxel, plane, round(edge_mm / scan.spacing_mm / 2))

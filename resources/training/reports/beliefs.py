@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from model.files import write_whole
 from resources.cases.case import Point
-from resources.cases.files import write_whole
 from resources.cases.strict import CaseError, decode_object, encode
 
 Sizes = tuple[float | None, float | None, float | None]

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model.files import whole
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import HU, CachedScan, open_scan
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cli import end_with
+from resources.review.planes import WINDOWS
 from resources.training.targets.states import NEGATIVE, POSITIVE, States, locate, states_of
 
 MOST = 6
 """Slices in a picture."""
-WINDOW_HU = (-160.0, 240.0)
 
 
 def draw_states(case: Case, scan: CachedScan, states: States, path: Path) -> None:
@@ -38,8 +39,8 @@ def draw_states(case: Case, scan: CachedScan, states: States, path: Path) -> Non
     for column, level in enumerate(levels):
         voxel = int(np.clip(round(float(level)), 0, scan.shape[0] - 1))
         for panel in panels[:, column]:
-            window = {"vmin": WINDOW_HU[0], "vmax": WINDOW_HU[1]}
-            panel.imshow(np.asarray(scan.array[HU, voxel]), cmap="gray", **window)
+            low, high = WINDOWS["soft tissue"]
+            panel.imshow(np.asarray(scan.array[HU, voxel]), cmap="gray", vmin=low, vmax=high)
             panel.set_axis_off()
         panels[1, column].imshow(_colors(states, voxel // OUTPUT_STRIDE))
         if marks:
@@ -49,11 +50,9 @@ def draw_states(case: Case, scan: CachedScan, states: States, path: Path) -> Non
             long_mm = "" if a.long_mm is None else f", {a.long_mm:.0f} mm"
             panels[0, column].set_title(f"{a.kind}, {a.type or 'unknown type'}{long_mm}", fontsize=9)
     figure.suptitle(f"{case.id}: red lesion, blue free of lesions, else ignored", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part.png")
-    figure.savefig(part, dpi=80)
+    with whole(path, ".png") as part:
+        figure.savefig(part, dpi=80)
     plt.close(figure)
-    part.replace(path)
 
 
 def _colors(states: States, level: int) -> npt.NDArray[np.float64]:

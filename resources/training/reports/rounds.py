@@ -18,10 +18,10 @@ import numpy as np
 from model.boxes import distances
 from model.config import NotFiniteError
 from model.detector import DEFAULT_MEMORY_GB
+from model.files import write_whole
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan
 from resources.cases.case import Case, CaseError
-from resources.cases.files import write_whole
 from resources.cases.lesions import LONG_MM
 from resources.training.config import TrainingConfig
 from resources.training.data.stream import Scans

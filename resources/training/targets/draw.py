@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from model.heads import GEOMETRY
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation
@@ -52,7 +53,7 @@ class Lesions:
     geometry_weight: torch.Tensor
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Target:
     """The fields of Batch of one patch, without its first axis."""
 
@@ -179,23 +180,14 @@ def _share_inside(cell: torch.Tensor, size: torch.Tensor, cells: tuple[int, int,
 
 
 @dataclasses.dataclass
-class Drawing:
-    """A target while lesions are put into it; the first tensors as in Target.
+class Drawing(Target):
+    """A target while lesions are put into it; the inherited tensors as in Target.
 
     state: (Z, Y, X). share, any_share: weight of the cells where the heat is 1. near: heat of the lesion
     whose offset and size a cell has. closed: cells of which annotations speak, and those that are never
     learnt. taken: cells of lesions that are believed.
     """
 
-    heat: torch.Tensor
-    weight: torch.Tensor
-    said_by: torch.Tensor
-    any_heat: torch.Tensor
-    any_weight: torch.Tensor
-    any_said_by: torch.Tensor
-    geometry: torch.Tensor
-    geometry_weight: torch.Tensor
-    geometry_said_by: torch.Tensor
     state: torch.Tensor
     share: torch.Tensor
     any_share: torch.Tensor
@@ -231,7 +223,7 @@ def draw_known(known: Known, types: int, cleared: tuple[int, ...] = ()) -> Drawi
     return Drawing(
         heat=torch.zeros(types, *cells), weight=weight, said_by=said,
         any_heat=torch.zeros(cells), any_weight=any_weight.clone(), any_said_by=said_by.clone(),
-        geometry=torch.zeros(6, *cells), geometry_weight=torch.zeros(6, *cells),
+        geometry=torch.zeros(GEOMETRY, *cells), geometry_weight=torch.zeros(GEOMETRY, *cells),
         geometry_said_by=torch.full(cells, UNMARKED, dtype=torch.int8), state=state,
         share=torch.zeros(types, *cells), any_share=torch.zeros(cells), near=torch.zeros(cells),
         closed=(own_weight == 0) | (said_by == FULL) | (said_by == WEAK),

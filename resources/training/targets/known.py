@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.files import whole
 from model.network import OUTPUT_STRIDE
 from resources.cases import geometry
 from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Case
-from resources.cases.files import whole
 from resources.cases.organs import head_table
 from resources.training.data import batch
 from resources.training.reports import clearing
