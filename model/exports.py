@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from model.files import whole
+from model.aside import whole
 from model.grand_challenge import FileNames, Inputs, OutputError, Scan, write_files
 from model.volume import InputError, Volume, read_volume
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     CLI: [],
     INTERRUPT: [],
     "resources.cases": [MODEL, CLI],
-    "resources.reports": ["model.files", CASES, CLI],
+    "resources.reports": ["model.aside", CASES, CLI],
     "resources.synthetic": [MODEL, CASES, CLI],
     "resources.training": [
         MODEL,
@@ -33,7 +33,7 @@ MAY_IMPORT = {
         CLI,
         INTERRUPT,
     ],
-    "resources.evaluation": ["model.boxes", "model.volume", "model.files", CASES, PLANES, CLI],
+    "resources.evaluation": ["model.boxes", "model.volume", "model.aside", CASES, PLANES, CLI],
     "resources.predict": [MODEL, CASES, CLI],
     "resources.map_organs": [MODEL, CASES, "resources.predict", CLI],
     "resources.review": [MODEL, CASES, "resources.reports", "resources.training", CLI],

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.files import whole
+from model.aside import whole
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.files import whole
+from model.aside import whole
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
 from resources.cases.images import check_same_grid, read_case_volume, read_header, read_labels

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from model.aside import write_whole
 from model.exports import Results, read_results
-from model.files import write_whole
 from model.grand_challenge import find_inputs
 from model.structured_report import read_headers
 from model.volume import InputError, Volume
