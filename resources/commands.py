@@ -48,8 +48,8 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Studies": tuple(
         (f"resources.study.{name}",)
-        for name in ("real", "organs", "trial", "difficulty", "blob", "pairing", "read_back", "held_out",
-                     "benchmark", "demo", "picture")
+        for name in ("real", "crop_probe", "organs", "trial", "difficulty", "blob", "pairing", "read_back",
+                     "held_out", "benchmark", "demo", "picture")
     ),
     "The project itself": (("resources.commands",),),
 }  # fmt: skip
