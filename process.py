@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from model.config import WeightsError
 from model.exports import KINDS, exporting
 from model.grand_challenge import VERSION, FileNames, check_writable, find_inputs, reason_of
-from model.run import run_all
+from model.run import run_all, start_reading
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -85,8 +85,10 @@ def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> s
     inputs = find_inputs(options.input)
     check_writable(options.output)
     names = FileNames(options.points_name, options.details_name, options.likelihood_name)
-    with exporting(inputs, options.output, names, options.export or ()):
-        return run_all(detector or load_detector(options), inputs, options.output, names, detector is None)
+    ahead = start_reading(inputs)  # while torch and the weights are loaded
+    with ahead as reading, exporting(inputs, options.output, names, options.export or ()):
+        loaded = detector or load_detector(options)
+        return run_all(loaded, inputs, options.output, names, detector is None, reading)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,8 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from model.config import WeightsError
-from model.integrity import read_header
-from model.volume import InputError, check_name, is_dicom
+from model.errors import InputError
+from model.reading.child import list_folders
+from model.reading.header import beginning, is_dicom
+from model.reading.metaimage import read_metaimage
 
 if TYPE_CHECKING:
     from model.detector import Detector, Lesion, Prediction
@@ -92,12 +94,13 @@ def find_inputs(root: Path) -> Inputs:
         return Inputs((Scan(_without_suffix(root.name), root),), single=True)
     if not root.is_dir():
         raise InputError(f"{root}: expected a scan or a folder with scans, found nothing")
-    notes: tuple[str, ...] = ()
     if (root / "inputs.json").exists():
         socket = _socket_of(root / "inputs.json", root)
-        scans = _scans_below(socket, root)
+        scans, notes = _scans_below(socket, root)
     else:
         socket, scans, notes = _first_socket(root)
+    if not scans and notes:
+        raise InputError(f"{socket}: expected a CT scan, found none; {'; '.join(notes)}")
     if not scans:
         found = sorted(path.name for path in ([socket] if socket.is_file() else socket.iterdir()))
         some = ", ".join(found[:3]) + (" and more" if found[3:] else "")
@@ -112,11 +115,12 @@ def _first_socket(root: Path) -> tuple[Path, list[Scan], tuple[str, ...]]:
     images = root / "images"
     folders = sorted(path for path in images.iterdir() if path.is_dir()) if images.is_dir() else []
     for folder in folders:
-        if scans := _scans_below(folder, root):
+        scans, notes = _scans_below(folder, root)
+        if scans:
             others = ", ".join(other.name for other in folders if other != folder)
             note = f"no inputs.json: taking images/{folder.name}, not {others}"
-            return folder, scans, ((note,) if others else ())
-    return root, _scans_below(root, root), ()
+            return folder, scans, (*((note,) if others else ()), *notes)
+    return root, *_scans_below(root, root)
 
 
 def _socket_of(manifest: Path, root: Path) -> Path:
@@ -158,18 +162,19 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _scans_below(folder: Path, root: Path) -> list[Scan]:
-    """Every scan below a folder, named relative to the root, in order. Raises InputError on equal names."""
-    scans = []
+def _scans_below(folder: Path, root: Path) -> tuple[list[Scan], tuple[str, ...]]:
+    """Every scan below a folder, named relative to the root, in order; notes on what was passed over.
+
+    Raises InputError on equal names.
+    """
+    scans, series = [], []
     for place, names in _folders(folder):
-        others = []
-        for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                scans.append(Scan(_relative(place / _without_suffix(name), root), place / name))
-            else:
-                others.append(place / name)
-        if any(is_dicom(path) for path in others):
-            scans += _dicom_scans(place, root)
+        images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+        scans += [Scan(_relative(place / _without_suffix(name), root), place / name) for name in images]
+        if any(_may_be_dicom(place / name) for name in names if name not in images):
+            series.append(place)
+    found, notes = _dicom_scans(series, root)
+    scans += found
     names_taken = Counter(scan.case_id for scan in scans)
     scans = [
         replace(scan, case_id=_relative(scan.path, root))
@@ -180,7 +185,7 @@ def _scans_below(folder: Path, root: Path) -> list[Scan]:
     case_id, count = Counter(scan.case_id for scan in scans).most_common(1)[0] if scans else ("", 0)
     if count > 1:
         raise InputError(f"{root}: expected one scan per name, found {count} named {case_id}")
-    return sorted(scans, key=lambda scan: scan.case_id)
+    return sorted(scans, key=lambda scan: scan.case_id), notes
 
 
 def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -201,18 +206,27 @@ def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
         seen.add(real)
 
 
-def _dicom_scans(folder: Path, root: Path) -> list[Scan]:
-    """One scan per series; a folder without a readable series is one scan, so that its error is told."""
-    import SimpleITK as sitk
-
+def _may_be_dicom(path: Path) -> bool:
+    """By its name or its first bytes; what cannot be read may be."""
+    if path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
     try:
-        check_name(folder)
-    except InputError:
-        return [Scan(_relative(folder, root), folder)]
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if len(series) < 2:
-        return [Scan(_relative(folder, root), folder)]
-    return [Scan(_relative(folder / _name_of(uid), root), folder, uid) for uid in series]
+        return path.suffix.lower() == ".dcm" or is_dicom(beginning(path, 132))
+    except (OSError, InputError):
+        return True
+
+
+def _dicom_scans(folders: list[Path], root: Path) -> tuple[list[Scan], tuple[str, ...]]:
+    """One scan per series; a folder that cannot be listed is one scan, so that its error is told."""
+    scans, notes = [], []
+    for folder, found in zip(folders, list_folders(folders), strict=True):
+        series = found.get("series", [])
+        notes += found.get("notes", [])
+        if len(series) > 1:
+            scans += [Scan(_relative(folder / _name_of(uid), root), folder, uid) for uid in series]
+        elif found.get("scan", True):
+            scans.append(Scan(_relative(folder, root), folder))
+    return scans, tuple(notes)
 
 
 def _name_of(uid: str) -> str:
@@ -308,8 +322,10 @@ def probability(value: float) -> float:
 def fingerprint(scan: Scan) -> dict[str, Any]:
     """Number, bytes and latest change (seconds since 1970) of a scan's files: is it still the same?"""
     if scan.path.is_file():
-        header = read_header(scan.path)
-        files = {scan.path, header.data} if header else {scan.path}
+        files = {scan.path}
+        if scan.path.suffix.lower() == ".mhd":
+            with suppress(InputError):  # which reading tells
+                files.add(read_metaimage(scan.path).data)
     else:
         files = {path for path in scan.path.iterdir() if path.is_file()}
     stats = [path.stat() for path in files]

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,8 @@ from model.grand_challenge import (
     reason_of,
     write_files,
 )
-from model.volume import InputError, read_volume
+from model.reading.child import Reading
+from model.volume import InputError, read_volume, volume_of
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -60,12 +61,26 @@ class Outcome:
         return f"{self.case_id}: {what}: {self.lesions} points, {above}, likelihood {self.likelihood:.3f}"
 
 
-def run_all(detector: Detector, inputs: Inputs, output: Path, names: FileNames, resume: bool = True) -> str:
+def start_reading(inputs: Inputs) -> AbstractContextManager[Reading | None]:
+    """A single scan, read by a child while the caller does other things; of a folder, nothing yet."""
+    scan = inputs.scans[0]
+    return Reading("scan", scan.path, scan.series) if inputs.single else nullcontext()
+
+
+def run_all(
+    detector: Detector,
+    inputs: Inputs,
+    output: Path,
+    names: FileNames,
+    resume: bool = True,
+    ahead: Reading | None = None,
+) -> str:
     """Results of a single scan straight in the output folder; else one sub-folder per scan, and summary.csv.
 
     Of a folder, the scans that fail are told and the others finished; with `resume`, those whose results
-    are there are left alone. Returns the whole in a line. Raises InputError or OSError for a single scan,
-    InputError at the end if some of a folder failed, OutputError for either.
+    are there are left alone. ahead: the single scan as it is being read. Returns the whole in a line. Raises
+    InputError or OSError for a single scan, InputError at the end if some of a folder failed, OutputError
+    for either.
     """
     outcomes: list[Outcome] = []
     for note in inputs.notes:
@@ -73,7 +88,7 @@ def run_all(detector: Detector, inputs: Inputs, output: Path, names: FileNames, 
     with _reporting(len(inputs.scans)) as report:
         for scan in inputs.scans:
             if inputs.single:
-                outcome = run_scan(detector, scan, output, names)
+                outcome = run_scan(detector, scan, output, names, ahead)
             else:
                 outcome = _run_one_of_many(detector, scan, output / scan.case_id, names, resume)
             outcomes.append(outcome)
@@ -87,11 +102,13 @@ def run_all(detector: Detector, inputs: Inputs, output: Path, names: FileNames, 
     return f"{len(outcomes)} scan{'s' if len(outcomes) > 1 else ''}, results in {_printable(str(output))}"
 
 
-def run_scan(detector: Detector, scan: Scan, folder: Path, names: FileNames) -> Outcome:
+def run_scan(
+    detector: Detector, scan: Scan, folder: Path, names: FileNames, ahead: Reading | None = None
+) -> Outcome:
     """Reads, detects, writes. Raises InputError or OSError for the scan, OutputError for the results."""
     start = time.perf_counter()
     read_from = fingerprint(scan)
-    volume = read_volume(scan.path, scan.series)
+    volume = volume_of(ahead.result()) if ahead else read_volume(scan.path, scan.series)
     read_s = time.perf_counter() - start
     prediction = detector.predict(volume)
     details = details_json(prediction, detector, read_s, read_from)

@@ -20,7 +20,8 @@ from referencing import Registry, Resource
 from model.config import DetectorConfig
 from model.detector import save_weights
 from model.network import CenterNet3D
-from model.volume import InputError, read_volume
+from model.reading.scan import read_scan
+from model.volume import InputError, Volume
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -105,10 +106,18 @@ class Series:
         return paths
 
 
+def read_here(path: Path, series: str | None = None) -> Volume:
+    """As `model.volume.read_volume`, in this process: a tenth of the time."""
+    image = read_scan(path, series, np.zeros)
+    place = image.geometry
+    assert image.voxels is not None
+    return Volume(image.voxels, place.spacing_mm, place.origin_mm, place.direction, image.warnings)
+
+
 def why_unreadable(path: Path, series: str | None = None) -> str:
     """The message, after checking that it is one line and names the file or its folder."""
     with pytest.raises(InputError) as caught:
-        read_volume(path, series)
+        read_here(path, series)
     text = str(caught.value)
     assert "\n" not in text
     assert text.startswith(str(path))

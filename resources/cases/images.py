@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from model.reading.child import read
+from model.reading.header import check_regular, format_of
+from model.reading.scan import read_header as read_image_header
 from model.volume import InputError, Volume, read_volume
 from resources.cases.case import Case, ImageSource
 
 PNG_OFFSET = 32768
 """A 16-bit PNG of DeepLesion holds HU + 32768."""
+MOST_PNG_OVERHEAD = 1 << 16
+"""Bytes by which a PNG may be longer than its pixels."""
 HEAD_TO_FEET = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 """DeepLesion's slices run from head to feet, columns to the patient's left, rows to the back (row-major)."""
 GRID_TOLERANCE_MM = 0.1
@@ -59,17 +66,37 @@ def _read_png(
 ) -> npt.NDArray[np.int16]:
     from PIL import Image
 
+    rows, columns = shape
+    most = 2 * rows * columns + MOST_PNG_OVERHEAD
     try:
-        data = (path / name).read_bytes() if archive is None else archive.read(f"Images_png/{name}")
+        data = _bytes_of(path, archive, name, most)
         with Image.open(io.BytesIO(data)) as image:
             if image.format != "PNG" or not image.mode.startswith("I"):
                 raise InputError(f"{path}/{name}: expected a 16-bit PNG, found {image.format} {image.mode}")
+            if image.size != (columns, rows):
+                found = f"found {image.size[::-1]}"
+                raise InputError(f"{path}/{name}: expected {shape} pixels (rows, columns), {found}")
             pixels = np.asarray(image)
-    except (OSError, KeyError, zipfile.BadZipFile, SyntaxError) as error:
+    except InputError:
+        raise
+    except (OSError, KeyError, ValueError, RuntimeError, SyntaxError, EOFError, struct.error, zlib.error,
+            zipfile.BadZipFile, Image.DecompressionBombError) as error:  # fmt: skip
         raise InputError(f"{path}/{name}: expected a 16-bit PNG, found: {_one_line(error)}") from None
-    if pixels.shape != shape:
-        raise InputError(f"{path}/{name}: expected {shape} pixels (rows, columns), found {pixels.shape}")
     return (pixels.astype(np.int32) - PNG_OFFSET).astype(np.int16)
+
+
+def _bytes_of(path: Path, archive: zipfile.ZipFile | None, name: str, most: int) -> bytes:
+    """A file of the folder or the archive. Raises InputError where it is larger than it can be."""
+    if archive is None:
+        check_regular(path / name)
+        with (path / name).open("rb") as file:
+            data = file.read(most + 1)
+    else:
+        with archive.open(f"Images_png/{name}") as member:
+            data = member.read(most + 1)
+    if len(data) > most:
+        raise InputError(f"{path}/{name}: expected at most {most} bytes, found more")
+    return data
 
 
 def _one_line(error: Exception) -> str:
@@ -78,21 +105,9 @@ def _one_line(error: Exception) -> str:
 
 def read_header(path: Path) -> Volume:
     """Size and place of an image file; its voxels are not read, `hu` is zero. Raises InputError."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        raise InputError(f"{path}: expected an image, found none that can be read") from None
-    size, spacing, origin = reader.GetSize(), reader.GetSpacing(), reader.GetOrigin()
-    dimensions = reader.GetDimension()
-    if not (dimensions == 3 or (dimensions == 4 and size[3] == 1)) or reader.GetNumberOfComponents() != 1:
-        raise InputError(f"{path}: expected one value per voxel in 3 dimensions, found {size} voxels")
-    direction = np.array(reader.GetDirection()).reshape(dimensions, -1)[:3, :3]
-    zero = np.broadcast_to(np.int16(0), size[2::-1])
-    return Volume(zero, spacing[:3], origin[:3], direction)
+    place = (read("scan", path) if format_of(path) == "DICOM" else read_image_header(path)).geometry
+    zero = np.broadcast_to(np.int16(0), place.size[::-1])
+    return Volume(zero, place.spacing_mm, place.origin_mm, place.direction)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,18 +121,10 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """A label image. Raises InputError where it is no image of whole numbers in three dimensions."""
-    import SimpleITK as sitk
-
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError:
-        raise InputError(f"{path}: expected a label image, found none that can be read") from None
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
-    values = sitk.GetArrayFromImage(image)
-    if values.ndim != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"{path}: expected a label image in 3 dimensions, found {image.GetSize()}")
+    """A label image, read as strictly as a scan. Raises InputError, for other than whole numbers too."""
+    answer = read("image", path)
+    place, values = answer.geometry, answer.voxels
+    assert values is not None
     if values.dtype.kind == "f":
         whole = np.rint(values)
         if not np.array_equal(whole, values):
@@ -125,9 +132,7 @@ def read_labels(path: Path) -> Labels:
         values = whole.astype(np.int32)
     if values.min(initial=0) < 0:
         raise InputError(f"{path}: expected labels of 0 or more, found {values.min()}")
-    spacing, origin = image.GetSpacing(), image.GetOrigin()
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    return Labels(values, spacing, origin, direction)
+    return Labels(values, place.spacing_mm, place.origin_mm, place.direction)
 
 
 def check_same_grid(path: Path, labels: Labels, volume: Volume) -> None:

@@ -32,7 +32,9 @@ ULS23_TYPES = {
 
 
 def stem_of(path: Path) -> str:
-    """The file's name without the suffix of an image; empty if it has none."""
+    """The file's name without the suffix of an image; empty if it has none, or is hidden."""
+    if path.name.startswith("."):
+        return ""
     suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
     return "" if suffix is None else path.name.removesuffix(suffix)
 
@@ -166,14 +168,10 @@ def _write_labels(path: Path, values: npt.NDArray[np.uint16], like: Path) -> Non
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(values)
-    header = sitk.ImageFileReader()
-    header.SetFileName(str(like))
-    header.ReadImageInformation()
-    image.SetSpacing(header.GetSpacing()[:3])
-    image.SetOrigin(header.GetOrigin()[:3])
-    image.SetDirection(
-        np.array(header.GetDirection()).reshape(header.GetDimension(), -1)[:3, :3].ravel().tolist()
-    )
+    place = read_header(like)
+    image.SetSpacing(place.spacing_mm)
+    image.SetOrigin(place.origin_mm)
+    image.SetDirection(place.direction.ravel().tolist())
     with whole(path, ".nii.gz") as part:
         sitk.WriteImage(image, str(part), True)
 

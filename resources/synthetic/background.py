@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from model.volume import InputError, Volume, read_volume
+from resources.cases.images import read_labels
 from resources.synthetic.draw import Draw
 from resources.synthetic.graft import lungs_of
 from resources.synthetic.labelmap import TOTAL, find_table, read_table
@@ -33,12 +34,7 @@ def read_background(image: str, labels: str | None, table: str | None) -> Backgr
     volume, axes, flips = _in_lps(read_volume(Path(image)))
     if labels is None:
         return Background(volume, guess_labels(volume), True)
-    import SimpleITK as sitk
-
-    try:
-        values = sitk.GetArrayFromImage(sitk.ReadImage(labels))
-    except RuntimeError:
-        raise InputError(f"{labels}: expected a label image that ITK reads, found none") from None
+    values = read_labels(Path(labels)).values
     values = np.flip(values.transpose(axes), flips)
     if values.shape != volume.hu.shape:
         raise InputError(f"{labels}: expected {volume.hu.shape} voxels (z, y, x), found {values.shape}")

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from model.volume import InputError
+from resources.cases.images import read_labels
 from resources.synthetic.draw import Draw
 from resources.synthetic.finish import add_detail
 from resources.synthetic.mapfill import complete_body, name_by_place
@@ -118,12 +120,14 @@ def prepare_map(source: MapSource, folder: Path) -> PreparedMap:
 
     path = folder / source.file
     try:
-        image = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
-    except RuntimeError:
-        raise LabelMapError(f"{path}: expected a label map that ITK reads, found none") from None
+        labels = read_labels(path)
+    except InputError as error:
+        raise LabelMapError(str(error)) from None
+    image = sitk.GetImageFromArray(labels.values)
+    image.SetSpacing(labels.spacing_mm)
+    image.SetDirection(labels.direction.ravel().tolist())
+    image = sitk.DICOMOrient(image, "LPS")
     values = sitk.GetArrayFromImage(image)
-    if values.ndim != 3 or values.dtype.kind not in "iu":
-        raise LabelMapError(f"{path}: expected a label map of whole numbers in 3D, found {values.dtype}")
     stride = [max(1, round(FINE_MM / (mm * source.enlarge))) for mm in image.GetSpacing()]
     values = values[:: stride[2], :: stride[1], :: stride[0]]
     x, y, z = (mm * source.enlarge * n for mm, n in zip(image.GetSpacing(), stride, strict=True))

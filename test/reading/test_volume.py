@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import DATA, ORIGIN, SPACING, image_of, phantom, why_unreadable, write_scan
-from model.volume import InputError, Volume, read_volume
+from helpers import DATA, ORIGIN, SPACING, image_of, phantom, read_here, why_unreadable, write_scan
+from model.volume import InputError, Volume
 
 SUFFIXES = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
 
@@ -20,7 +20,7 @@ SUFFIXES = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_all_formats_give_the_same_volume(tmp_path: Path, suffix: str, compress: bool) -> None:
-    volume = read_volume(write_scan(tmp_path / f"scan{suffix}", compress=compress))
+    volume = read_here(write_scan(tmp_path / f"scan{suffix}", compress=compress))
     np.testing.assert_array_equal(volume.hu, phantom())
     np.testing.assert_allclose(volume.spacing_mm, SPACING, rtol=1e-6)
     np.testing.assert_allclose(volume.origin_mm, ORIGIN)
@@ -31,7 +31,7 @@ def test_all_formats_give_the_same_volume(tmp_path: Path, suffix: str, compress:
 def test_voxels_outlive_the_image_they_were_read_into(tmp_path: Path) -> None:
     """A view into memory that was freed: it looks right until something else is put there."""
     path = write_scan(tmp_path / "a.mha", phantom((40, 200, 200)))
-    corner = read_volume(path).hu[20:, 100:]
+    corner = read_here(path).hu[20:, 100:]
     gc.collect()
     others = [np.full((40, 200, 200), 7, np.int16) for _ in range(8)]
     np.testing.assert_array_equal(corner, phantom((40, 200, 200))[20:, 100:])
@@ -40,7 +40,7 @@ def test_voxels_outlive_the_image_they_were_read_into(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32, np.float64])
 def test_types_of_voxels_are_kept(tmp_path: Path, kind: type) -> None:
-    volume = read_volume(write_scan(tmp_path / "a.mha", phantom().astype(kind)))
+    volume = read_here(write_scan(tmp_path / "a.mha", phantom().astype(kind)))
     assert volume.hu.dtype == kind
     np.testing.assert_array_equal(volume.hu, phantom())
 
@@ -56,14 +56,14 @@ def test_big_endian_voxels(tmp_path: Path) -> None:
             header = header.replace(b"CompressedData = False\n", size)
         header = header.replace(b"ByteOrderMSB = False", b"ByteOrderMSB = True")
         path.write_bytes(header + b"ElementDataFile = LOCAL\n" + voxels)
-        np.testing.assert_array_equal(read_volume(path).hu, phantom())
+        np.testing.assert_array_equal(read_here(path).hu, phantom())
 
 
 def test_a_fourth_dimension_of_one_is_none(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         path = tmp_path / f"scan{suffix}"
         sitk.WriteImage(sitk.JoinSeries([image_of(phantom())]), str(path), True)
-        volume = read_volume(path)
+        volume = read_here(path)
         np.testing.assert_array_equal(volume.hu, phantom())
         np.testing.assert_allclose(volume.origin_mm, ORIGIN)
 
@@ -124,7 +124,7 @@ def test_an_oblique_flipped_scan_lies_where_it_was_put(tmp_path: Path, suffix: s
     image = image_of(phantom())
     image.SetDirection((rotation((0.3, -0.2, 0.5)) * (1, -1, 1)).ravel().tolist())
     sitk.WriteImage(image, str(tmp_path / f"a{suffix}"))
-    volume = read_volume(tmp_path / f"a{suffix}")
+    volume = read_here(tmp_path / f"a{suffix}")
     for index in ((0, 0, 0), (47, 3, 15), (5, 39, 2)):
         expected = image.TransformIndexToPhysicalPoint(index)
         np.testing.assert_allclose(volume.index_to_world([index])[0], expected, atol=1e-3)
@@ -164,7 +164,7 @@ def test_padding_is_kept_and_does_not_count(tmp_path: Path) -> None:
     for padding in (-1025, -2000, -3024, -32768):
         hu = phantom()
         hu[:, :8] = hu[:, -8:] = padding
-        np.testing.assert_array_equal(read_volume(write_scan(tmp_path / "a.mha", hu)).hu, hu)
+        np.testing.assert_array_equal(read_here(write_scan(tmp_path / "a.mha", hu)).hu, hu)
     hu[:] = -2000
     assert "padding only" in why_unreadable(write_scan(tmp_path / "a.mha", hu))
 
@@ -172,7 +172,7 @@ def test_padding_is_kept_and_does_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [np.uint16, np.uint32])
 def test_unsigned_voxels_are_taken_as_an_offset_of_1024_with_a_warning(tmp_path: Path, kind: type) -> None:
     hu = phantom((30, 80, 96))
-    volume = read_volume(write_scan(tmp_path / "a.mha", (hu.astype(np.int32) + 1024).astype(kind)))
+    volume = read_here(write_scan(tmp_path / "a.mha", (hu.astype(np.int32) + 1024).astype(kind)))
     np.testing.assert_array_equal(volume.hu, hu)
     assert volume.hu.dtype == np.dtype(kind).str.replace("u", "i")
     assert volume.warnings == (
@@ -204,7 +204,7 @@ def test_real_scans_are_read_where_itk_sees_them() -> None:
     paths = real_scans()
     assert len(paths) > 20
     for path in paths:
-        volume = read_volume(path)
+        volume = read_here(path)
         assert volume.warnings == ()
         if path.is_dir():
             assert volume.hu.shape == (20, 512, 512)
@@ -221,10 +221,10 @@ def test_real_scans_stored_unsigned_are_read_the_same_or_refused(tmp_path: Path)
     """Refused where there is too little air or fat for a proof: in a crop of the chest, say."""
     refused = []
     for path in real_scans():
-        hu = np.clip(read_volume(path).hu, -1024, 3071).astype(np.int32)
+        hu = np.clip(read_here(path).hu, -1024, 3071).astype(np.int32)
         stored = write_scan(tmp_path / "a.mha", (hu + 1024).astype(np.uint16), compress=False)
         try:
-            volume = read_volume(stored)
+            volume = read_here(stored)
         except InputError as error:
             refused.append(f"{path.name}: {error}")
             continue
@@ -236,6 +236,6 @@ def test_real_scans_stored_unsigned_are_read_the_same_or_refused(tmp_path: Path)
 @needs_data
 def test_real_scans_with_the_offset_kept_in_signed_voxels_are_refused(tmp_path: Path) -> None:
     for path in real_scans()[:6]:
-        hu = np.clip(read_volume(path).hu, -1024, 3071) + 1024
+        hu = np.clip(read_here(path).hu, -1024, 3071) + 1024
         stored = write_scan(tmp_path / "a.mha", hu.astype(np.int16), compress=False)
         assert "expected CT values in HU" in why_unreadable(stored)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from helpers import phantom
-from model.hounsfield import why_no_offset, why_not_hu
+from model.reading.hounsfield import why_no_offset, why_not_hu
 
 Voxels = npt.NDArray[np.float64]
 SHAPE = (24, 64, 64)
@@ -33,7 +33,7 @@ CT = {
 }
 
 
-@pytest.mark.parametrize("noise", [5.0, 25.0, 80.0])
+@pytest.mark.parametrize("noise", [5.0, 25.0, 80.0, 250.0])
 @pytest.mark.parametrize("kind", CT)
 def test_ct_is_taken_as_hu(kind: str, noise: float) -> None:
     assert why_not_hu(mixture(CT[kind], noise)) is None
@@ -122,14 +122,14 @@ def test_no_mr_phase_is_taken_as_ct() -> None:
 
 
 def test_mr_shifted_into_the_range_of_ct_is_mostly_refused() -> None:
-    """No software is known to do that; a few of them have all that is asked of a CT."""
+    """No software is known to do that; some of them have all that is asked of a noisy CT."""
     taken = {"minus 1024": 0, "-1000 to 1000": 0}
     for seed in range(60):
-        mr = magnetic_resonance(seed)
+        mr = np.kron(magnetic_resonance(seed)[:6, :16, :16], np.ones((4, 4, 4)))  # tissues, not noise
         taken["minus 1024"] += why_not_hu((mr - 1024).astype(np.int16)) is None
         spread = mr / np.percentile(mr, 99.5) * 2000 - 1000
         taken["-1000 to 1000"] += why_not_hu(spread.astype(np.int16)) is None
-    assert max(taken.values()) <= 12, taken
+    assert max(taken.values()) <= 20, taken
 
 
 @pytest.mark.parametrize("second", [700, 924, 1000, 1300])

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import SPACING, Series, phantom, why_unreadable
-from model.volume import InputError, read_volume
+from helpers import SPACING, Series, phantom, read_here, why_unreadable
+from model.volume import InputError
 
 
 def test_dicom_series(tmp_path: Path) -> None:
     series = Series()
     series.write(tmp_path)
     (tmp_path / "notes.txt").write_text("not a slice", encoding="utf-8")
-    volume = read_volume(tmp_path)
+    volume = read_here(tmp_path)
     np.testing.assert_array_equal(volume.hu, series.hu)
     np.testing.assert_allclose(volume.spacing_mm, SPACING)
     assert volume.origin_mm == (-10, 20, 0)
@@ -23,7 +23,7 @@ def test_dicom_series(tmp_path: Path) -> None:
 def test_dicom_slices_are_ordered_by_place_not_by_name(tmp_path: Path) -> None:
     hu = phantom((6, 40, 48))
     Series(hu=hu, places=[(0, 0, -3.0 * number) for number in range(6)]).write(tmp_path)
-    volume = read_volume(tmp_path)
+    volume = read_here(tmp_path)
     np.testing.assert_array_equal(volume.hu, hu[::-1])
     assert volume.origin_mm == (0, 0, -15)
     assert volume.spacing_mm[2] == pytest.approx(3)
@@ -33,15 +33,15 @@ def test_coronal_dicom_slices(tmp_path: Path) -> None:
     """Rows run down: index y is -z in LPS, index z is y."""
     places = [(1.0, 5 + 2.5 * number, 7.0) for number in range(6)]
     Series(places=places, tags={"0020|0037": "1\\0\\0\\0\\0\\-1"}).write(tmp_path)
-    found = read_volume(tmp_path).index_to_world([[0, 0, 0], [0, 10, 2]])
+    found = read_here(tmp_path).index_to_world([[0, 0, 0], [0, 10, 2]])
     np.testing.assert_allclose(found, [[1, 5, 7], [1, 10, 7 - 9]])
 
 
 def test_one_series_of_two_in_a_folder(tmp_path: Path) -> None:
     Series().write(tmp_path)
     Series(hu=phantom((4, 40, 48)), uid="1.2.9", stem="other").write(tmp_path)
-    assert read_volume(tmp_path, "1.2.3").hu.shape == (6, 40, 48)
-    assert read_volume(tmp_path, "1.2.9").hu.shape == (4, 40, 48)
+    assert read_here(tmp_path, "1.2.3").hu.shape == (6, 40, 48)
+    assert read_here(tmp_path, "1.2.9").hu.shape == (4, 40, 48)
 
 
 @pytest.mark.parametrize("missing", [1, 3, 4])
@@ -53,7 +53,11 @@ def test_a_missing_dicom_slice(tmp_path: Path, missing: int) -> None:
 
 def test_a_dicom_slice_that_is_there_twice(tmp_path: Path) -> None:
     Series().write(tmp_path)
-    Series(hu=phantom((1, 40, 48)), places=[(-10, 20, 5)], stem="copy").write(tmp_path)
+    twice = Series(hu=phantom((1, 40, 48)), places=[(-10, 20, 5)], stem="copy")
+    twice.write(tmp_path)
+    assert "expected each SOP instance UID once, found 1.2.3.1 in copy000.dcm too" in why_unreadable(tmp_path)
+    twice.tags = {"0008|0018": "1.2.3.99"}
+    twice.write(tmp_path)
     assert "there twice" in why_unreadable(tmp_path)
 
 
@@ -64,7 +68,7 @@ def test_a_truncated_dicom_slice_is_not_left_out(tmp_path: Path, kept: int) -> N
     last.write_bytes(last.read_bytes()[:kept])
     assert "last" not in why_unreadable(tmp_path)
     with pytest.raises(InputError, match=re.escape(f"{last}: expected a DICOM file, found a damaged one")):
-        read_volume(tmp_path)
+        read_here(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +91,11 @@ def test_dicom_that_is_no_straight_ct(tmp_path: Path, series: Series, message: s
 
 def test_dicom_slices_that_differ(tmp_path: Path) -> None:
     Series().write(tmp_path / "size")
-    Series(hu=phantom((1, 30, 48)), places=[(-10, 20, 15)], stem="x").write(tmp_path / "size")
+    uid = {"0008|0018": "1.2.3.99"}
+    Series(hu=phantom((1, 30, 48)), places=[(-10, 20, 15)], stem="x", tags=uid).write(tmp_path / "size")
     assert "slices of different sizes" in why_unreadable(tmp_path / "size")
     turned = Series(hu=phantom((1, 40, 48)), places=[(-10, 20, 15)], stem="x")
-    turned.tags = {"0020|0037": "0.8\\0.6\\0\\-0.6\\0.8\\0"}
+    turned.tags = uid | {"0020|0037": "0.8\\0.6\\0\\-0.6\\0.8\\0"}
     Series().write(tmp_path / "turn")
     turned.write(tmp_path / "turn")
     assert "one orientation" in why_unreadable(tmp_path / "turn")

@@ -5,6 +5,7 @@ Values below -1024 are padding and count neither way. All shares are of the othe
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ Counts = npt.NDArray[np.float64]
 def why_not_hu(voxels: npt.NDArray[Any]) -> str | None:
     """None if the voxels (z, y, x), signed or float, can be HU; else what was found instead.
 
-    A CT has voxels as light as air, lung or fat (at least 3 %), and a body, denser than lung. The body
-    is mostly fat and soft tissue (at least 55 %: bone and metal are few), whose peak noise widens, but
-    not as much as tissues differ in an MR.
+    Only what noise cannot change is judged. A CT has voxels as light as air, lung or fat (at least 3 %), and
+    some denser than lung (0.5 %); of these at least 35 % are as dense as fat and soft tissue, and those
+    between soft tissue and bone are not much more frequent. The peak of soft tissue is as wide as tissues
+    differ in an MR only in lungs, whose air proves the HU, or where neighbouring voxels differ as much.
     """
     values = _sample(voxels)
     counts = _histogram(values)
@@ -34,13 +36,25 @@ def why_not_hu(voxels: npt.NDArray[Any]) -> str | None:
     found = f"values from {values.min():g} to {values.max():g}"
     if light < 0.03:
         return f"{found}, {light:.1%} of them like air, lung or fat"
-    if body < 0.01:
+    if body < 0.005:
         return f"{found}, {body:.1%} of them denser than lung"
+    usual, above = _share(counts, -200, 300) / body, _share(counts, 200, 500) / 301
+    if usual < 0.35 or above > 2 * _share(counts, -100, 100) / 201:
+        return f"{found}, {usual:.1%} of the body like fat or soft tissue"
     smooth = _smoothed(counts)
-    usual, width = _share(counts, -200, 300) / body, _half_width(smooth, _peak(smooth, -20, 200))
-    if usual < 0.55 or width > 150:
-        return f"{found}, {usual:.1%} of the body like fat or soft tissue, their peak {width} HU wide"
+    width = _half_width(smooth, _peak(smooth, -20, 200))
+    if width > 150 and _share(counts, -960, -600) < 0.15 and width > 3 * _noise(voxels):
+        return f"{found}, the peak of soft tissue {width} HU wide"
     return None
+
+
+def _noise(voxels: npt.NDArray[Any]) -> float:
+    """Standard deviation of the noise in the body, from what neighbours along x differ by."""
+    step = max(1, round((voxels.size / _SAMPLES) ** (1 / 2)))
+    rows = voxels[::step, ::step].astype(np.float32)
+    left, right = rows[..., :-1], rows[..., 1:]
+    apart = np.abs(right - left)[(left > -400) & (right > -400)]
+    return float(np.median(apart)) / (0.6745 * math.sqrt(2)) if apart.size else 0.0
 
 
 def why_no_offset(voxels: npt.NDArray[np.uint16]) -> str | None:

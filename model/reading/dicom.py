@@ -1,0 +1,222 @@
+"""DICOM folders: which files are CT images of which series, and what is passed over. Reads no pixels.
+
+The attributes are those of DICOM PS3.3, A.3 (CT Image), A.38 (Enhanced CT) and C.7.6.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from model.errors import InputError
+from model.geometry import Geometry
+from model.reading.dicom_pixels import fill, kind_of
+from model.reading.dicom_place import Frame, frames_of, place
+from model.reading.header import SUFFIXES, check_regular, is_dicom, refuse
+from model.reading.scan import Image
+from model.reading.stored import Allocate
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+_CT_CLASSES = (CT_IMAGE, f"{CT_IMAGE}.1", f"{CT_IMAGE}.2")  # single, enhanced, legacy converted enhanced
+_SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_LIST_TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType", "Rows", "NumberOfFrames",
+]  # fmt: skip
+_TAGS = [
+    *_LIST_TAGS, "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
+    "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "SamplesPerPixel", "PhotometricInterpretation",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+_ENDS = tuple(end for ends in SUFFIXES.values() for end in ends)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    series: by UID, the CT images (path, attributes). passed: what each file is that is no slice. others: the
+    modality of each image of another one. damaged: what is wrong with each such file.
+    """
+
+    series: dict[str, list[tuple[Path, Dataset]]]
+    passed: dict[Path, str]
+    others: dict[Path, str]
+    damaged: dict[Path, str]
+
+    def notes(self, folder: Path) -> list[str]:
+        """One for each kind of what is passed over; of other modalities only where there is CT."""
+        passed = self.passed | (self.others if self.series else {})
+        notes = []
+        for kind, count in sorted(Counter(passed.values()).items()):
+            some = sorted(path.name for path, other in passed.items() if other == kind)
+            names = ", ".join(some[:3]) + (" and more" if some[3:] else "")
+            notes.append(f"{folder}: passed over {count} x {kind} ({names})")
+        return notes
+
+
+def list_series(folder: Path) -> dict[str, Any]:
+    """series: the UIDs of the CT series, in order. notes: what was passed over. scan: whether the folder is
+    to be read, be it for the error that says what is wrong.
+    """
+    found = _find(folder, _LIST_TAGS)
+    return {
+        "series": sorted(found.series),
+        "notes": found.notes(folder),
+        "scan": bool(found.series or found.damaged or found.others),
+    }
+
+
+def read_series(path: Path, series: str | None, allocate: Allocate) -> Image:
+    """A DICOM file, or the series of a folder (None: its only one), in HU. Raises InputError."""
+    found = _find(path, _TAGS)
+    for file, why in sorted(found.damaged.items()):
+        raise InputError(f"{file}: expected a DICOM file, found a damaged one ({why})")
+    images, copies = _without_copies(_chosen(path, found, series))
+    frames = [frame for file, attributes in images for frame in frames_of(file, attributes)]
+    order, geometry = place(path, frames, keep=len(images) == 1)
+    warnings = []
+    if copies:
+        warnings.append(f"{len(copies)} copies of slices passed over: {', '.join(sorted(copies)[:3])}")
+    voxels = allocate(geometry.size[::-1], kind_of(images, frames))
+    warnings += fill(voxels, images, _slots(frames, order))
+    return Image(_checked(path, geometry), voxels, tuple(dict.fromkeys(warnings)))
+
+
+def _slots(frames: list[Frame], order: list[int]) -> dict[Path, list[tuple[int, Frame]]]:
+    """For each file its frames, each with the index z where it goes, in the file's order."""
+    slots: dict[Path, list[tuple[int, Frame]]] = {}
+    where = {number: z for z, number in enumerate(order)}
+    for number, frame in enumerate(frames):
+        slots.setdefault(frame.path, []).append((where[number], frame))
+    return slots
+
+
+def _checked(path: Path, geometry: Geometry) -> Geometry:
+    shown = " x ".join(str(count) for count in geometry.size)
+    if min(geometry.size) < 2:
+        raise InputError(f"{path}: expected at least two slices, rows and columns, found {shown} voxels")
+    return geometry
+
+
+def _find(path: Path, tags: list[str]) -> Found:
+    """Sorts the files of a folder, or a single file."""
+    found = Found({}, {}, {}, {})
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir() and not _may_be_dicom(file):
+            continue
+        try:
+            check_regular(file)
+            attributes = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags), force=True)
+            _sort(found, file, attributes)
+        except InputError as error:
+            found.damaged[file] = str(error).removeprefix(f"{file}: ")
+        except Exception as error:  # noqa: BLE001 - of a damaged file, pydicom raises anything
+            found.damaged[file] = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+    _pass_single_images(found)
+    return found
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """By its name or its first bytes."""
+    name = path.name.lower()
+    if path.name.startswith(".") or name == "dicomdir" or name.endswith(_ENDS) or path.is_dir():
+        return False
+    if name.endswith(".dcm"):
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_dicom(file.read(132))
+
+
+def _sort(found: Found, file: Path, attributes: Dataset) -> None:
+    meta = getattr(attributes, "file_meta", None)
+    kind = attributes.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else None)
+    modality = str(attributes.get("Modality") or "").strip()
+    if kind == _DIRECTORY:
+        return
+    has_pixels = "Rows" in attributes
+    if not kind and not (modality and has_pixels):  # some anonymisers leave it empty
+        refuse(file, "a SOP class", "none")
+    name = modality or (kind.name if isinstance(kind, UID) else "no modality")
+    if kind and str(kind).startswith(_SECONDARY):
+        found.passed[file] = "secondary capture"
+        return
+    if kind and kind not in _CT_CLASSES or modality not in ("", "CT"):
+        (found.others if has_pixels else found.passed)[file] = name
+        return
+    if "LOCALIZER" in [str(value).upper() for value in _several(attributes.get("ImageType"))]:
+        found.passed[file] = "localizer"
+        return
+    series = str(attributes.get("SeriesInstanceUID") or "").strip()
+    if not has_pixels:
+        refuse(file, "rows of pixels", "none")
+    found.series.setdefault(series, []).append((file, attributes))
+
+
+def _several(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+
+
+def _pass_single_images(found: Found) -> None:
+    """A single image beside a series of several, as of a localizer that is not named one, is no scan."""
+    single = {
+        uid for uid, images in found.series.items()
+        if len(images) == 1 and int(images[0][1].get("NumberOfFrames") or 1) == 1
+    }  # fmt: skip
+    if len(single) < len(found.series):
+        for uid in single:
+            found.passed[found.series.pop(uid)[0][0]] = "single CT image"
+
+
+def _chosen(path: Path, found: Found, series: str | None) -> list[tuple[Path, Dataset]]:
+    """The images of the series that is wanted. Raises InputError where there is none, or several."""
+    if series is not None:
+        if series not in found.series:
+            refuse(path, f"a CT series {series}", ", ".join(sorted(found.series)) or "none")
+        return found.series[series]
+    if len(found.series) > 1:
+        expected = "one CT series, or the UID of the one that is meant"
+        raise InputError(f"{path}: expected {expected}, found {' and '.join(sorted(found.series))}")
+    if not found.series:
+        kinds = Counter([*found.others.values(), *found.passed.values()])
+        shown = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
+        if found.others:
+            raise InputError(f"{path}: expected the modality CT, found {shown}")
+        raise InputError(f"{path}: expected a DICOM series of CT, found {shown or 'no readable slice'}")
+    return next(iter(found.series.values()))
+
+
+def _without_copies(
+    images: list[tuple[Path, Dataset]],
+) -> tuple[list[tuple[Path, Dataset]], list[str]]:
+    """Each instance once, and the names of the copies. Raises InputError where a copy is none."""
+    first: dict[str, tuple[Path, Dataset]] = {}
+    copies = []
+    for file, attributes in images:
+        uid = str(attributes.get("SOPInstanceUID") or file)
+        if uid not in first:
+            first[uid] = (file, attributes)
+            continue
+        other, _ = first[uid]
+        if _content(file) != _content(other):
+            refuse(file, "each SOP instance UID once", f"{uid} in {other.name} too, with another content")
+        copies.append(file.name)
+    return list(first.values()), copies
+
+
+def _content(file: Path) -> list[Any]:
+    """All of a data set that decides on voxels and place."""
+    whole = pydicom.dcmread(file, force=True)
+    names: Iterator[str] = (name for name in _TAGS if name not in ("Modality", "ImageType"))
+    return [whole.get("PixelData"), *(str(whole.get(name)) for name in names)]

@@ -1,0 +1,183 @@
+"""The pixels of DICOM files as HU: bits, padding, rescale, transfer syntax (DICOM PS3.3 C.7.6.3, C.11.1)."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from model.errors import InputError
+from model.reading.dicom_place import Frame
+from model.reading.header import refuse
+
+PADDING_HU = -2000
+"""What pixels outside the field of view become: below all that counts as HU."""
+_AIR_HU, _DENSEST_HU, _MOST_HU = -1000, 3071, 32767
+_NUMERIC = (
+    "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+)  # fmt: skip
+
+Raw = npt.NDArray[np.uint16]
+
+
+def kind_of(images: list[tuple[Path, Dataset]], frames: list[Frame]) -> np.dtype[Any]:
+    """The type of all frames' HU: int16, or float32. Raises InputError where pixels are not understood."""
+    for file, attributes in images:
+        _check_pixels(file, attributes)
+    whole = all(value == int(value) for frame in frames for value in (frame.slope, frame.intercept))
+    return np.dtype(np.int16 if whole else np.float32)
+
+
+def _check_pixels(file: Path, attributes: Dataset) -> None:
+    """One value per pixel, of 16 bits, the low ones used."""
+    values = {name: attributes.get(name) for name in _NUMERIC}
+    for name, value in values.items():
+        if not isinstance(value, int):
+            refuse(file, f"a whole number as {name}", "none" if value is None else value)
+    if attributes.get("PhotometricInterpretation") != "MONOCHROME2" or values["SamplesPerPixel"] != 1:
+        refuse(file, "one value per pixel (MONOCHROME2)", attributes.get("PhotometricInterpretation"))
+    if values["BitsAllocated"] != 16:
+        refuse(file, "pixels of 16 bits", f"{values['BitsAllocated']}")
+    bits = int(attributes.BitsStored)
+    if not (8 < bits <= 16) or attributes.HighBit != bits - 1 or attributes.PixelRepresentation not in (0, 1):
+        found = f"{bits} bits stored, high bit {attributes.HighBit}, sign {attributes.PixelRepresentation}"
+        refuse(file, "9 to 16 bits stored, the low ones", found)
+
+
+def fill(
+    voxels: npt.NDArray[Any],
+    images: list[tuple[Path, Dataset]],
+    slots: dict[Path, list[tuple[int, Frame]]],
+) -> list[str]:
+    """Writes HU into (z, y, x), file by file; what had to be assumed. Raises InputError."""
+    warnings = []
+    for file, attributes in images:
+        pixels = _stored(file, attributes, len(slots[file]))
+        for z, frame in slots[file]:
+            values, outside, doubt = _values(file, attributes, pixels[frame.index], frame)
+            warnings += doubt
+            hu = values * np.float32(frame.slope) + np.float32(frame.intercept)
+            if outside is not None:
+                hu[outside] = PADDING_HU
+            if np.abs(hu).max() > _MOST_HU:
+                refuse(file, f"HU of {_MOST_HU} at most", f"{hu.min():g} to {hu.max():g} after rescale")
+            np.copyto(voxels[z], hu, casting="unsafe")
+        if "RescaleSlope" not in attributes and "PerFrameFunctionalGroupsSequence" not in attributes:
+            warnings.append("no RescaleSlope: the stored values are taken as HU")
+    return warnings
+
+
+def _stored(file: Path, attributes: Dataset, count: int) -> Raw:
+    """(frames, rows, columns) as they are in the file. Raises InputError where there are less, or more."""
+    whole = pydicom.dcmread(file, force=True)
+    meta = getattr(whole, "file_meta", None)
+    syntax = UID(str((meta.get("TransferSyntaxUID") if meta else None) or ImplicitVRLittleEndian))
+    data = whole.get("PixelData")
+    if not isinstance(data, bytes):
+        refuse(file, "a DICOM file, found a damaged one or one without pixels: PixelData", "none")
+    shape = (count, int(attributes.Rows), int(attributes.Columns))
+    if not syntax.is_transfer_syntax or syntax.is_private:
+        refuse(file, "a transfer syntax of the standard", syntax)
+    if syntax.is_encapsulated:
+        return _decoded(file, whole, syntax, shape)
+    expected = 2 * math.prod(shape)
+    if not expected <= len(data) < expected + max(2, 2 * shape[1] * shape[2]):
+        found = f"a damaged one ({len(data)} bytes of pixels, not {expected})"
+        raise InputError(f"{file}: expected a DICOM file, found {found}")
+    order = ">u2" if syntax == ExplicitVRBigEndian else "<u2"
+    return np.frombuffer(data, order, math.prod(shape)).reshape(shape)
+
+
+def _decoded(file: Path, whole: Dataset, syntax: UID, shape: tuple[int, int, int]) -> Raw:
+    """Compressed pixels, by GDCM: it is given a file with the pixels and nothing else of the original."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    bare = Dataset()
+    for name in _NUMERIC:
+        setattr(bare, name, getattr(whole, name))
+    bare.PhotometricInterpretation = "MONOCHROME2"
+    bare.NumberOfFrames = shape[0]
+    bare.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7" + (".3" if shape[0] > 1 else ""))
+    bare.SOPInstanceUID = UID("1.2.3")
+    bare.PixelData = whole.PixelData
+    bare["PixelData"].VR = "OB"
+    bare["PixelData"].is_undefined_length = True
+    bare.file_meta = FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = syntax
+    bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
+    bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
+    with tempfile.NamedTemporaryFile(suffix=".dcm") as copy:
+        bare.save_as(copy, enforce_file_format=True)
+        copy.flush()
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(copy.name)
+        try:
+            found = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError:
+            refuse(
+                file, f"pixels that {syntax.name} decodes", "a damaged stream, or a coding that is not known"
+            )
+    found = found.reshape(-1, *found.shape[-2:])
+    if found.shape != shape or found.dtype.kind not in "iu" or found.dtype.itemsize != 2:
+        refuse(file, f"{shape} pixels of 16 bits after decoding", f"{found.shape} {found.dtype}")
+    return found.view(np.uint16)
+
+
+def _values(
+    file: Path, attributes: Dataset, raw: Raw, frame: Frame
+) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.bool_] | None, list[str]]:
+    """Stored values as numbers; which pixels are padding, if any; what had to be assumed."""
+    bits, signed = int(attributes.BitsStored), bool(attributes.PixelRepresentation)
+    native = raw.astype(np.uint16)
+    plain = native.view(np.int16) if signed else native
+    low = native & np.uint16((1 << bits) - 1)
+    values: npt.NDArray[Any] = low
+    if signed:
+        values = (low << np.uint16(16 - bits)).view(np.int16) >> np.int16(16 - bits)
+    outside, doubt = _padding(attributes, plain, values, frame)
+    beyond = (plain != values) & (native != low)
+    if outside is not None:
+        beyond &= ~outside
+    if beyond.any():
+        refuse(file, f"pixels of {bits} bits", f"{int(beyond.sum())} with others set")
+    return values, outside, doubt
+
+
+def _padding(
+    attributes: Dataset, plain: npt.NDArray[Any], values: npt.NDArray[Any], frame: Frame
+) -> tuple[npt.NDArray[np.bool_] | None, list[str]]:
+    """The pixels outside the field of view (PixelPaddingValue, up to PixelPaddingRangeLimit).
+
+    A value that would be a tissue's counts only where it fills the corners: some software writes 0 there, be
+    it padding or not.
+    """
+    if attributes.get("PixelPaddingValue") is None:
+        return None, []
+    ends = [attributes.PixelPaddingValue, attributes.get("PixelPaddingRangeLimit")]
+    numbers = [_as_stored(end, plain.dtype) for end in ends if end is not None]
+    low, high = min(numbers), max(numbers)
+    outside = (plain >= low) & (plain <= high) | (values >= low) & (values <= high)
+    if not outside.any():
+        return None, []
+    hu = [float(number) * frame.slope + frame.intercept for number in (low, high)]
+    corners = outside[[0, 0, -1, -1], [0, -1, 0, -1]]
+    if max(hu) <= _AIR_HU or min(hu) > _DENSEST_HU or corners.sum() >= 3:
+        return outside, []
+    told = f"PixelPaddingValue of {low}, {hu[0]:g} HU, is not in the corners: those pixels are taken as HU"
+    return None, [told]
+
+
+def _as_stored(value: Any, kind: np.dtype[Any]) -> int:
+    """A padding value in the type of the pixels, whose 16 bits are the same."""
+    bits = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value) & 0xFFFF
+    return int(np.array(bits, np.uint16).view(kind))
