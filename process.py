@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from model.config import WeightsError
+from model.config import find_weights
 from model.exports import KINDS, exporting
-from model.grand_challenge import VERSION, FileNames, check_writable, find_inputs, reason_of
+from model.grand_challenge import VERSION, FileNames, check_writable, find_inputs, reason_of, remove_results
 from model.run import run_all, start_reading
 
 if TYPE_CHECKING:
@@ -72,19 +72,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def load_detector(options: argparse.Namespace) -> "Detector":
-    folders = [options.weights] if options.weights else [p for p in WEIGHTS if any(p.glob("*.safetensors"))]
-    if not folders:
-        raise WeightsError(f"weights: expected .safetensors in {WEIGHTS[0]} or {WEIGHTS[1]}, found none")
+    folder = options.weights or find_weights(*WEIGHTS)
     from model.detector import Detector
 
-    return Detector.from_weights(folders[0], options.device, options.memory_gb)
+    return Detector.from_weights(folder, options.device, options.memory_gb)
 
 
 def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> str:
     """All there is to do, and the outcome in a line; a server brings its detector. Raises InputError."""
+    names = FileNames(options.points_name, options.details_name, options.likelihood_name)
+    if detector:  # of a server: no results of the case before may be taken for those of one that fails
+        remove_results(options.output, names)
     inputs = find_inputs(options.input)
     check_writable(options.output)
-    names = FileNames(options.points_name, options.details_name, options.likelihood_name)
     ahead = start_reading(inputs)  # while torch and the weights are loaded
     with ahead as reading, exporting(inputs, options.output, names, options.export or ()):
         loaded = detector or load_detector(options)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 LESION_TYPES = (
     "bone",
@@ -96,7 +99,67 @@ class DetectorConfig:
         if not isinstance(values, dict) or set(values) != expected:
             found = sorted(set(values) ^ expected) if isinstance(values, dict) else type(values).__name__
             raise WeightsError(f"detector config: expected exactly {sorted(expected)}, differing: {found}")
+        _check_settings(values)
         values["windows_hu"] = tuple((float(lower), float(upper)) for lower, upper in values["windows_hu"])
         for name in ("widths", "blocks", "types", "organs", "calibration", "scan_calibration"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)
+
+
+def _check_settings(values: dict[str, Any]) -> None:
+    """Raises WeightsError where a setting is of another type or size than a network can have."""
+
+    def number(value: object, low: float, high: float) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+    def several(value: object, valid: Callable[[Any], bool], counts: range) -> bool:
+        return isinstance(value, list) and len(value) in counts and all(map(valid, value))
+
+    def whole(value: object, high: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= high
+
+    def window(value: object) -> bool:
+        return several(value, lambda hu: number(hu, -1e5, 1e5), range(2, 3)) and value[0] < value[1]  # type: ignore[index]
+
+    def name(value: object) -> bool:
+        return isinstance(value, str) and 0 < len(value) <= 100
+
+    provenance = values["provenance"]
+    texts = isinstance(provenance, dict) and all(isinstance(text, str) for text in provenance.values())
+    pair, unit = (lambda value: number(value, -1e3, 1e3)), (0.0, 1.0)
+    right = {
+        "spacing_mm": number(values["spacing_mm"], 0.1, 50),
+        "windows_hu": several(values["windows_hu"], window, range(1, 17)),
+        "widths": several(values["widths"], lambda value: whole(value, 4096), range(1, 9)),
+        "blocks": several(values["blocks"], lambda value: whole(value, 100), range(1, 9)),
+        "types": several(values["types"], name, range(1, 101)),
+        "organs": several(values.get("organs", []), name, range(1001)),
+        "size_scale_mm": number(values["size_scale_mm"], 1e-3, 1e3),
+        "calibration": several(values["calibration"], pair, range(2, 3)),
+        "scan_calibration": several(values["scan_calibration"], pair, range(2, 3)),
+        "operating_point": number(values["operating_point"], *unit),
+        "scan_operating_point": number(values["scan_operating_point"], *unit),
+        "provenance": texts,
+    }
+    for key, fits in right.items():
+        if not fits:
+            found = json.dumps(values.get(key))[:80]
+            raise WeightsError(f"detector config: expected {key} of the right type and size, found {found}")
+
+
+def find_weights(mounted: Path, own: Path) -> Path:
+    """The folder to load from: the mounted one if anything is in it, else that of the program.
+
+    Raises WeightsError where the mounted one holds no .safetensors, or cannot be read: it was meant.
+    """
+    try:
+        names = sorted(path.name for path in mounted.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return own
+    except OSError as error:
+        raise WeightsError(
+            f"{mounted}: expected a folder that can be read, found: {error.strerror}"
+        ) from None
+    if names and not any(name.endswith(".safetensors") for name in names):
+        raise WeightsError(f"{mounted}: expected .safetensors files, found {', '.join(names[:3])}")
+    return mounted if names else own

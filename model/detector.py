@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -66,11 +67,27 @@ class Prediction:
 def save_weights(path: Path, network: CenterNet3D, config: DetectorConfig) -> None:
     """Writes an unfused network and its configuration as safetensors."""
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, path, {"format": FORMAT, "config": config.to_json()})
+    text = config.to_json()
+    save_file(tensors, path, {"format": FORMAT, "config": text, "digest": digest_of(tensors, text)})
+
+
+def digest_of(tensors: dict[str, torch.Tensor], config: str) -> str:
+    """SHA-256 of names, types, shapes and bytes of the tensors, and of the configuration's text."""
+    digest = hashlib.sha256(config.encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_network(path: Path) -> CenterNet3D:
     """The unfused network of a weights file, in eval mode. Raises WeightsError."""
+    return load_weights(path)[0]
+
+
+def load_weights(path: Path) -> tuple[CenterNet3D, str]:
+    """`load_network`, and the digest of the file's content, which is verified where the file holds one."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -79,10 +96,14 @@ def load_network(path: Path) -> CenterNet3D:
                 raise WeightsError(f"{path}: expected weights of format {FORMAT}, found {found}")
             config = DetectorConfig.from_json(metadata.get("config", ""), organs=found == FORMAT)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            digest = digest_of(tensors, metadata["config"])
     except (OSError, SafetensorError) as error:
         raise WeightsError(
             f"{path}: expected a safetensors file, found: {str(error).splitlines()[0]}"
         ) from None
+    if metadata.get("digest", digest) != digest:
+        found = f"digest {digest[:12]}, not {metadata['digest'][:12]}"
+        raise WeightsError(f"{path}: expected the tensors that were saved, found others ({found})")
     network = CenterNet3D(config)
     try:
         network.load_state_dict(tensors)
@@ -93,15 +114,16 @@ def load_network(path: Path) -> CenterNet3D:
         ) from None
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise WeightsError(f"{path}: expected finite weights, found NaN or infinity")
-    return network.eval()
+    return network.eval(), digest
 
 
 class Detector:
     """One network, or an ensemble whose calibrated maps are averaged."""
 
     def __init__(
-        self, networks: list[CenterNet3D], version: str, device: str = "auto", memory_gb: float | None = None
-    ):
+        self, networks: list[CenterNet3D], version: str, device: str = "auto", memory_gb: float | None = None,
+        digest: str = "",
+    ):  # fmt: skip
         shared = ("spacing_mm", "types", "organs")
         configs = [network.config for network in networks]
         for config in configs[1:]:
@@ -111,7 +133,7 @@ class Detector:
         self.device = torch.device(_choose_device(device))
         half = torch.float16 if self.device.type == "cuda" else torch.float32
         self.networks = [network.fuse().to(self.device, half) for network in networks]
-        self.weights_version = version
+        self.weights_version, self.weights_digest = version, digest
         self.stride = max(config.stride for config in configs)
         self.memory_bytes = int((memory_gb or DEFAULT_MEMORY_GB[self.device.type]) * 1e9)
         self.operating_point = float(np.mean([config.operating_point for config in configs]))
@@ -120,11 +142,12 @@ class Detector:
     @classmethod
     def from_weights(cls, folder: Path, device: str = "auto", memory_gb: float | None = None) -> Detector:
         """All *.safetensors of a folder. Raises WeightsError when there is none or one does not fit."""
-        paths = sorted(Path(folder).glob("*.safetensors"))
+        paths = sorted(p for p in Path(folder).glob("*.safetensors") if not p.name.startswith("."))
         if not paths:
             raise WeightsError(f"{folder}: expected at least one .safetensors file, found none")
-        networks = [load_network(path) for path in paths]
-        return cls(networks, "+".join(path.stem for path in paths), device, memory_gb)
+        networks, digests = zip(*map(load_weights, paths), strict=True)
+        version, digest = "+".join(path.stem for path in paths), "+".join(digests)
+        return cls(list(networks), version, device, memory_gb, digest)
 
     def predict(self, volume: Volume) -> Prediction:
         """All candidates of one scan. Raises NotFiniteError."""

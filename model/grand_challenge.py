@@ -7,7 +7,6 @@ are (x, y, z) in LPS mm. Knows no network.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -21,6 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from model.config import WeightsError
 from model.errors import InputError
+from model.files import OutputError as OutputError
+from model.files import check_writable as check_writable
+from model.files import remove_files
+from model.files import write_files as write_files
 from model.reading.child import list_folders
 from model.reading.header import beginning, is_dicom
 from model.reading.metaimage import read_metaimage
@@ -31,10 +34,7 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 IMAGE_SUFFIXES = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
 MOST_POINTS = 100
-
-
-class OutputError(OSError):
-    """Results that cannot be written; the run cannot go on, whatever the next scan."""
+SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,12 @@ def one_line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(text.split()) or type(error).__name__
+    return printable(" ".join(text.split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Characters that would control a terminal, or are none, as escapes: names of files may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def reason_of(error: Exception) -> str:
@@ -175,6 +180,7 @@ def _scans_below(folder: Path, root: Path) -> tuple[list[Scan], tuple[str, ...]]
             series.append(place)
     found, notes = _dicom_scans(series, root)
     scans += found
+    scans = [_not_the_summary(scan) for scan in scans]
     names_taken = Counter(scan.case_id for scan in scans)
     scans = [
         replace(scan, case_id=_relative(scan.path, root))
@@ -186,6 +192,12 @@ def _scans_below(folder: Path, root: Path) -> tuple[list[Scan], tuple[str, ...]]
     if count > 1:
         raise InputError(f"{root}: expected one scan per name, found {count} named {case_id}")
     return sorted(scans, key=lambda scan: scan.case_id), notes
+
+
+def _not_the_summary(scan: Scan) -> Scan:
+    """Under another name where the scan's folder of results would have that of the summary."""
+    first, *rest = scan.case_id.split("/")
+    return replace(scan, case_id="/".join([first + "_", *rest])) if first == SUMMARY else scan
 
 
 def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -290,6 +302,7 @@ def details_json(
         "tiles": prediction.tiles,
         "software_version": VERSION,
         "weights_version": detector.weights_version,
+        "weights_digest": detector.weights_digest,
         "input": read_from,
         "warnings": list(prediction.warnings),
     }
@@ -336,66 +349,6 @@ def fingerprint(scan: Scan) -> dict[str, Any]:
     }
 
 
-def check_writable(folder: Path) -> None:
-    """Raises OutputError if no file can be made in the folder, which need not be there. Leaves nothing."""
-    probe, made = folder / f".probe.{os.getpid()}.tmp", _missing(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        found = f"expected a folder that can be written to, found: {error.strerror}"
-        raise OutputError(error.errno, found, str(folder)) from error
-    finally:
-        _remove(made)
-
-
-def _missing(folder: Path) -> list[Path]:
-    """The folder and its parents as far as they are not there, the innermost first."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]
-
-
-def _remove(folders: list[Path]) -> None:
-    for path in folders:
-        with suppress(OSError):
-            path.rmdir()
-
-
-def write_files(folder: Path, texts: dict[str, str]) -> None:
-    """All of the files or none: until the last one is on the disk, the old ones stay.
-
-    The names are those of the files in the folder, which is made where it is missing. Raises OutputError.
-    """
-    made = _missing(folder)
-    temporaries = {folder / f".{name}.{os.getpid()}.tmp": folder / name for name in texts}
-    target = folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for (temporary, target), text in zip(temporaries.items(), texts.values(), strict=True):
-            if target.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        _replace_all(temporaries)
-    except BaseException as error:
-        for temporary in temporaries:
-            with suppress(OSError):
-                temporary.unlink()
-        _remove(made)
-        if isinstance(error, OSError):
-            raise OutputError(error.errno, f"cannot be written: {error.strerror}", str(target)) from error
-        raise
-
-
-def _replace_all(temporaries: dict[Path, Path]) -> None:
-    """Renames are quick; a signal that comes between two of them waits until the set is complete."""
-    try:
-        for temporary, target in temporaries.items():
-            os.replace(temporary, target)
-    except SystemExit:
-        for temporary, target in temporaries.items():
-            if temporary.exists():
-                os.replace(temporary, target)
-        raise
+def remove_results(folder: Path, names: FileNames) -> None:
+    """Removes the results of earlier scans, in sub-folders too. Raises OutputError."""
+    remove_files(folder, (names.points, names.details, names.likelihood, SUMMARY))

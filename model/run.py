@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.grand_challenge import (
+    SUMMARY,
     VERSION,
     FileNames,
     Inputs,
@@ -24,6 +25,7 @@ from model.grand_challenge import (
     likelihood_json,
     points_file,
     points_json,
+    printable,
     probability,
     reason_of,
     write_files,
@@ -33,8 +35,6 @@ from model.volume import InputError, read_volume, volume_of
 
 if TYPE_CHECKING:
     from model.detector import Detector
-
-SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,12 @@ def earlier_outcome(detector: Detector, scan: Scan, folder: Path, names: FileNam
         )
         rows = [(point["name"], point["point"], point["probability"]) for point in points["points"]]
         flags = [row["above_operating_point"] is True for row in details["points"]]
-        made_by = (details["software_version"], details["weights_version"], details["input"])
+        keys = ("software_version", "weights_version", "weights_digest", "input")
+        made_by = tuple(details[key] for key in keys)
         valid = points_file(rows) == points and probability(likelihood) == likelihood
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    expected = (VERSION, detector.weights_version, fingerprint(scan))
+    expected = (VERSION, detector.weights_version, detector.weights_digest, fingerprint(scan))
     if not valid or len(flags) != len(rows) or made_by != expected:
         return None
     return Outcome(scan.case_id, "skipped", len(rows), sum(flags), float(likelihood))
@@ -144,8 +145,13 @@ def write_summary(folder: Path, outcomes: list[Outcome]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Outcome.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(outcome) for outcome in outcomes)
+    writer.writerows({key: _cell(value) for key, value in asdict(outcome).items()} for outcome in outcomes)
     write_files(folder, {SUMMARY: text.getvalue()})
+
+
+def _cell(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, marked as text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def _run_one_of_many(detector: Detector, scan: Scan, folder: Path, names: FileNames, resume: bool) -> Outcome:
@@ -179,4 +185,4 @@ def _reporting(total: int) -> Iterator[Callable[[str], None]]:
 def _printable(text: str) -> str:
     """File names need not be valid text, and not all text can be printed everywhere."""
     encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
-from model.grand_challenge import reason_of
+from model.grand_challenge import printable, reason_of
 from model.volume import InputError
 
 PORT = 4743
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *values: object) -> None:
         """To stdout, without the many questions for health: on the platform, stderr is for the user."""
         if self._path() != "/health":
-            print(format % values, flush=True)
+            print(printable(format % values), flush=True)
 
 
 def serve(load: Callable[[], Callable[[], str]], port: int = PORT) -> None:

@@ -16,8 +16,15 @@ class Interrupted(Exception):
         self.number = number
 
 
+PATIENCE_S = 45
+"""Time in which a step is finished and its checkpoint written; what takes longer hangs."""
+
+
 class Signals:
-    """As a context: the signal that came is kept in `number` until someone asks."""
+    """As a context: the signal that came is kept in `number` until someone asks.
+
+    Where nobody has asked for `PATIENCE_S`, or when a second signal comes, it raises Interrupted all the same.
+    """
 
     def __init__(self) -> None:
         self.number = 0
@@ -25,18 +32,23 @@ class Signals:
         self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def __enter__(self) -> Signals:
+        self._before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
         for number in self._before:
             signal.signal(number, self._came)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.alarm(0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _came(self, number: int, _: FrameType | None) -> None:
-        self.number = number
-        if self._at_once:
-            raise Interrupted(number)
+        again = bool(self.number)
+        if number != signal.SIGALRM:
+            self.number = number
+            signal.alarm(PATIENCE_S)
+        if self._at_once or again:
+            raise Interrupted(self.number)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

@@ -74,8 +74,8 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "one slice": (image(lambda scan: scan[:, :, :1]), "expected at least two slices, rows and columns"),
     "zero spacing": (header(b" 2.5\nDim", b" 0\nDim"), "expected a positive spacing"),
     "negative spacing": (header(b" 2.5\nDim", b" -2\nDim"), "expected a positive spacing"),
-    "NaN spacing": (header(b" 2.5\nDim", b" nan\nDim"), "expected finite numbers as ElementSpacing"),
-    "singular direction": (header(b"0 0 1\n", b"0 0 0\n"), "a singular direction matrix"),
+    "NaN spacing": (header(b" 2.5\nDim", b" nan\nDim"), "expected 3 finite numbers as ElementSpacing"),
+    "singular direction": (header(b"0 0 1\n", b"0 0 0\n"), "expected a direction matrix of orthogonal"),
     "NaN": (voxels(lambda hu: np.where(hu > 0, np.nan, hu)), "found NaN or infinity"),
     "infinity": (voxels(lambda hu: np.where(hu > 0, np.inf, hu)), "found NaN or infinity"),
     "8 bits": (voxels(lambda hu: (hu // 16).astype(np.uint8)), "found voxels of type uint8"),
@@ -148,7 +148,7 @@ def test_a_second_start_skips_what_is_done_and_redoes_what_is_not(
 
 
 def test_odd_names(tmp_path: Path, run: Run) -> None:
-    """One that is not UTF-8 is refused: SimpleITK would end the process and with it the run."""
+    """Those that are not UTF-8 too."""
     scans, out, bad = tmp_path / "scans", tmp_path / "out", os.fsdecode(b"\xff")
     names = ("-x", "a b,c", "ä", "two\nlines")
     scans.mkdir()
@@ -159,13 +159,11 @@ def test_odd_names(tmp_path: Path, run: Run) -> None:
         (tmp_path / "plain").rename(folder)
     (scans / "series" / "slice000.dcm").rename(scans / "series" / bad)
     code, _, error = run("--input", scans, "--output", out)
-    assert code == 1
-    assert "3 of 7 scans failed" in error
+    assert (code, error) == (0, "")
     rows = summary_of(out)
-    assert {name for name, row in rows.items() if row["status"] == "done"} == set(names)
-    failed = {name: row["error"] for name, row in rows.items() if row["status"] == "failed"}
-    assert set(failed) == {"\\udcff", "\\udcff folder", "series"}
-    assert all(text.endswith("expected a name in UTF-8, found other bytes") for text in failed.values())
+    assert {name for name, row in rows.items() if row["status"] == "done"} == {
+        *names, "\\udcff", "\\udcff folder", "series",
+    }  # fmt: skip
 
 
 def test_an_error_nobody_foresaw_ends_the_scan_not_the_run(

@@ -26,13 +26,15 @@ from model.reading.stored import Allocate
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 _CT_CLASSES = (CT_IMAGE, f"{CT_IMAGE}.1", f"{CT_IMAGE}.2")  # single, enhanced, legacy converted enhanced
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+_LONE = "CT image without a parallel one"
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _LIST_TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType", "Rows", "NumberOfFrames",
+    "ImageOrientationPatient",
 ]  # fmt: skip
 _TAGS = [
-    *_LIST_TAGS, "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
-    "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "SamplesPerPixel", "PhotometricInterpretation",
+    *_LIST_TAGS, "Columns", "ImagePositionPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "RescaleType", "ModalityLUTSequence", "SamplesPerPixel", "PhotometricInterpretation",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
@@ -120,7 +122,7 @@ def _find(path: Path, tags: list[str]) -> Found:
             _sort(found, file, attributes)
         except InputError as error:
             found.damaged[file] = str(error).removeprefix(f"{file}: ")
-        except Exception as error:  # noqa: BLE001 - of a damaged file, pydicom raises anything
+        except Exception as error:  # noqa: BLE001 - pydicom raises anything
             found.damaged[file] = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
     _pass_single_images(found)
     return found
@@ -169,14 +171,19 @@ def _several(value: Any) -> list[Any]:
 
 
 def _pass_single_images(found: Found) -> None:
-    """A single image beside a series of several, as of a localizer that is not named one, is no scan."""
-    single = {
-        uid for uid, images in found.series.items()
-        if len(images) == 1 and int(images[0][1].get("NumberOfFrames") or 1) == 1
-    }  # fmt: skip
-    if len(single) < len(found.series):
-        for uid in single:
-            found.passed[found.series.pop(uid)[0][0]] = "single CT image"
+    """Beside other series, images of which no two are parallel are no scan: localizers not named as such."""
+    lone = {uid for uid, images in found.series.items() if not _any_parallel(images)}
+    if len(lone) < len(found.series):
+        for uid in lone:
+            found.passed.update(dict.fromkeys((f for f, _ in found.series.pop(uid)), _LONE))
+
+
+def _any_parallel(images: list[tuple[Path, Dataset]]) -> bool:
+    """Whether there are frames, or two images of one orientation."""
+    if any(str(attributes.get("NumberOfFrames") or 1).strip() != "1" for _, attributes in images):
+        return True
+    orientations = Counter(str(attributes.get("ImageOrientationPatient")) for _, attributes in images)
+    return orientations.most_common(1)[0][1] > 1
 
 
 def _chosen(path: Path, found: Found, series: str | None) -> list[tuple[Path, Dataset]]:

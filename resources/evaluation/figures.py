@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from resources.evaluation.matching import PRIMARY, RULES
 from resources.evaluation.measures import Units, lesion_ranking, size_errors
 from resources.evaluation.statistics import in_chunks, wilson
 
+matplotlib.rcParams["text.parse_math"] = False  # names of folders may hold a $
 COLOURS = ("#0b5394", "#c55a11", "#38761d", "#7f3f98", "#7f7f7f", "#bf9000")
 RATES = np.exp2(np.linspace(-4, 4, 49))
 """Where the FROC is drawn: 1/16 to 16 false positives a scan."""

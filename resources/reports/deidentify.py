@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 
 from resources.reports.reader import Reading
 from resources.reports.vocabulary import vocabulary
@@ -15,9 +17,11 @@ _MONTH = (
     r"maandag|dinsdag|woensdag|donderdag|vrijdag|zaterdag|zondag"
 )
 _DATE = re.compile(rf"\b(?:{_MONTH})\b\.?", re.IGNORECASE)
-_ADDRESS = re.compile(r"\S+@\S+|https?://\S+|\bwww\.\S+")
+_TOKEN = re.compile(r"\S+")
+_ADDRESS = re.compile(r"https?://\S+|\bwww\.\S+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_NUMBER = re.compile(r"\w*\d\w*")
+_RUN = re.compile(r"\w+")
+_DIGIT = re.compile(r"\d")
 _SIGNATURE = re.compile(
     r"\b(?:name|naam|patient|patiënt|dr|drs|prof|mr|mrs|ms|mevr|mevrouw|dhr|de heer|mw|radiologist|"
     r"radioloog|physician|arts|aanvrager|signed by|dictated by|authorized by|geautoriseerd door)\b"
@@ -48,13 +52,23 @@ def mask(reading: Reading, text: str) -> str:
         for part in _WORD.finditer(text, *match.span(1)):
             if part.group().lower() not in known:
                 hide(*part.span())
-    for pattern in (_NUMBER, _DATE, _ADDRESS):
-        for match in pattern.finditer(text):
-            if not all(keep[match.start() : match.end()]):
-                hide(*match.span())
+    for match in itertools.chain(_numbers(text), _DATE.finditer(text), _addresses(text)):
+        if not all(keep[match.start() : match.end()]):
+            hide(*match.span())
     return "".join(
         MASK if flag and not letter.isspace() else letter for flag, letter in zip(hidden, text, strict=True)
     )
+
+
+def _numbers(text: str) -> Iterator[re.Match[str]]:
+    """Letters and digits in a row, one of them a digit. No pattern for both: it would be quadratic."""
+    return (match for match in _RUN.finditer(text) if _DIGIT.search(match.group()))
+
+
+def _addresses(text: str) -> Iterator[re.Match[str]]:
+    """Of mail, with something on both sides of an @, and of pages."""
+    yield from (match for match in _TOKEN.finditer(text) if "@" in match.group()[1:-1])
+    yield from _ADDRESS.finditer(text)
 
 
 def _kept(reading: Reading) -> bytearray:

@@ -45,7 +45,7 @@ READ = {
     "enhanced_rescale_per_frame": Right(),
     "enhanced_shuffled": Right(),
     "gz_named_nii": Right(),
-    "localizer_beside": Right(told="passed over 1 x localizer (loc0000.dcm)"),
+    "localizer_beside": Right(told="passed over 1 x CT image without a parallel one (loc0000.dcm)"),
     "nifti2": Right(),
     "no_preamble": Right(),
     "nrrd_without_place": Right(origin=(0, 0, 0), told="no position in the NRRD header"),
@@ -133,7 +133,7 @@ def test_two_series_where_one_is_expected(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("macos_files", 0), ("label_truncated_nii_gz", 1)], ids=["hidden", "truncated"]
+    ("name", "code"), [("macos_files", 0), ("label_truncated_nii_gz", 2)], ids=["hidden", "truncated"]
 )
 def test_labels(name: str, code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = FAULTS / name / "in"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import math
 import multiprocessing
 import multiprocessing.context
+import os
 import signal
 import time
 from collections.abc import Generator, Iterator
@@ -40,6 +42,9 @@ from resources.training.targets.states import locate
 
 KEPT = 32
 """Scans of which a process keeps what is known (some 3 MB each)."""
+SHARED_MEMORY = "/dev/shm"
+BYTES_PER_VOXEL = 8
+"""Of a patch in shared memory, with all that is known of it."""
 AHEAD = 2
 """Steps that each process is ahead."""
 
@@ -220,6 +225,21 @@ class _Steps(Dataset[Batch | str]):
         return found
 
 
+def _check_shared_memory(config: TrainingConfig, patches: int, workers: int) -> None:
+    """Raises CaseError where /dev/shm, through which workers send batches, is too small: they would hang."""
+    try:
+        found = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return
+    free = found.f_bavail * found.f_frsize
+    need = BYTES_PER_VOXEL * math.prod(config.patches.shape) * patches * (workers * AHEAD + 1)
+    if free < need:
+        raise CaseError(
+            f"{SHARED_MEMORY}: expected {need / 1e6:.0f} MB free for the batches of {workers} workers, found "
+            f"{free / 1e6:.0f} MB (docker run --shm-size, or patches.workers = 0)"
+        )
+
+
 def _begin(_: int) -> None:
     """In a worker: a signal to the whole group is for the main process, which ends the workers itself; they
     end by themselves if it is killed.
@@ -265,6 +285,8 @@ def stream(
         scans, config, pools_of(scans, config, beliefs, hard), beliefs, range(first_step, last_step), numbers
     )
     workers = min(config.patches.workers, len(steps))
+    if workers:
+        _check_shared_memory(config, len(numbers), workers)
     # a generator of its own: the loader draws a number from it, and no state of torch's is to depend on that
     loader: DataLoader[Batch | str] = DataLoader(
         steps, batch_size=None, num_workers=workers, generator=torch.Generator(),
@@ -282,6 +304,8 @@ def stream(
     finally:
         if workers:
             batches._shutdown_workers()  # type: ignore[attr-defined]  # now, not when the last reference goes
+            for worker in batches._workers:  # type: ignore[attr-defined]
+                worker.kill()  # which ignores the signals that end the others
 
 
 def _received(batches: Iterator[Batch | str]) -> Batch | str:
