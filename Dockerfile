@@ -14,16 +14,21 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY requirements.txt /opt/app/requirements.txt
 RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
     python -m pip install --no-cache-dir -r /opt/app/requirements.txt
+# What only installs, and what could change the user, is not needed at run time.
+RUN find / -xdev \( -name '*.whl' -o -path '*-packages/pip' -o -path '*-packages/pip-*' -o -path '*-packages/wheel' \
+    -o -path '*-packages/wheel-*' -o -path '*/bin/pip*' -o -path '*/bin/wheel*' \) -prune -exec rm -rf {} + \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 RUN groupadd --gid 10001 user \
     && useradd --no-log-init --create-home --uid 10001 --gid user user \
     && install -d -o user -g user /input /output /opt/ml/model
 
 FROM runtime AS app
 WORKDIR /opt/app
-COPY --chown=user:user process.py ./
-COPY --chown=user:user model ./model
+# Owned by root: the program cannot change itself.
+COPY process.py ./
+COPY model ./model
 # The file system is read-only at run time: compile now, and never look at the sources again.
-RUN python -m compileall -q --invalidation-mode unchecked-hash model
+RUN python -m compileall -q --invalidation-mode unchecked-hash model && chmod -R u=rwX,go=rX /opt/app
 USER user
 
 FROM app AS exec

@@ -23,7 +23,7 @@ PATIENCE_S = 45
 class Signals:
     """As a context: the signal that came is kept in `number` until someone asks.
 
-    Where nobody has asked for `PATIENCE_S`, or when a second signal comes, it raises Interrupted all the same.
+    Where nobody has asked for `PATIENCE_S`, or when a second signal comes, it raises Interrupted anyway.
     """
 
     def __init__(self) -> None:
