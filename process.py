@@ -72,10 +72,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def load_detector(options: argparse.Namespace) -> "Detector":
-    folder = options.weights or find_weights(*WEIGHTS)
     from model.detector import Detector
 
-    return Detector.from_weights(folder, options.device, options.memory_gb)
+    return Detector.from_weights(options.weights or find_weights(*WEIGHTS), options.device, options.memory_gb)
 
 
 def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> str:
@@ -87,8 +86,7 @@ def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> s
     check_writable(options.output)
     ahead = start_reading(inputs)  # while torch and the weights are loaded
     with ahead as reading, exporting(inputs, options.output, names, options.export or ()):
-        loaded = detector or load_detector(options)
-        return run_all(loaded, inputs, options.output, names, detector is None, reading)
+        return run_all(detector or load_detector(options), inputs, options.output, names, not detector, reading)
 
 
 def main(arguments: list[str] | None = None) -> int:
