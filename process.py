@@ -85,8 +85,8 @@ def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> s
     inputs = find_inputs(options.input)
     check_writable(options.output)
     ahead = start_reading(inputs)  # while torch and the weights are loaded
-    with ahead as reading, exporting(inputs, options.output, names, options.export or ()):
-        return run_all(detector or load_detector(options), inputs, options.output, names, not detector, reading)
+    with ahead as found, exporting(inputs, options.output, names, options.export or ()):
+        return run_all(detector or load_detector(options), inputs, options.output, names, not detector, found)
 
 
 def main(arguments: list[str] | None = None) -> int:
