@@ -334,7 +334,7 @@ def probability(value: float) -> float:
 
 def fingerprint(scan: Scan) -> dict[str, Any]:
     """Number, bytes and latest change (seconds since 1970) of a scan's files: is it still the same?"""
-    if scan.path.is_file():
+    if not scan.path.is_dir():
         files = {scan.path}
         if scan.path.suffix.lower() == ".mhd":
             with suppress(InputError):  # which reading tells

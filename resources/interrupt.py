@@ -16,14 +16,14 @@ class Interrupted(Exception):
         self.number = number
 
 
-PATIENCE_S = 45
+PATIENCE_S = 180
 """Time in which a step is finished and its checkpoint written; what takes longer hangs."""
 
 
 class Signals:
     """As a context: the signal that came is kept in `number` until someone asks.
 
-    Where nobody has asked for `PATIENCE_S`, or when a second signal comes, it raises Interrupted anyway.
+    Where nobody has asked for `PATIENCE_S`, it raises Interrupted anyway.
     """
 
     def __init__(self) -> None:
@@ -43,11 +43,10 @@ class Signals:
             signal.signal(number, handler)
 
     def _came(self, number: int, _: FrameType | None) -> None:
-        again = bool(self.number)
         if number != signal.SIGALRM:
             self.number = number
             signal.alarm(PATIENCE_S)
-        if self._at_once or again:
+        if self._at_once or number == signal.SIGALRM:
             raise Interrupted(self.number)
 
     @contextmanager

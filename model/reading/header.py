@@ -92,7 +92,8 @@ def beginning(path: Path, count: int) -> bytes:
 def format_of(path: Path) -> str:
     """By content: MetaImage, NRRD, NIfTI or DICOM. Raises InputError where it is none, or not as named."""
     head = beginning(path, 512)
-    packed = path.open("rb").read(2) == GZIP
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
     found = _format_of(head)
     name = path.name.lower()
     named = next((kind for kind, ends in SUFFIXES.items() if name.endswith(ends)), None)

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import RLELossless
 
 from helpers import SPACING, Series, phantom, read_here, why_unreadable
 from model.volume import InputError
@@ -105,3 +107,15 @@ def test_folders_without_a_slice(tmp_path: Path) -> None:
     assert "found no readable slice" in why_unreadable(tmp_path)
     (tmp_path / "a.dcm").write_text("no DICOM", encoding="utf-8")
     assert "found a damaged one" in why_unreadable(tmp_path)
+
+
+def test_compressed_slices_are_decoded_as_stored(tmp_path: Path) -> None:
+    """By GDCM, which is given the pixels only: place and rescale are the file's own."""
+    series = Series()
+    for path in series.write(tmp_path):
+        attributes = pydicom.dcmread(path)
+        attributes.compress(RLELossless)
+        attributes.save_as(path)
+    volume = read_here(tmp_path)
+    np.testing.assert_array_equal(volume.hu, series.hu)
+    assert volume.origin_mm == (-10, 20, 0)
