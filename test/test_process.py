@@ -189,7 +189,7 @@ def test_a_file_that_may_not_grow_keeps_the_old_results(
         shutil.copy(scan, tmp_path / "scans" / f"{name}.mha")
     size = (old / "lesion-points.json").stat().st_size
     assert size + 1024 < (old / "lesion-details.json").stat().st_size
-    prefix = ("sh", "-c", f'ulimit -f {size // 512 + 1}; exec "$@"', "sh")
+    prefix = ("sh", "-c", f'ulimit -S -f {size // 512 + 1}; exec "$@"', "sh")
     options = ("--input", tmp_path / "scans", "--output", tmp_path / "out", "--weights", weights)
     result = run_process(*options, prefix=prefix)
     assert result.returncode == 1

@@ -48,6 +48,8 @@ def limit_memory(most_bytes: int) -> None:
     limit = min(most_bytes + OWN_BYTES, sys.maxsize)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # shared memory counts as a file
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
