@@ -26,7 +26,7 @@ from model.files import remove_files
 from model.files import write_files as write_files
 from model.reading.child import list_folders
 from model.reading.header import beginning, is_dicom
-from model.reading.metaimage import read_metaimage
+from model.reading.metaimage import data_file
 
 if TYPE_CHECKING:
     from model.detector import Detector, Lesion, Prediction
@@ -338,7 +338,7 @@ def fingerprint(scan: Scan) -> dict[str, Any]:
         files = {scan.path}
         if scan.path.suffix.lower() == ".mhd":
             with suppress(InputError):  # which reading tells
-                files.add(read_metaimage(scan.path).data)
+                files.add(data_file(scan.path))
     else:
         files = {path for path in scan.path.iterdir() if path.is_file()}
     stats = [path.stat() for path in files]

@@ -69,6 +69,12 @@ def read_metaimage(path: Path) -> Header:
     )
 
 
+def data_file(path: Path) -> Path:
+    """The file that holds the voxels of a header, sound or not. Raises InputError where none is named."""
+    name = _fields(path)[0]["ElementDataFile"]
+    return path if name.upper() == "LOCAL" else beside(path, name)
+
+
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """The lines `key = value` up to ElementDataFile, and where they end."""
     with path.open("rb") as file:
