@@ -93,7 +93,7 @@ class DetectorConfig:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise WeightsError(f"detector config: expected JSON, found {text[:40]!r} ({error})") from None
         expected = {field.name for field in dataclasses.fields(cls) if organs or field.name != "organs"}
         if not isinstance(values, dict) or set(values) != expected:

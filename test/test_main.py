@@ -20,6 +20,7 @@ from helpers import (
     last_line,
     lively,
     phantom,
+    read_results,
     summary_of,
     write_scan,
     write_weights,
@@ -143,12 +144,12 @@ def test_a_second_start_skips_what_is_done_and_redoes_what_is_not(
     assert statuses() == "skipped skipped skipped skipped skipped"
     assert files_below(out / "a") == before
     others = tmp_path_factory.mktemp("others")
-    save_weights(others / "others.safetensors", lively(seed=5), SMALL)
+    save_weights(others / "small.safetensors", lively(seed=5), SMALL)  # the name of the others
     assert statuses("--weights", others) == "done done done done done"
 
 
 def test_odd_names(tmp_path: Path, run: Run) -> None:
-    """Those that are not UTF-8 too."""
+    """Those that are not UTF-8 too; a cell that a spreadsheet would take for a formula is marked as text."""
     scans, out, bad = tmp_path / "scans", tmp_path / "out", os.fsdecode(b"\xff")
     names = ("-x", "a b,c", "ä", "two\nlines")
     scans.mkdir()
@@ -162,8 +163,9 @@ def test_odd_names(tmp_path: Path, run: Run) -> None:
     assert (code, error) == (0, "")
     rows = summary_of(out)
     assert {name for name, row in rows.items() if row["status"] == "done"} == {
-        *names, "\\udcff", "\\udcff folder", "series",
+        "'-x", *names[1:], "\\udcff", "\\udcff folder", "series",
     }  # fmt: skip
+    read_results(out / "-x")
 
 
 def test_an_error_nobody_foresaw_ends_the_scan_not_the_run(

@@ -95,11 +95,16 @@ def test_cases_one_after_the_other(tmp_path: Path, server: Server) -> None:
     second = read_results(out)[0]
     assert second != first
 
-    before = files_below(out)
     scan.with_name("2.mha").write_bytes(b"no image")
     status, text = server.ask("POST", "/invoke")
     assert (status, text) == (422, f"error: {scan.with_name('2.mha')}: {REASON}\n")
-    assert files_below(out) == before
+    assert files_below(out) == {}  # those of the case before would be taken for this one's
+    scan.with_name("2.mha").unlink()
+    write_scan(scan.with_name("3.mhd"), compress=False).with_suffix(".raw").unlink()
+    voxels = f"expected the voxels in {scan.with_name('3.raw')}, found no such file"
+    reason = f"error: {scan.with_name('3.mhd')}: {voxels}"
+    assert server.ask("POST", "/invoke") == (422, f"{reason}\n")
+    scan.with_name("3.mhd").unlink()
     write_scan(scan.with_name("2.mha"))
     assert server.ask("POST", "/invoke")[0] == 201
     assert read_results(out)[0] == first
@@ -117,7 +122,7 @@ def test_cases_one_after_the_other(tmp_path: Path, server: Server) -> None:
 
     code, error = server.end()
     assert code == 0
-    assert error.splitlines() == [f"error: {scan.with_name('2.mha')}: {REASON}"]
+    assert error.splitlines() == [f"error: {scan.with_name('2.mha')}: {REASON}", reason]
 
 
 def test_a_case_of_several_scans_is_done_again_each_time(tmp_path: Path, server: Server) -> None:

@@ -64,8 +64,8 @@ def answer(request: dict[str, Any], memory: Memory) -> dict[str, Any]:
 
     if request["what"] == "scan":
         image = scan.read_scan(path, request["series"], memory.allocate)
-    elif request["what"] == "image":
-        image = scan.read_image(path, memory.allocate)
+    elif request["what"] == "labels":
+        image = scan.read_image(path, memory.allocate, "a label image")
     else:
         header = scan.read_header(path)
         image = scan.Image(header.geometry, None, header.warnings)

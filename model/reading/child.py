@@ -83,7 +83,7 @@ class Reading:
 
 
 def read(what: str, path: Path, series: str | None = None) -> Answer:
-    """what: "scan" (HU, checked), "image" (any values) or "header" (no voxels). Raises InputError."""
+    """what: "scan" (HU, checked), "labels" (any values) or "header" (no voxels). Raises InputError."""
     return Reading(what, path, series).result()
 
 

@@ -6,18 +6,18 @@ The attributes are those of DICOM PS3.3, A.3 (CT Image), A.38 (Enhanced CT) and 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from model.errors import InputError
 from model.geometry import Geometry
-from model.reading.dicom_pixels import fill, kind_of
+from model.reading.dicom_pixels import damage, fill, kind_of, read_dataset
 from model.reading.dicom_place import Frame, frames_of, place
 from model.reading.header import SUFFIXES, check_regular, is_dicom, refuse
 from model.reading.scan import Image
@@ -81,9 +81,12 @@ def read_series(path: Path, series: str | None, allocate: Allocate) -> Image:
     """A DICOM file, or the series of a folder (None: its only one), in HU. Raises InputError."""
     found = _find(path, _TAGS)
     for file, why in sorted(found.damaged.items()):
-        raise InputError(f"{file}: expected a DICOM file, found a damaged one ({why})")
+        raise InputError(f"{file}: {why}")
     images, copies = _without_copies(_chosen(path, found, series))
-    frames = [frame for file, attributes in images for frame in frames_of(file, attributes)]
+    frames: list[Frame] = []
+    for file, attributes in images:
+        with damage(file):
+            frames += frames_of(file, attributes)
     order, geometry = place(path, frames, keep=len(images) == 1)
     warnings = []
     if copies:
@@ -118,12 +121,12 @@ def _find(path: Path, tags: list[str]) -> Found:
             continue
         try:
             check_regular(file)
-            attributes = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags), force=True)
-            _sort(found, file, attributes)
+            with damage(file):
+                _sort(found, file, read_dataset(file, tags))
         except InputError as error:
-            found.damaged[file] = str(error).removeprefix(f"{file}: ")
-        except Exception as error:  # noqa: BLE001 - pydicom raises anything
-            found.damaged[file] = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+            text = str(error).removeprefix(f"{file}: ")
+            damaged = f"expected a DICOM file, found a damaged one ({text})"
+            found.damaged[file] = text if "found a damaged one" in text else damaged
     _pass_single_images(found)
     return found
 
@@ -150,6 +153,7 @@ def _sort(found: Found, file: Path, attributes: Dataset) -> None:
     has_pixels = "Rows" in attributes
     if not kind and not (modality and has_pixels):  # some anonymisers leave it empty
         refuse(file, "a SOP class", "none")
+    _check_identity(file, kind, meta, modality)
     name = modality or (kind.name if isinstance(kind, UID) else "no modality")
     if kind and str(kind).startswith(_SECONDARY):
         found.passed[file] = "secondary capture"
@@ -164,6 +168,19 @@ def _sort(found: Found, file: Path, attributes: Dataset) -> None:
     if not has_pixels:
         refuse(file, "rows of pixels", "none")
     found.series.setdefault(series, []).append((file, attributes))
+
+
+def _check_identity(file: Path, kind: Any, meta: Dataset | None, modality: str) -> None:
+    """Raises InputError where damage may be why a file seems to be no slice: it is not to be passed over."""
+    stored = meta.get("MediaStorageSOPClassUID") if meta else None
+    if kind and stored and kind != stored:
+        refuse(file, "one SOP class", f"{stored} and {kind}")
+    if kind and not (isinstance(kind, UID) and kind.is_valid and len(kind) > 12):
+        refuse(file, "a SOP class", kind)
+    if modality and not re.fullmatch(r"[A-Z0-9_ ]{1,16}", modality):
+        refuse(file, "a modality", modality)
+    if kind not in _CT_CLASSES and not modality:
+        refuse(file, "a modality", "none")
 
 
 def _several(value: Any) -> list[Any]:
@@ -224,6 +241,6 @@ def _without_copies(
 
 def _content(file: Path) -> list[Any]:
     """All of a data set that decides on voxels and place."""
-    whole = pydicom.dcmread(file, force=True)
+    whole = read_dataset(file)
     names: Iterator[str] = (name for name in _TAGS if name not in ("Modality", "ImageType"))
     return [whole.get("PixelData"), *(str(whole.get(name)) for name in names)]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +28,44 @@ _NUMERIC = (
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
 )  # fmt: skip
 
+_USUAL_BYTES = 1 << 16
+
 Raw = npt.NDArray[np.uint16]
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which no more is asked than it holds: room for a damaged length of 4 GB would be made."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _USUAL_BYTES:
+            size = min(size, os.fstat(self.fileno()).st_size)
+        return super().read(size)
+
+
+@contextmanager
+def damage(file: Path) -> Iterator[None]:
+    """Whatever pydicom raises, as an InputError that names the file."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - pydicom raises anything
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:100]
+        raise InputError(f"{file}: expected a DICOM file, found a damaged one ({text})") from None
+
+
+def read_dataset(file: Path, tags: list[str] | None = None) -> Dataset:
+    """A DICOM file; with tags, only those, and no pixels. Raises whatever pydicom raises."""
+    with _Bounded(io.FileIO(file)) as opened:
+        only = None if tags is None else list(tags)
+        return pydicom.dcmread(opened, stop_before_pixels=tags is not None, specific_tags=only, force=True)  # type: ignore[arg-type]
 
 
 def kind_of(images: list[tuple[Path, Dataset]], frames: list[Frame]) -> np.dtype[Any]:
     """The type of all frames' HU: int16, or float32. Raises InputError where pixels are not understood."""
     for file, attributes in images:
-        _check_pixels(file, attributes)
+        with damage(file):
+            _check_pixels(file, attributes)
     whole = all(value == int(value) for frame in frames for value in (frame.slope, frame.intercept))
     return np.dtype(np.int16 if whole else np.float32)
 
@@ -59,24 +94,33 @@ def fill(
     """Writes HU into (z, y, x), file by file; what had to be assumed. Raises InputError."""
     warnings = []
     for file, attributes in images:
-        pixels = _stored(file, attributes, len(slots[file]))
-        for z, frame in slots[file]:
-            values, outside, doubt = _values(file, attributes, pixels[frame.index], frame)
-            warnings += doubt
-            hu = values * np.float32(frame.slope) + np.float32(frame.intercept)
-            if outside is not None:
-                hu[outside] = PADDING_HU
-            if np.abs(hu).max() > _MOST_HU:
-                refuse(file, f"HU of {_MOST_HU} at most", f"{hu.min():g} to {hu.max():g} after rescale")
-            np.copyto(voxels[z], hu, casting="unsafe")
+        with damage(file):
+            warnings += _fill_from(file, attributes, slots[file], voxels)
         if "RescaleSlope" not in attributes and "PerFrameFunctionalGroupsSequence" not in attributes:
             warnings.append("no RescaleSlope: the stored values are taken as HU")
     return warnings
 
 
+def _fill_from(
+    file: Path, attributes: Dataset, slots: list[tuple[int, Frame]], voxels: npt.NDArray[Any]
+) -> list[str]:
+    warnings = []
+    pixels = _stored(file, attributes, len(slots))
+    for z, frame in slots:
+        values, outside, doubt = _values(file, attributes, pixels[frame.index], frame)
+        warnings += doubt
+        hu = values * np.float32(frame.slope) + np.float32(frame.intercept)
+        if outside is not None:
+            hu[outside] = PADDING_HU
+        if np.abs(hu).max() > _MOST_HU:
+            refuse(file, f"HU of {_MOST_HU} at most", f"{hu.min():g} to {hu.max():g} after rescale")
+        np.copyto(voxels[z], hu, casting="unsafe")
+    return warnings
+
+
 def _stored(file: Path, attributes: Dataset, count: int) -> Raw:
     """(frames, rows, columns) as they are in the file. Raises InputError where there are less, or more."""
-    whole = pydicom.dcmread(file, force=True)
+    whole = read_dataset(file)
     meta = getattr(whole, "file_meta", None)
     syntax = UID(str((meta.get("TransferSyntaxUID") if meta else None) or ImplicitVRLittleEndian))
     data = whole.get("PixelData")

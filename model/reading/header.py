@@ -65,14 +65,14 @@ def refuse(path: Path, expected: str, found: object) -> NoReturn:
     raise InputError(f"{path}: expected {expected}, found {text if len(text) <= 120 else text[:117] + '...'}")
 
 
-def check_regular(path: Path) -> int:
+def check_regular(path: Path, expected: str = "a regular file") -> int:
     """The file's bytes. Raises InputError where it is missing, or a pipe or device, which may never end."""
     try:
         status = os.stat(path)
     except OSError as error:
-        refuse(path, "a file", error.strerror)
+        refuse(path, expected, error.strerror)
     if not stat.S_ISREG(status.st_mode):
-        refuse(path, "a regular file", "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device")
+        refuse(path, expected, "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device")
     return status.st_size
 
 
@@ -89,8 +89,12 @@ def beginning(path: Path, count: int) -> bytes:
             refuse(path, "an image", f"damage in its gzip stream ({error})")
 
 
-def format_of(path: Path) -> str:
-    """By content: MetaImage, NRRD, NIfTI or DICOM. Raises InputError where it is none, or not as named."""
+def format_of(path: Path, expected: str = "a CT image") -> str:
+    """By content: MetaImage, NRRD, NIfTI or DICOM. Raises InputError where it is none, or not as named.
+
+    expected: what the file is wanted for, in words.
+    """
+    check_regular(path, expected)
     head = beginning(path, 512)
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
@@ -99,7 +103,6 @@ def format_of(path: Path) -> str:
     named = next((kind for kind, ends in SUFFIXES.items() if name.endswith(ends)), None)
     if found is None:
         other = next((kind for magic, kind in _OTHERS.items() if head.startswith(magic)), None)
-        expected = "a CT image"
         raise InputError(
             f"{path}: expected {expected}, found: {other or 'no image format that is known'}"
             + (", which says nothing of spacing and place" if other in ("TIFF", "PNG", "JPEG", "BMP") else "")

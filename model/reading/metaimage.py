@@ -100,11 +100,15 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _check_key(path: Path, key: str) -> None:
-    """Keys of one's own hold what people note, as ITK allows; one that looks mistyped is refused."""
+    """Keys of one's own hold what people note, as ITK allows; one that looks mistyped is refused.
+
+    ITK notes there what another format's header held, such as NIfTI's toffset: those begin in lower case.
+    """
     if key in _USED or key in _PASSED:
         return
-    near = difflib.get_close_matches(key.lower(), [name.lower() for name in _USED], 1, 0.85)
-    if near or key.startswith(("Element", "Compressed", "Binary")):
+    used = [name.lower() for name in _USED]
+    near = key[:1].isupper() and difflib.get_close_matches(key.lower(), used, 1, 0.85)
+    if near or key.lower() in used or key.startswith(("Element", "Compressed", "Binary")):
         refuse(path, "known MetaImage keys", key)
 
 

@@ -31,17 +31,17 @@ class Image:
     warnings: tuple[str, ...]
 
 
-def read_header(path: Path) -> Header:
-    """The header of a MetaImage, NRRD or NIfTI file. Raises InputError."""
-    kind = format_of(path)
+def read_header(path: Path, expected: str = "a CT image") -> Header:
+    """The header of a MetaImage, NRRD or NIfTI file. Raises InputError; expected: as for `format_of`."""
+    kind = format_of(path, expected)
     if kind not in _READERS:
-        raise InputError(f"{path}: expected a MetaImage, NRRD or NIfTI file, found {kind}")
+        raise InputError(f"{path}: expected {expected} as MetaImage, NRRD or NIfTI, found {kind}")
     return _READERS[kind](path)
 
 
-def read_image(path: Path, allocate: Allocate) -> Image:
+def read_image(path: Path, allocate: Allocate, expected: str = "a CT image") -> Image:
     """A MetaImage, NRRD or NIfTI file with whatever values it holds. Raises InputError."""
-    header = read_header(path)
+    header = read_header(path, expected)
     return Image(header.geometry, read_voxels(header, allocate), header.warnings)
 
 

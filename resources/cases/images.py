@@ -122,7 +122,7 @@ class Labels:
 
 def read_labels(path: Path) -> Labels:
     """A label image, read as strictly as a scan. Raises InputError, for other than whole numbers too."""
-    answer = read("image", path)
+    answer = read("labels", path)
     place, values = answer.geometry, answer.voxels
     assert values is not None
     if values.dtype.kind == "f":

@@ -186,7 +186,7 @@ def test_errors_name_case_and_annotation(tmp_path: Path) -> None:
     ):
         truth_of(scan(tmp_path, ball(0), mask), BOTH)
     other = Annotation("mask", mask=str(tmp_path / "small.nii.gz"), label=1)
-    with pytest.raises(EvaluationError, match="expected a label image"):
+    with pytest.raises(EvaluationError, match=r"small\.nii\.gz: expected a label image, found No such file"):
         truth_of(scan(tmp_path, other), BOTH)
     write(tmp_path / "small.nii.gz", np.ones((2, 3, 4), np.uint8))
     with pytest.raises(EvaluationError, match=r"expected a mask of the image's \(40, 30, 20\) voxels"):
@@ -199,7 +199,7 @@ def test_errors_name_case_and_annotation(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "c.mha").write_text("no image", encoding="utf-8")
     broken = Case("c", "p", "made", None, ImageSource(str(tmp_path / "images" / "c.mha")), (ball(0),))
-    with pytest.raises(EvaluationError, match=r"case c: .*c.mha: expected an image"):
+    with pytest.raises(EvaluationError, match=r"case c: .*c.mha: expected a CT image, found: no image"):
         truth_of(broken, BOTH)
 
 

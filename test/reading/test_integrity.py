@@ -29,7 +29,7 @@ def test_a_picture_and_nothing(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.Image(20, 30, sitk.sitkUInt8), str(tmp_path / "a.png"))
     (tmp_path / "a.png").rename(tmp_path / "a.mha")
     assert "found: PNG, which says nothing of spacing and place" in why_unreadable(tmp_path / "a.mha")
-    assert "expected a file, found No such file" in why_unreadable(tmp_path / "nothing.mha")
+    assert "expected a CT image, found No such file or directory" in why_unreadable(tmp_path / "nothing.mha")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.999])

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import DATA, ORIGIN, SPACING, image_of, phantom, read_here, why_unreadable, write_scan
+from helpers import DATA, ORIGIN, SPACING, Series, image_of, phantom, read_here, why_unreadable, write_scan
 from model.volume import InputError, Volume
 
 SUFFIXES = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
@@ -26,6 +26,33 @@ def test_all_formats_give_the_same_volume(tmp_path: Path, suffix: str, compress:
     np.testing.assert_allclose(volume.origin_mm, ORIGIN)
     np.testing.assert_array_equal(volume.direction, np.eye(3))
     assert volume.warnings == ()
+
+
+@pytest.mark.parametrize("first", [".nii.gz", ".nrrd", ".dcm"])
+@pytest.mark.parametrize("second", [".mha", ".nrrd", ".nii.gz"])
+def test_a_copy_in_another_format_is_the_same(tmp_path: Path, first: str, second: str) -> None:
+    """ITK takes along what the first header held, under names of that format."""
+    if first == ".dcm":
+        paths = Series(hu=phantom(), places=[(-10, 20, 30.5 + 2.5 * z) for z in range(16)]).write(tmp_path)
+        image = sitk.ReadImage([str(path) for path in paths])
+        one = sitk.ReadImage(str(paths[0]))
+        for key in one.GetMetaDataKeys():
+            image.SetMetaData(key, one.GetMetaData(key))
+    else:
+        image = sitk.ReadImage(str(write_scan(tmp_path / f"a{first}")))
+    assert image.GetMetaDataKeys()
+    sitk.WriteImage(image, str(tmp_path / f"b{second}"), True)
+    volume = read_here(tmp_path / f"b{second}")
+    np.testing.assert_array_equal(volume.hu, phantom())
+    np.testing.assert_allclose(volume.origin_mm, ORIGIN, atol=1e-5)
+
+
+def test_mistyped_keys_are_not_passed_over(tmp_path: Path) -> None:
+    path = write_scan(tmp_path / "a.mha", compress=False)
+    whole = path.read_bytes()
+    for key in ("Ofset", "offset", "TransformMatrx", "DistanceUnit", "Headersize", "ElementColour"):
+        path.write_bytes(whole.replace(b"\nElementType", f"\n{key} = 1\nElementType".encode()))
+        assert f"expected known MetaImage keys, found {key}" in why_unreadable(path)
 
 
 def test_voxels_outlive_the_image_they_were_read_into(tmp_path: Path) -> None:

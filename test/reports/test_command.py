@@ -82,6 +82,16 @@ def test_mask_keeps_offsets_and_sizes() -> None:
     assert "23 mm in segment 6" in masked
 
 
+@pytest.mark.parametrize("text", ["a", "a1", "a.", "a@", "Aa ", "1/", "www.", "jan", "dr. "])
+def test_masking_takes_as_long_as_the_report(text: str) -> None:
+    """A run of half a million characters: quadratic patterns would take a quarter of an hour."""
+    long = text * (500_000 // len(text))
+    reading = explain_report(REPORT)
+    masked = mask(reading, REPORT + "\n" + long)
+    assert len(masked) == len(REPORT) + 1 + len(long)
+    assert masked.startswith(mask(reading, REPORT))
+
+
 @pytest.mark.parametrize("source", ["missing.txt", "empty"])
 def test_errors_are_one_line(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()

@@ -33,7 +33,7 @@ def test_tables_are_sound_and_a_wrong_line_is_named(tmp_path: Path) -> None:
 
 
 def test_a_map_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LabelMapError, match=r"spl_abdomen\.nrrd: expected a label map"):
+    with pytest.raises(LabelMapError, match=r"spl_abdomen\.nrrd: expected a label image, found No such file"):
         make_scan(Order(1, anatomy="spl_abdomen"), tmp_path)
     with pytest.raises(LabelMapError, match="expected the folder"):
         make_scan(Order(1, anatomy="spl_abdomen"))

@@ -271,6 +271,25 @@ def test_a_killed_run_leaves_no_worker(tmp_path: Path, name: signal.Signals) -> 
     assert gone(workers)
 
 
+def test_a_small_shared_memory_is_told(tmp_path: Path) -> None:
+    """In place of workers that wait for room for ever, as in a container without --shm-size."""
+    private = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"]
+    mount = "mount -t tmpfs -o size=64k none /dev/shm; "
+    if subprocess.run([*private, mount], capture_output=True, check=False).returncode:
+        pytest.skip("no mounts of one's own (unshare) here")
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    command = [*private, mount + 'exec "$@"', "sh", sys.executable, str(script), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=600, check=False
+    )
+    assert result.returncode == 1
+    assert "running" not in result.stdout
+    assert "CaseError: /dev/shm: expected " in result.stderr
+    assert "MB free for the batches of 2 workers, found 0 MB" in result.stderr
+
+
 def test_a_killed_worker_is_told(config: TrainingConfig) -> None:
     running = stream(open_scans(config), with_workers(config, 2), 0, 1000, 0, 1)
     next(running)
