@@ -58,7 +58,7 @@ def read_dataset(file: Path, tags: list[str] | None = None) -> Dataset:
     """A DICOM file; with tags, only those, and no pixels. Raises whatever pydicom raises."""
     with _Bounded(io.FileIO(file)) as opened:
         only = None if tags is None else list(tags)
-        return pydicom.dcmread(opened, stop_before_pixels=tags is not None, specific_tags=only, force=True)  # type: ignore[arg-type]
+        return pydicom.dcmread(opened, stop_before_pixels=tags is not None, specific_tags=only, force=True)
 
 
 def kind_of(images: list[tuple[Path, Dataset]], frames: list[Frame]) -> np.dtype[Any]:

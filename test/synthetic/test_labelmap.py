@@ -112,8 +112,8 @@ def test_label_maps_that_cannot_be_used_are_named(tmp_path: Path, capsys: pytest
     sitk.WriteImage(sitk.GetImageFromArray(np.full((6, 8, 8), 200, np.uint8)), str(path))
     with pytest.raises(LabelMapError, match=r"expected labels of totalsegmentator\.csv, found \[200\]"):
         make_scan(Order(1, label_map=str(path)))
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 8, 8), np.float32)), str(path))
-    with pytest.raises(LabelMapError, match="whole numbers in 3D, found float32"):
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((6, 8, 8), 4.5, np.float32)), str(path))
+    with pytest.raises(LabelMapError, match="expected whole numbers as labels, found fractions"):
         make_scan(Order(1, label_map=str(path)))
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 8, 8), np.uint8)), str(path))
     with pytest.raises(LabelMapError, match="expected organs in the part called chest, found none"):
