@@ -46,6 +46,9 @@ class Cues:
     def __init__(self, sentence: Sentence, text: str) -> None:
         self.text = text
         self.all = sentence.of("assertion")
+        self.by_name: dict[str, list[Mention]] = {}
+        for mention in self.all:
+            self.by_name.setdefault(mention.name, []).append(mention)
         undone = [m for m in self.all if m.name in ("not pseudo", "resolved", "benign", "new")]
         before = [m for m in self.named("not before") if not _covered(m, undone)]
         answers = [m for m in before if self._is_answer(m, sentence.end)]
@@ -61,7 +64,10 @@ class Cues:
         return before is not None and _ANSWER_ENDS.match(self.text[cue.end : end]) is not None
 
     def named(self, *names: str) -> list[Mention]:
-        return [m for m in self.all if m.name in names]
+        """The cues of these names, in order; not to be changed."""
+        if len(names) == 1:
+            return self.by_name.get(names[0], [])
+        return [m for m in self.all if m.name in names] if any(n in self.by_name for n in names) else []
 
     def stopped(self, start: int, end: int) -> bool:
         """Whether something between two tokens ends a cue's scope."""
@@ -69,17 +75,19 @@ class Cues:
 
     def before(self, group: Group, reach: int, *names: str) -> list[Mention]:
         """Cues that end at most `reach` tokens before the group, nothing ending their scope."""
+        first = group.first
         return [
             m
             for m in self.named(*names)
-            if 0 <= group.first - m.last <= reach and not self.stopped(m.last, group.first)
+            if 0 <= first - m.last <= reach and not self.stopped(m.last, first)
         ]
 
     def after(self, group: Group, reach: int, *names: str) -> list[Mention]:
+        last = group.last
         return [
             m
             for m in self.named(*names)
-            if 0 <= m.first - group.last <= reach and not self.stopped(group.last, m.first)
+            if 0 <= m.first - last <= reach and not self.stopped(last, m.first)
         ]
 
 

@@ -85,8 +85,7 @@ def _kept(reading: Reading) -> bytearray:
 
 def _known_words(reading: Reading) -> frozenset[str]:
     words = vocabulary(reading.language)
-    strings = words.nlp.vocab.strings
-    phrases = " ".join(strings[key].removeprefix("term:") for key in words.entries)
+    phrases = " ".join(words.entries)
     return (
         frozenset(_WORD.findall(phrases)) | words.common | frozenset(_WORD.findall(" ".join(words.headings)))
     )

@@ -16,7 +16,7 @@ def detect(text: str) -> Tongue:
     counts = {"en": 0, "nl": 0}
     words = _WORD.findall(text[:SAMPLE].lower())
     for name in ("en", "nl"):
-        known = vocabulary(name).common
-        heads = vocabulary(name).headings
-        counts[name] = sum(word in known for word in words) + sum(word in heads for word in words)
+        language = vocabulary(name)
+        for known in (language.common, language.headings):
+            counts[name] += sum(map(known.__contains__, words))
     return "nl" if counts["nl"] > counts["en"] else "en"

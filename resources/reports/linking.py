@@ -54,10 +54,15 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
         if (block.paragraph, block.section) != (context.paragraph, context.section):
             context = Context(block.paragraph, block.section)
         late_reference(sentence, context)
+        above = _above(sentence)
+        context.title = above or context.title
+        if not (sentence.of("lesions") or sentence.of("size") or sentence.of("assertion", "normal")):
+            _remember_place(sentence, context)
+            context.age += 1
+            continue
         cues = Cues(sentence, text)
         groups = group_lesions(sentence, cues, text)
-        scene = Scene(sentence, text, context, cues, groups, _above(sentence))
-        context.title = scene.above or context.title
+        scene = Scene(sentence, text, context, cues, groups, above)
         found = _drafts(scene)
         drafts += found
         if scene.is_item:
@@ -70,10 +75,14 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
         if own and text[sentence.start : sentence.end].rstrip().endswith(":"):
             context.header = [d for d in own if d.count != 1 and not d.sizes]
             context.header_including = bool(scene.cues.named("including"))
-        named = [m for m in sentence.of("places") if not places()[m.name].weak]
-        context.place = named[-1:] or context.place
-        context.place_age = 0 if named else context.place_age + 1
+        _remember_place(sentence, context)
     return drafts
+
+
+def _remember_place(sentence: Sentence, context: Context) -> None:
+    named = [m for m in sentence.of("places") if not places()[m.name].weak]
+    context.place = named[-1:] or context.place
+    context.place_age = 0 if named else context.place_age + 1
 
 
 def _drafts(scene: Scene) -> list[Draft]:

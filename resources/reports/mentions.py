@@ -7,10 +7,9 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from spacy.tokens import Doc
-
 from resources.reports.sections import Block
 from resources.reports.tables import Row
+from resources.reports.tokens import Tokens
 from resources.reports.vocabulary import Entry, Tongue, Vocabulary, places
 
 LONGEST_SENTENCE = 120
@@ -80,29 +79,35 @@ class Sentence:
     heading: list[Mention]
     heading_sides: list[Mention]
     language: Tongue
+    _by_category: dict[str, list[Mention]] = dataclasses.field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for mention in self.mentions:
+            self._by_category.setdefault(mention.category, []).append(mention)
 
     def of(self, category: str, name: str | None = None) -> list[Mention]:
-        return [m for m in self.mentions if m.category == category and (name is None or m.name == name)]
+        """The mentions of a category, and of a name if one is given; not to be changed."""
+        found = self._by_category.get(category, [])
+        return found if name is None else [m for m in found if m.name == name]
 
 
 def read_sentences(
-    doc: Doc, found_blocks: list[Block], words: Vocabulary, rows: Sequence[Row] = ()
+    text: str, found_blocks: list[Block], words: Vocabulary, rows: Sequence[Row] = ()
 ) -> list[Sentence]:
-    """The sentences of all blocks. doc: the clean text, its line ends made blanks. rows: of its tables."""
-    text = doc.text
-    tokens = [(token.text, token.idx) for token in doc]
-    starts = [start for _, start in tokens]
+    """The sentences of all blocks. text: clean, its line ends made blanks. rows: of its tables."""
+    divided = words.tokenize(text)
+    starts = divided.starts
+    tokens = list(zip(divided.texts, starts, strict=True))
     found = _references(text) + sizes(text) + _bare_sizes(text, rows)
     found = _without_overlap(found)
     taken = [(m.start, m.end) for m in found]
     for mention in found:
         mention.first = bisect.bisect_right(starts, mention.start) - 1
         mention.last = bisect.bisect_left(starts, mention.end)
-    found += [m for m in _words(doc, tokens, words) if not _inside(m, taken)]
+    found += [m for m in _words(divided, tokens, words) if not _inside(m, taken)]
     found = _without_old_cells(found, rows)
     found.sort(key=lambda m: (m.start, -m.end))
-    ends = {sent.start for sent in doc.sents}
-    ends = {end for end in ends if _full_stop(tokens, end, words)} | _after_brackets(tokens)
+    ends = {end for end in divided.sentences if _full_stop(tokens, end, words)} | _after_brackets(tokens)
     return _in_sentences(starts, ends, found_blocks, found, words.language)
 
 
@@ -128,9 +133,9 @@ def _without_old_cells(found: list[Mention], rows: Sequence[Row]) -> list[Mentio
     return [m for m in found if not is_old(m)] if cells else found
 
 
-def _words(doc: Doc, tokens: list[tuple[str, int]], words: Vocabulary) -> list[Mention]:
+def _words(divided: Tokens, tokens: list[tuple[str, int]], words: Vocabulary) -> list[Mention]:
     """Vocabulary found in the text; within a category and between lesions and places the longest wins."""
-    matches = sorted(words.matcher(doc), key=lambda m: (m[1] - m[2], m[1]))
+    matches = sorted(words.phrases.find(divided.lower), key=lambda m: (m[1] - m[2], m[1]))
     taken: dict[str, bytearray] = {
         name: bytearray(len(tokens)) for name in ("lesions", "places", "words", "assertion")
     }
@@ -146,7 +151,7 @@ def _words(doc: Doc, tokens: list[tuple[str, int]], words: Vocabulary) -> list[M
     if words.compounds is not None:
         for index, (word, start) in enumerate(tokens):
             if len(word) > 6:
-                found += _compound(word.lower(), index, start, words, taken)
+                found += _compound(divided.lower[index], index, start, words, taken)
             elif word.endswith("-"):
                 found += _elliptical(tokens, index, words)
     names = {m.first: m.last for m in found if m.category == "lesions" and m.last - m.first > 1}
@@ -180,15 +185,15 @@ def _compound(
     word: str, index: int, start: int, words: Vocabulary, taken: dict[str, bytearray]
 ) -> list[Mention]:
     """levermetastase: the lesion, and the place that its first part names, where not yet known."""
-    match = words.compounds.fullmatch(word) if words.compounds else None
-    if match is None:
+    parts = words.compound(word)
+    if parts is None:
         return []
+    stem, head = parts
     found = []
     if not taken["places"][index]:
-        name = words.stems[match.group(1)]
-        found.append(Mention("places", name, start, start + match.end(1), index, index + 1))
+        found.append(Mention("places", words.stems[stem], start, start + len(stem), index, index + 1))
     if not taken["lesions"][index]:
-        entry = words.lesions[match.group(2)]
+        entry = words.lesions[head]
         found.append(Mention("lesions", entry.name, start, start + len(word), index, index + 1, entry.plural))
     return found
 

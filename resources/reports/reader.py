@@ -38,10 +38,7 @@ def explain_report(text: str, language: Literal["auto", "en", "nl"] = "auto") ->
     rows = find_rows(plain.text, words)
     lines = plain.text.replace("\t", " ")
     line = lines.replace("\n", " ")
-    with words.nlp.memory_zone():  # the pipeline forgets the report's words
-        doc = words.nlp(line)
-        found = blocks(lines, words, {row.start: row for row in rows})
-        sentences = read_sentences(doc, found, words, rows)
-        del doc
+    found = blocks(lines, words, {row.start: row for row in rows})
+    sentences = read_sentences(line, found, words, rows)
     drafts = linking.link(sentences, line)
     return Reading(tongue, plain, sentences, aggregation.aggregate(drafts, plain, tongue))

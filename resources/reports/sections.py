@@ -28,7 +28,7 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b|\?")
 MARKUP = " -=#*_•\t"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Block:
     """A stretch of clean text under one heading: a paragraph, or an item of a list.
 
@@ -82,7 +82,7 @@ def blocks(text: str, words: Vocabulary, rows: Mapping[int, Row] = MappingProxyT
             if mark or blank or broken or not found:
                 found.append(Block(mark.body if mark else at, stop, section, heading, paragraph))
             else:
-                found[-1] = dataclasses.replace(found[-1], end=stop)
+                found[-1].end = stop
             blank = broken = False
         if start in rows:
             kind = "technique" if rows[start].title else "targets"

@@ -12,7 +12,7 @@ LONGEST_WORD = 200
 _TAG = re.compile(
     r"</?(?:p|br|div|html|body|table|tr|td|th|span|b|i|u|h[1-6]|li|ul|ol|pre|font|a)\b[^<>]{0,300}>", re.I
 )
-_PLAIN = re.compile(rf"\r\n?|[^\S\n\r]+|\S{{{LONGEST_WORD},}}")
+_PLAIN = re.compile(rf"\r\n?|[^\S\n\r]{{2,}}|[^\S\n\r ]|\S{{{LONGEST_WORD},}}")  # a single blank stays
 _HTML = re.compile(rf"(?P<tag><[!/?a-zA-Z][^<>]{{0,300}}>)|(?P<entity>&#?\w{{1,8}};)|{_PLAIN.pattern}")
 _CELL_TAG = re.compile(r"</?(?:td|th)\b", re.I)
 _INLINE_TAG = re.compile(r"</?(?:span|b|i|u|font|a|strong|em|sub|sup)\b", re.I)

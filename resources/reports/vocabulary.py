@@ -15,10 +15,9 @@ from typing import Literal
 
 import spacy
 from spacy.language import Language
-from spacy.matcher import PhraseMatcher
-from spacy.tokens import Doc
 
 from resources.cases.organs import organs
+from resources.reports.tokens import REMEMBERED, Phrases, Tokenizer
 
 FOLDER = Path(__file__).parent
 CATEGORIES = ("lesions", "places", "words", "assertion")
@@ -66,12 +65,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """One language's pipeline and words."""
+    """One language's tokenizer and words. entries: by the phrase in lower case, as `phrases` finds it."""
 
     language: Tongue
-    nlp: Language
-    matcher: PhraseMatcher
-    entries: dict[int, list[Entry]]
+    tokenize: Tokenizer
+    phrases: Phrases
+    entries: dict[str, list[Entry]]
     compounds: re.Pattern[str] | None
     tail: re.Pattern[str] | None
     stems: dict[str, str]
@@ -85,6 +84,16 @@ class Vocabulary:
     columns: dict[str, re.Pattern[str]]
     common: frozenset[str]
     abbreviations: frozenset[str]
+
+    def compound(self, word: str) -> tuple[str, str] | None:
+        """The first part and the lesion word of a compound in lower case ("levermetastase")."""
+        return _compound(self.compounds, word) if self.compounds else None
+
+
+@functools.lru_cache(REMEMBERED)
+def _compound(pattern: re.Pattern[str], word: str) -> tuple[str, str] | None:
+    match = pattern.fullmatch(word)
+    return (match.group(1), match.group(2)) if match else None
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -169,8 +178,6 @@ def vocabulary(language: Tongue) -> Vocabulary:
         "assertion": read_terms(folder / "assertion.txt"),
     }
     nlp = spacy.blank(language)
-    nlp.add_pipe("sentencizer")
-    nlp.max_length = 2**31
     common = frozenset(word for name, word, _ in terms["words"] if name == "common")
     columns = {
         kind: _whole([word for name, word, _ in terms["words"] if name == f"column {kind}"])
@@ -180,16 +187,13 @@ def vocabulary(language: Tongue) -> Vocabulary:
     terms["words"] = [
         row for row in terms["words"] if row[0] not in ("common", "abbreviations") and "column" not in row[0]
     ]
-    by_word: dict[str, list[Entry]] = {}
+    entries: dict[str, list[Entry]] = {}
     for category, rows in terms.items():
         for name, word, plural in rows:
-            by_word.setdefault(word.lower(), []).append(Entry(category, name, plural))
-    matcher = PhraseMatcher(nlp.vocab, attr="LOWER")
-    entries: dict[int, list[Entry]] = {}
-    for word, found in by_word.items():
-        key = f"term:{word}"
-        matcher.add(key, _spellings(nlp, word))
-        entries[nlp.vocab.strings[key]] = found
+            entries.setdefault(word.lower(), []).append(Entry(category, name, plural))
+    phrases = Phrases()
+    for word in entries:
+        phrases.add(word, _spellings(nlp, word))
 
     stems = {word: name for name, word, _ in _checked(folder / "compounds.txt", places())}
     heads = {
@@ -208,7 +212,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
     }
     one = f"(?:(?:{side}) )?(?:{_alternatives(places_)})"
     return Vocabulary(
-        language, nlp, matcher, entries, compounds, tail, stems, heads, headings,
+        language, Tokenizer(nlp), phrases, entries, compounds, tail, stems, heads, headings,
         _heading(_alternatives(list(headings))), _place_heading(one), _whole(places_, list(stems)),
         _whole(cues["prior"]), _whole(cues["normal"] + cues["not before"]), columns, common, abbreviations,
     )  # fmt: skip
@@ -236,7 +240,7 @@ def _place_heading(one: str) -> re.Pattern[str]:
     )
 
 
-def _spellings(nlp: Language, word: str) -> list[Doc]:
+def _spellings(nlp: Language, word: str) -> list[list[str]]:
     """A word's tokens, and those with a space or nothing for its hyphens."""
     forms = {word, word.replace("-", " ")} | ({word.replace(" ", "-")} if word.count(" ") == 1 else set())
-    return [nlp.make_doc(form) for form in sorted(forms)]
+    return [[token.lower_ for token in nlp.make_doc(form)] for form in sorted(forms)]

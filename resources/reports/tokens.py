@@ -1,0 +1,118 @@
+"""Tokens of a text, where its sentences start, and the phrases among them. The tokens are spaCy's.
+
+spaCy divides a text at its blanks and then each piece on its own, so that what it made of a piece is remembered:
+reports repeat their words, and that is several times faster than to make a spaCy document of each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from spacy.language import Language
+from spacy.pipeline import Sentencizer
+
+REMEMBERED = 50_000
+"""Pieces kept; beyond, all are forgotten."""
+_PIECE = re.compile(r" +|[^ ]+")
+_ENDS = frozenset(Sentencizer.default_punct_chars)
+_END = ""
+"""The key in a node of the tree of phrases under which the phrases that end there stand; no token is empty."""
+
+
+class Token(NamedTuple):
+    """A token of a piece. start: offset in the piece. mark: "end" of a sentence, "punctuation", or neither."""
+
+    text: str
+    lower: str
+    start: int
+    mark: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a text: as they stand, in lower case, by offset; sentences: the first token of each."""
+
+    texts: list[str]
+    lower: list[str]
+    starts: list[int]
+    sentences: set[int]
+
+
+class Tokenizer:
+    """spaCy's tokenizer of one language, which remembers what it made of each piece between blanks."""
+
+    def __init__(self, nlp: Language) -> None:
+        self._nlp = nlp
+        self._known: dict[str, tuple[Token, ...]] = {}
+
+    def __call__(self, text: str) -> Tokens:
+        """The tokens of a text whose only blanks are spaces."""
+        texts: list[str] = []
+        lower: list[str] = []
+        starts: list[int] = []
+        sentences: set[int] = set()
+        ended = False
+        for match in _PIECE.finditer(text):
+            at, piece = match.start(), match.group()
+            if piece[0] == " " and at:  # the first blank belongs to the word before
+                at, piece = at + 1, piece[1:]
+            for word, small, start, mark in self._known.get(piece) or self._divide(piece):
+                if mark == "end":
+                    ended = True
+                elif ended and not mark:
+                    sentences.add(len(texts))
+                    ended = False
+                texts.append(word)
+                lower.append(small)
+                starts.append(at + start)
+        if texts:
+            sentences.add(0)
+        return Tokens(texts, lower, starts, sentences)
+
+    def _divide(self, piece: str) -> tuple[Token, ...]:
+        if not piece:
+            return ()
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        with self._nlp.memory_zone():  # the pipeline forgets the word
+            found = tuple(Token(t.text, t.lower_, t.idx, _mark(t.text)) for t in self._nlp.make_doc(piece))
+        self._known[piece] = found
+        return found
+
+
+def _mark(token: str) -> str:
+    if token in _ENDS:
+        return "end"
+    return "punctuation" if all(unicodedata.category(c).startswith("P") for c in token) else ""
+
+
+class Phrases:
+    """Phrases of one or more tokens, found wherever they stand, overlapping ones too."""
+
+    def __init__(self) -> None:
+        self._root: dict[str, Any] = {}
+
+    def add(self, name: str, forms: Iterable[Sequence[str]]) -> None:
+        """Adds a phrase by the tokens, in lower case, of each form in which it is written."""
+        for form in {tuple(form) for form in forms}:
+            node = self._root
+            for word in form:
+                node = node.setdefault(word, {})
+            node.setdefault(_END, []).append(name)
+
+    def find(self, lower: Sequence[str]) -> list[tuple[str, int, int]]:
+        """(name, first token, last token excluded) of every phrase among the tokens."""
+        found = []
+        root, total = self._root, len(lower)
+        for first, word in enumerate(lower):
+            node, last = root.get(word), first + 1
+            while node:
+                if _END in node:
+                    found += [(name, first, last) for name in node[_END]]
+                node = node.get(lower[last]) if last < total else None
+                last += 1
+        return found
