@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import cast
 
 from resources.cases.case import Finding
-from resources.reports.anatomy import related
+from resources.reports.anatomy import REGIONS, related
 from resources.reports.drafts import Draft
 from resources.reports.text import CleanText
 from resources.reports.vocabulary import Place, Tongue, ancestors, lesion_words, places
@@ -16,6 +16,9 @@ ROUNDING_MM = 1.0
 """Sizes that differ by less are the same: 2.3 cm and 23 mm."""
 
 
+RECENT = 20
+"""Findings of the same section that a later one can restate."""
+VAGUE = ("lesion", "focus", "nodule", "mass", "hypodensity", "hyperdensity")
 CANDIDATES = 300
 """Earlier findings of a section that a later one is compared with; keeps reading linear."""
 
@@ -30,7 +33,7 @@ class _Kept:
     def absorb(self, other: _Kept) -> None:
         """Takes over what `other` says more of the same lesion."""
         kept, more = self.draft, other.draft
-        kept.sizes = kept.sizes or more.sizes
+        kept.sizes = max(kept.sizes, more.sizes, key=len)
         kept.reference = kept.reference or more.reference
         kept.side = kept.side or more.side
         if more.character != "indeterminate" and (more.character, more.presence) != ("benign", "uncertain"):
@@ -86,6 +89,7 @@ def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Fi
                 k for name in by_section if name != draft.section for k in by_section[name][:CANDIDATES]
             ]
             alike = [k for k in others if _same(k, new)]
+            alike = alike or [k for k in by_section.get(draft.section, [])[-RECENT:] if _restated(k, new)]
             same = max(alike, key=lambda k: _closeness(k.draft, draft), default=new)
         if same is not new:
             same.absorb(new)
@@ -94,6 +98,10 @@ def aggregate(drafts: list[Draft], text: CleanText, language: Tongue) -> list[Fi
         if draft.presence != "absent":
             by_section.setdefault(draft.section, []).append(new)
     stated = {(k.place.organ, k.draft.side) for k in kept if k.draft.presence != "absent" and k.place}
+    around = {
+        (wide, None) for organ, _ in stated for wide in ancestors(organ) if wide in REGIONS and wide != organ
+    }
+    stated |= around
     return [
         _finding(k.draft, k.place, text, language)
         for k in kept
@@ -122,6 +130,19 @@ def _same(one: _Kept, other: _Kept) -> bool:
     if {a.character, b.character} == {"benign", "suspicious"} and not _equal(a.sizes, b.sizes):
         return False
     return _alike(a, b, place_a, place_b) and (not b.sizes or not a.sizes or _equal(a.sizes, b.sizes))
+
+
+def _restated(one: _Kept, other: _Kept) -> bool:
+    """Whether a section says again what it has measured: "Adrenal mass, 42 mm. ... mass of 42 x 38 mm"."""
+    a, b = one.draft, other.draft
+    single = a.count == b.count == 1 and a.time == b.time and bool(a.sizes)
+    if not single or one.place is None or other.place is None or one.place.organ != other.place.organ:
+        return False
+    if a.side != b.side or a.words[0].split()[-1] != b.words[0].split()[-1] or a.reference or b.reference:
+        return False
+    if b.sizes:
+        return a.side is not None and len(a.sizes) == 1 < len(b.sizes) and a.sizes[0] == max(b.sizes)
+    return other.place.name == other.place.organ and a.words[0] not in VAGUE and b.words[0] not in VAGUE
 
 
 def _closeness(one: Draft, other: Draft) -> tuple[bool, bool, bool]:

@@ -27,6 +27,8 @@ _FAR = re.compile(
     r"uitgezonderd|shows?|toont|contains?|bevat)\b",
     re.IGNORECASE,
 )
+BONY = ("pelvis", "vertebral level")
+"""Wide or vague places that are bones where the lesion is one of bone."""
 REGIONS = ("chest", "abdomen", "upper abdomen", "pelvis")
 
 
@@ -58,6 +60,14 @@ class Group:
 
 def narrower(name: str, wide: str) -> bool:
     return name != wide and wide in ancestors(name)
+
+
+def lies_in(name: str, nodal: bool) -> str:
+    """What tells places apart: an organ, or of lymph nodes the station."""
+    station = (
+        next((places()[wide].node for wide in ancestors(name) if places()[wide].node), "") if nodal else ""
+    )
+    return station or places()[name].organ
 
 
 def related(one: str, other: str) -> bool:
@@ -152,7 +162,7 @@ def _choose(
             if any(narrower(m.name, s.name) or places()[s.name].weak for m in chain for s in strong[0]):
                 finer = [m for m in chain if any(narrower(m.name, s.name) for s in strong[0])]
                 bony = any("bone" in ancestors(s.name) for s in strong[0])
-                firm = [m for m in chain if not places()[m.name].weak or (bony and m.name == "pelvis")]
+                firm = [m for m in chain if not places()[m.name].weak or (bony and m.name in BONY)]
                 return firm or finer or strong[0]
         return strong[0]
     for chain in after[:2]:

@@ -33,7 +33,14 @@ _OF = re.compile(
     r"|(?:en|and|but|maar) (?:het|de|een|the|an?|er|there))\b",
     re.IGNORECASE,
 )
-_ACUTE = re.compile(r"\b(?:acute|acuut|emergent|traumatic|traumatische)\b", re.IGNORECASE)
+_OTHER_KIND = re.compile(
+    r"\b(?:acute|acuut|emergent|traumatic|traumatische|occlusive|obstructive|obstructing|stenosing|infectious"
+    r"|inflammatory|isch[ae]*emic|occlusieve|obstructieve|obstruerende?|stenoserende?|infectieuze|inflammatoire"
+    r"|isch[ae]*emische)\b",
+    re.IGNORECASE,
+)
+_NEITHER = re.compile(r"neither|nor|noch|evenmin", re.IGNORECASE)
+_VERB = re.compile(r"shows?|demonstrates?|contains?|has|have|toont|tonen|bevat", re.IGNORECASE)
 _ANSWERED = re.compile(r"[:(]\s*$")
 _ANSWER_ENDS = re.compile(r"\s*(?:$|[).,;|/])")
 
@@ -77,17 +84,13 @@ class Cues:
         """Cues that end at most `reach` tokens before the group, nothing ending their scope."""
         first = group.first
         return [
-            m
-            for m in self.named(*names)
-            if 0 <= first - m.last <= reach and not self.stopped(m.last, first)
+            m for m in self.named(*names) if 0 <= first - m.last <= reach and not self.stopped(m.last, first)
         ]
 
     def after(self, group: Group, reach: int, *names: str) -> list[Mention]:
         last = group.last
         return [
-            m
-            for m in self.named(*names)
-            if 0 <= m.first - last <= reach and not self.stopped(last, m.first)
+            m for m in self.named(*names) if 0 <= m.first - last <= reach and not self.stopped(last, m.first)
         ]
 
 
@@ -104,7 +107,7 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
     """True: the text says it is not there. None: it says only that there is no other or new one."""
     for cue in cues.denials:
         if _reaches(cue, group, groups, cues, sized) and not _of_quality(cue, group, cues):
-            return None if _only_new(cue, group, cues) or _only_acute(cue, group, cues) else True
+            return None if _only_new(cue, group, cues) or _of_other_kind(cue, group, cues) else True
     if group.kind == "node" and any(
         _TITLED.fullmatch(cues.text, group.end, m.start) for m in cues.denials + cues.late_denials
     ):
@@ -116,11 +119,21 @@ def _reaches(cue: Mention, group: Group, groups: list[Group], cues: Cues, sized:
     """Whether a denial's scope holds a group to its right."""
     gap = group.first - cue.last
     shared = gap < 0 and cue.first < group.first < cue.last <= group.last  # "no suspicious findings"
-    if not (shared or 0 <= gap <= BEFORE) or cues.stopped(cue.last, group.first):
+    stopped = cues.stopped(cue.last, group.first) and not _neither(cue, group, cues)
+    if not (shared or 0 <= gap <= BEFORE) or stopped:
         return False
     between = cues.text[cue.end : group.start]
     others = any(cue.end <= g.start < group.start for g in groups if g is not group)
     return not (";" in between or ": " in between or (sized and others and "," in between))
+
+
+def _neither(cue: Mention, group: Group, cues: Cues) -> bool:
+    """ "Neither liver nor spleen shows lesions": the verb does not end this denial."""
+    if not _NEITHER.match(cues.text, cue.start, cue.end):
+        return False
+    return all(
+        _VERB.fullmatch(cues.text, m.start, m.end) for m in cues.stops if cue.last <= m.first < group.first
+    )
 
 
 def _reaches_back(cue: Mention, group: Group, groups: list[Group], cues: Cues) -> bool:
@@ -150,9 +163,10 @@ def _of_quality(cue: Mention, group: Group, cues: Cues) -> bool:
     )
 
 
-def _only_acute(cue: Mention, group: Group, cues: Cues) -> bool:
-    """ "No acute abnormality" says nothing of lesions."""
-    return group.kind == "abnormality" and bool(_ACUTE.search(cues.text, cue.start, group.end))
+def _of_other_kind(cue: Mention, group: Group, cues: Cues) -> bool:
+    """ "No acute abnormality", "no obstructing lesion" say nothing of other lesions."""
+    vague = group.kind == "abnormality" or group.words[0].name == "lesion"
+    return vague and bool(_OTHER_KIND.search(cues.text, cue.start, group.end))
 
 
 def _only_new(cue: Mention, group: Group, cues: Cues) -> bool:
@@ -199,18 +213,33 @@ def character(group: Group, groups: list[Group], cues: Cues, doubtful: bool) -> 
     if any(said):
         found = next(c for c in said if c)
         return "indeterminate" if found == "benign" and doubtful else found
-    if any(table[m.name].kind == "node" for m in group.diagnoses):
-        return "benign"
+    nodes = [m for m in group.diagnoses if table[m.name].kind == "node"]
+    if nodes and group.kind != "node":
+        return "suspicious" if any(_metastatic(m, cues.text) for m in nodes) else "benign"
+    if any(_metastatic(m, cues.text) for m in nodes):
+        return "suspicious"
     for name in ("benign", "suspicious"):
         reach = 8 if group.kind == "node" else 4
+        later = BEFORE if name == "benign" else AFTER
         near = [m for m in cues.before(group, reach, name) if not _between(m.end, group.start, groups)]
-        near += [m for m in cues.after(group, AFTER, name) if not _between(group.end, m.start, groups)]
+        near += [m for m in cues.after(group, later, name) if not _of_next(group, m, groups)]
         near += [m for m in cues.named(name) if m.start < group.end and m.end > group.start]
         near = [m for m in near if name == "benign" or not _negated(m, cues)]
         if near:
             return name
     words = [table[m.name].character for m in group.words]
     return next((c for c in words if c), "indeterminate")
+
+
+def _metastatic(mention: Mention, text: str) -> bool:
+    return "metasta" in text[mention.start : mention.end].lower()
+
+
+def _of_next(group: Group, cue: Mention, groups: list[Group]) -> bool:
+    """Whether a cue behind a group speaks of the next: "nodes and a suspicious lesion"."""
+    return _between(group.end, cue.start, groups) or any(
+        g is not group and 0 <= g.first - cue.last <= 1 for g in groups
+    )
 
 
 def _between(start: int, end: int, groups: list[Group]) -> bool:
@@ -227,6 +256,6 @@ def abnormal(group: Group, cues: Cues) -> bool:
     """Whether a lymph node is said to be more than a lymph node."""
     if cues.before(group, 6, "abnormal") or cues.after(group, 6, "abnormal"):
         return True
-    if "metasta" in cues.text[group.start : group.end].lower():
+    if any(_metastatic(m, cues.text) for m in group.words):
         return True
     return any(m.start < group.end and m.end > group.start for m in cues.named("abnormal", "suspicious"))

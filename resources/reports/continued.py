@@ -6,12 +6,14 @@ import re
 
 from resources.reports import assertion, sizing
 from resources.reports.anatomy import Group, related
-from resources.reports.drafts import Context, Draft, Scene, enlarge, is_node, nodal, reference
+from resources.reports.drafts import Context, Draft, Scene, enlarge, is_node, more_axes, nodal, reference
 from resources.reports.measured import split
 from resources.reports.mentions import Mention, Sentence
 from resources.reports.vocabulary import places
 
 GENERIC = ("lesion", "target lesion", "focus", "nodule", "mass", "lymph node", "tumour", "cyst", "metastasis")
+REMEMBERED = 50
+"""Earlier lesions of the report that "the tumour" can still mean."""
 ADVICE = 12
 """Tokens between "recommended for" and the lesion to be looked at."""
 _DEFINITE = re.compile(
@@ -86,7 +88,8 @@ def refers_back(scene: Scene, group: Group, sizes: list[Mention], draft: Draft) 
         m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
         for m in scene.cues.named("it")
     )
-    if not (largest and draft.count != 1) and not (it and not draft.sizes):
+    open_ = not draft.sizes or more_axes(draft, sizing.diameters(sizes))
+    if not (largest and draft.count != 1) and not (it and open_):
         return False
     if nodal(draft) != (group.kind == "node") and group.words[0].name != "lesion":
         return False
@@ -94,7 +97,7 @@ def refers_back(scene: Scene, group: Group, sizes: list[Mention], draft: Draft) 
     named = [m for m in after if not places()[m.name].weak]
     if len(sizes) > 1 and len({scene.text[m.start : m.end] for m in after}) > 1:
         return False
-    return draft.place is None or all(related(m.name, draft.place) for m in named)
+    return draft.place is None or not named or any(related(m.name, draft.place) for m in named)
 
 
 def repeats(scene: Scene, group: Group, found: list[Draft]) -> bool:
@@ -106,16 +109,33 @@ def repeats(scene: Scene, group: Group, found: list[Draft]) -> bool:
         m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
         for m in scene.cues.named("it")
     )
-    it = it or (_DEFINITE.search(scene.text, max(0, group.start - 30), group.start) is not None)
-    alike = any(
-        nodal(d) == (group.kind == "node") and (group.words[0].name in (*GENERIC, *d.words)) for d in known
-    )
-    return (
-        it
-        and alike
-        and not scene.cues.before(group, 2, "likely", "perhaps before")
-        and not _gone(scene, group)
-    )
+    definite = _DEFINITE.search(scene.text, max(0, group.start - 30), group.start) is not None
+    if not (it or definite) or scene.cues.before(group, 2, "likely", "perhaps before") or _gone(scene, group):
+        return False
+    there = _where(scene)
+    sides = {m.name for m in scene.sentence.of("side")}
+    alike = [d for d in known if _alike(d, group)]
+    if there and definite:
+        alike = [d for d in alike if not sides or d.side in (None, "both", *sides)]
+        return any(d.place is None or related(m.name, d.place) for d in alike for m in there)
+    return bool(alike) or (not there and any(_alike(d, group) for d in scene.context.stated[-REMEMBERED:]))
+
+
+def _where(scene: Scene) -> list[Mention]:
+    """The places of a sentence that a lesion can lie in, and does not only touch."""
+    touched = scene.cues.named("near")
+    return [
+        m
+        for m in scene.sentence.of("places")
+        if not places()[m.name].weak
+        and places()[m.name].type is not None
+        and not any(0 <= m.first - n.last <= 2 for n in touched)
+    ]
+
+
+def _alike(draft: Draft, group: Group) -> bool:
+    word = group.words[0].name
+    return nodal(draft) == (group.kind == "node") and word in (*GENERIC, *draft.words)
 
 
 def _gone(scene: Scene, group: Group) -> bool:
@@ -125,11 +145,17 @@ def _gone(scene: Scene, group: Group) -> bool:
 def like_the_whole(scene: Scene, group: Group, found: list[Draft], made: list[Draft]) -> list[Draft]:
     """Members named after "including" or "for example" are of the character of the whole."""
     cues = [m for m in scene.cues.named("including") if m.end <= group.start]
+    before = scene.context.drafts if cues and cues[0].first - scene.sentence.first <= 2 else []
     for draft in made:
         whole = [d for d in found if cues and d.end <= cues[-1].start and d.kind == draft.kind]
+        whole = whole or [d for d in before if d.kind == draft.kind and _fits(d, _places(draft))]
         if whole and draft.character == "indeterminate" and draft.presence == "present":
             draft.character = whole[-1].character
     return made
+
+
+def _places(draft: Draft) -> list[Mention]:
+    return [Mention("places", draft.place, draft.start, draft.end)] if draft.place else []
 
 
 def items(scene: Scene, free: list[Mention]) -> list[Draft]:

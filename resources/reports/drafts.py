@@ -41,14 +41,19 @@ class Draft:
 
 @dataclasses.dataclass(slots=True)
 class Context:
-    """What the sentences before leave behind."""
+    """What the sentences before leave behind. stated: the lesions of the whole report so far.
+
+    for_nodes: the place was only said of lymph nodes.
+    """
 
     paragraph: int = -1
     section: str = ""
     drafts: list[Draft] = dataclasses.field(default_factory=list)
     place: list[Mention] = dataclasses.field(default_factory=list)
+    stated: list[Draft] = dataclasses.field(default_factory=list)
     age: int = 0
     place_age: int = 0
+    for_nodes: bool = False
     including: bool = False
     header: list[Draft] = dataclasses.field(default_factory=list)
     header_including: bool = False
@@ -91,8 +96,15 @@ def nodal(draft: Draft) -> bool:
     return draft.kind == "node" or any(lesion_words()[name].place == "lymph node" for name in draft.words)
 
 
+def more_axes(draft: Draft, sizes: tuple[float, ...]) -> bool:
+    """Whether sizes are those of a draft with one axis more: 42 mm, 42 x 38 mm."""
+    return len(draft.sizes) == 1 < len(sizes) and draft.sizes[0] == max(sizes)
+
+
 def enlarge(scene: Scene, draft: Draft, found: list[Mention]) -> None:
-    if draft.sizes:
+    """Gives a draft the sizes that a later sentence tells of it."""
+    sizes = sizing.diameters(sizing.join_axes(found, scene.cues, scene.text)[0])
+    if draft.sizes and not more_axes(draft, sizes):
         return
-    draft.sizes = sizing.diameters(sizing.join_axes(found, scene.cues, scene.text)[0])
+    draft.sizes = sizes
     draft.reference = draft.reference or reference(scene, scene.sentence.start, scene.sentence.end)

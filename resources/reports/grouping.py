@@ -17,6 +17,11 @@ _ADVERB = re.compile(
     re.IGNORECASE,
 )
 _TYPE = re.compile(r"\b(?:type|soort|kind|aard)(?: (?:of|van))?(?: \w+)? $", re.IGNORECASE)
+_BOTH = re.compile(r" (?:and|en|or|of|&) (?:[\w-]+ )?", re.IGNORECASE)
+_SYNONYMS = ("nodule", "mass", "lesion", "focus", "opacity", "ground-glass opacity")
+""" "Nodules and part-solid masses" are one group of lesions of several sizes."""
+_LABEL = re.compile(r"[#\s]*(?:nr\.?|no\.?)?\s*\d{1,2}\s*[);,]", re.IGNORECASE)
+""" "(target lesion 2)": the name of a lesion that was just measured."""
 _SUSPECT = re.compile(r" (?:verdacht|suspect)", re.IGNORECASE)
 
 
@@ -26,16 +31,18 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
     groups: list[Group] = []
     for mention in sentence.of("lesions"):
         kind = table[mention.name].kind
-        if (groups and mention.start < groups[-1].end) or _attributive(mention, text):
+        if (groups and mention.start < groups[-1].end) or _says_nothing(mention, sentence, cues, text):
             continue
         if groups and any(m.start < mention.start < m.end for m in cues.named("suspicious")):
             continue
-        if _set_aside(mention, sentence, cues) or _TYPE.search(
-            text, max(sentence.start, mention.start - 25), mention.start
-        ):
-            continue
         if groups and groups[-1].kind != "other" and _preferred(groups[-1], mention, cues, text):
             groups[-1].diagnoses.append(mention)
+            continue
+        if groups and _are_one(groups[-1], mention, text):
+            groups[-1].words.append(mention)
+            continue
+        if _explains_before(groups, mention, kind, cues, text):
+            groups[-2].diagnoses.append(mention)
             continue
         if groups and kind != "abnormality" and not _is_heading(groups[-1], sentence, cues, text):
             last = groups[-1]
@@ -69,6 +76,34 @@ def _is_heading(group: Group, sentence: Sentence, cues: Cues, text: str) -> bool
         m.start < group.end for m in cues.named("abnormal", "not before")
     )
     return group.kind == "node" and opened and bool(_TITLE.match(text, group.end))
+
+
+def _is_label(mention: Mention, text: str) -> bool:
+    before = text[max(0, mention.start - 2) : mention.start].rstrip()[-1:]
+    return before in ("(", ";", ",") and _LABEL.match(text, mention.end) is not None
+
+
+def _are_one(last: Group, mention: Mention, text: str) -> bool:
+    """Whether several words for lesions of one kind are joined: "nodules and masses"."""
+    alike = mention.name in _SYNONYMS and all(m.name in _SYNONYMS for m in last.words)
+    return bool(alike and last.plural and mention.plural and _BOTH.fullmatch(text[last.end : mention.start]))
+
+
+def _explains_before(groups: list[Group], mention: Mention, kind: str, cues: Cues, text: str) -> bool:
+    """Whether a word is a lesion's diagnosis, though its description lies between: "with lobed margins"."""
+    if kind in ("other", "abnormality") or len(groups) < 2 or groups[-1].kind != "other":
+        return False
+    return groups[-2].kind in ("lesion", "node", "measured") and _diagnosis(groups[-2], mention, cues, text)
+
+
+def _says_nothing(mention: Mention, sentence: Sentence, cues: Cues, text: str) -> bool:
+    """Whether a lesion word names no lesion: an attribute, a label, the type of one, or what it is not."""
+    return bool(
+        _attributive(mention, text)
+        or (mention.name == "target lesion" and _is_label(mention, text))
+        or _set_aside(mention, sentence, cues)
+        or _TYPE.search(text, max(sentence.start, mention.start - 25), mention.start)
+    )
 
 
 def _attributive(mention: Mention, text: str) -> bool:

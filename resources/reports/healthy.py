@@ -7,7 +7,7 @@ import re
 from resources.reports.anatomy import REGIONS, Group, side_of
 from resources.reports.drafts import Draft, Scene, above_side, own_side
 from resources.reports.mentions import Mention
-from resources.reports.vocabulary import places
+from resources.reports.vocabulary import ancestors, places
 
 OPENING = 3
 """Tokens before "normal" in a sentence that says so of its heading's organ, and not of something unnamed."""
@@ -15,12 +15,19 @@ _SHORT = re.compile(r"\s*(?:(?:in|of|van|qua|wat) )?", re.IGNORECASE)
 _NESTED = re.compile(
     r"\s*(?:of|van|in) (?:(?:the|de|het|both|beide) )?(?:(?:left|right|linker|rechter) )?", re.IGNORECASE
 )
+_AND_ALL = re.compile(
+    r"\s*(?:en|and) (?:aspect|structuur|samenstelling|appearance|morphology|structure)\b", re.IGNORECASE
+)
+""" "Normal in size and appearance" is said of the organ as a whole."""
 _CLAUSE = re.compile(r"[,;]|\b(?:with|met|but|maar|behoudens|except)\b")
 
 
 def normal(scene: Scene) -> list[Draft]:
     """Absent findings of the organs that a sentence calls normal as a whole."""
     normals = [m for m in scene.cues.named("normal") if not _undone(scene, m)]
+    for cue in scene.cues.named("normal pseudo"):
+        if _AND_ALL.match(scene.text, cue.end, scene.sentence.end):
+            normals.append(cue)
     if not normals:
         return []
     positive = [g for g in scene.groups if g.kind in ("lesion", "node", "measured")]
@@ -31,6 +38,7 @@ def normal(scene: Scene) -> list[Draft]:
         if place in named and positive and not _same_clause(scene, place, normals, positive):
             continue
         weak = places()[place.name].weak and place in own and len(own) > 1
+        weak = weak or (place.name == "bone" and any("head" in ancestors(m.name) for m in named))
         if weak or not _is_whole(place.name) or _of_other(scene, place) or _of_part(scene, place):
             continue
         made.append(_cleared(scene, place, place in named, normals[0]))

@@ -21,11 +21,22 @@ from resources.reports.continued import (
     says_more,
     under_header,
 )
-from resources.reports.drafts import Context, Draft, Scene, above_side, enlarge, is_node, own_side, reference
+from resources.reports.drafts import (
+    Context,
+    Draft,
+    Scene,
+    above_side,
+    enlarge,
+    is_node,
+    nodal,
+    own_side,
+    reference,
+)
 from resources.reports.grouping import group_lesions
 from resources.reports.healthy import normal
 from resources.reports.measured import count, sized
 from resources.reports.mentions import Mention, Sentence
+from resources.reports.passing import is_aside
 from resources.reports.vocabulary import ancestors, lesion_words, places
 
 WHOLE_SCAN = ("metastasis", "malignancy", "lymphoma", "lesion", "focus", "abnormality")
@@ -40,23 +51,34 @@ _SOMEWHERE = re.compile(
 _OPENED = re.compile(
     r"\s*(?:op|in|ter hoogte van|on|at|within|along) (?!(?:\w+ )?(?:scan|ct|onderzoek|study))", re.IGNORECASE
 )
+_LOCAL = re.compile(
+    r"[^.;]{0,40}\b(?:resection|surgical|operative|ablation) (?:site|bed|cavity|margin)"
+    r"|[^.;]{0,40}\b(?:stump|anastomosis|anastomose|resectievlak\w*|resectieplaats|operatiegebied|bronchusstomp|stomp)\b",
+    re.IGNORECASE,
+)
+""" "No recurrence at the resection site" clears no organ."""
+_OPPOSITE = re.compile(r"\bcontralatera\w+ (?:\w+ )?$", re.IGNORECASE)
+SOLID = ("liver", "spleen", "pancreas", "adrenal gland", "kidney", "bone", "gallbladder", "thyroid gland")
+"""Organs whose heading names no station: "Adrenals: ... No lymphadenopathy"."""
+_BRACKETS = re.compile(r"\([^()]*\)")
 _OR = re.compile(r"\s*(?:/|\b(?:or|of|nor|noch)\b)\s*", re.IGNORECASE)
 
 
 def link(sentences: list[Sentence], text: str) -> list[Draft]:
     """Drafts in the order of the text; what indications, techniques and comparisons say is none."""
-    context = Context()
     drafts: list[Draft] = []
+    stated: list[Draft] = []
+    context = Context(stated=stated)
     for sentence in sentences:
         block = sentence.block
-        if block.section in ("indication", "technique", "comparison", "end"):
+        if block.section in ("indication", "technique", "comparison", "end") or is_aside(sentence, text):
             continue
         if (block.paragraph, block.section) != (context.paragraph, context.section):
-            context = Context(block.paragraph, block.section)
+            context = Context(block.paragraph, block.section, stated=stated)
         late_reference(sentence, context)
         above = _above(sentence)
         context.title = above or context.title
-        if not (sentence.of("lesions") or sentence.of("size") or sentence.of("assertion", "normal")):
+        if not (sentence.of("lesions") or sentence.of("size") or _calls_normal(sentence)):
             _remember_place(sentence, context)
             context.age += 1
             continue
@@ -69,6 +91,7 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
             context.age = 0
             continue
         own = [d for d in found if not d.normal and d.presence != "absent"]
+        stated += [d for d in own if all(d is not known for known in stated[-20:])]
         context.age = 0 if own else context.age + 1
         context.including = bool(scene.cues.named("including")) if own else context.including
         context.drafts = own or context.drafts
@@ -79,9 +102,16 @@ def link(sentences: list[Sentence], text: str) -> list[Draft]:
     return drafts
 
 
+def _calls_normal(sentence: Sentence) -> bool:
+    return any(m.name in ("normal", "normal pseudo") for m in sentence.of("assertion"))
+
+
 def _remember_place(sentence: Sentence, context: Context) -> None:
     named = [m for m in sentence.of("places") if not places()[m.name].weak]
     context.place = named[-1:] or context.place
+    if named:
+        nodes = [m for m in sentence.of("lesions") if is_node(m)]
+        context.for_nodes = any(0 <= n.first - named[-1].last <= 1 for n in nodes)
     context.place_age = 0 if named else context.place_age + 1
 
 
@@ -107,12 +137,21 @@ def _drafts(scene: Scene) -> list[Draft]:
             enlarge(scene, before[-1], sizes)
             before[-1].end = max(before[-1].end, sizes[-1].end)
             continue
-        found += like_the_whole(scene, group, found, _of_group(scene, index, group, sizes))
+        made = like_the_whole(scene, group, found, _of_group(scene, index, group, sizes))
+        made = [d for d in made if not _said_just_now(d, found)]
+        scene.context.stated += [d for d in made if d.presence != "absent"]
+        found += made
     if free and not any(g.kind != "abnormality" for g in scene.groups):
         found += items(scene, free)
     if not any(d.presence == "present" and not d.normal for d in found) or len(scene.groups) > 0:
         found += normal(scene)
     return found
+
+
+def _said_just_now(draft: Draft, found: list[Draft]) -> bool:
+    """ "Mediastinal adenopathy with contralateral involvement": nodes of no station, after nodes of one."""
+    unnamed = nodal(draft) and draft.place is None and not draft.sizes and draft.presence != "absent"
+    return unnamed and any(nodal(d) and d.place and d.presence == draft.presence for d in found)
 
 
 def _window(scene: Scene, index: int) -> tuple[int, int]:
@@ -131,7 +170,7 @@ def _window(scene: Scene, index: int) -> tuple[int, int]:
         (before[-1] if before else scene.sentence.start),
         (after[0] if after else scene.sentence.end),
     )
-    tail = scene.text[group.end : high]
+    tail = _BRACKETS.sub(lambda m: "_" * len(m.group()), scene.text[group.end : high])
     if after and "," in tail:
         high = group.end + tail.rindex(",")
     elif after and (joint := list(re.finditer(r"\b(?:and|en)\b", tail))):
@@ -157,7 +196,10 @@ def _after_semicolon(scene: Scene, group: Group, low: int, high: int) -> int:
 def _coordinated(scene: Scene, index: int) -> bool:
     """Whether a group and the next share their place: "no nodules or masses in the lungs"."""
     one, other = scene.groups[index : index + 2]
-    return one.kind == other.kind == "lesion" and bool(_OR.fullmatch(scene.text[one.end : other.start]))
+    kinds = ("lesion", "measured")
+    return (
+        one.kind in kinds and other.kind in kinds and bool(_OR.fullmatch(scene.text[one.end : other.start]))
+    )
 
 
 def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> list[Draft]:
@@ -169,6 +211,13 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     low, high = _window(scene, index)
     standing = _standing(scene, group, absent and not gone)
     chosen, named = places_of(group, scene.sentence, low, high, scene.text, standing)
+    default = next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
+    if absent and not named and default and default != "lymph node":
+        chosen = []  # the word's own organ
+    if absent and not gone and _LOCAL.match(scene.text, group.end, scene.sentence.end):
+        return []
+    if group.kind == "abnormality" and not absent and not named and not found and not group.diagnoses:
+        return []
     if not absent and not named:
         chosen = _likeliest(group, chosen)
     if not named and is_diagnosis(scene, group, found):
@@ -182,7 +231,8 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         kind=group.kind,
         place=chosen[0].name if chosen else None,
         side=side_of(chosen[0] if named and chosen else None, group, scene.sentence, low, high)
-        or above_side(scene),
+        or above_side(scene)
+        or _opposite(scene, group, chosen),
         count=count(scene, group, found),
         sizes=(),
         reference=reference(scene, group.start, high),
@@ -202,6 +252,15 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     return sized(scene, base, group, found, chosen)
 
 
+def _opposite(scene: Scene, group: Group, chosen: list[Mention]) -> Literal["left", "right"] | None:
+    """The side of a contralateral lesion: the other one than that of the last lesion with a side."""
+    starts = [group.start, *(m.start for m in chosen)]
+    if not any(_OPPOSITE.search(scene.text, max(0, at - 30), at) for at in starts):
+        return None
+    sides = [d.side for d in scene.context.stated[-20:] if d.side in ("left", "right")]
+    return ("left" if sides[-1] == "right" else "right") if sides else None
+
+
 Presence = Literal["present", "absent", "uncertain"]
 
 
@@ -217,7 +276,8 @@ def _presence(scene: Scene, index: int, group: Group, found: list[Mention]) -> P
         return "absent"
     if group.kind == "abnormality":
         number = count(scene, group, found)
-        if not (found or group.diagnoses or (isinstance(number, int) and number > 1)):
+        suspect = any(m.name == "suspicious" for m in scene.cues.before(group, 1, "suspicious"))
+        if not (found or group.diagnoses or suspect or (isinstance(number, int) and number > 1)):
             return None
     if group.kind == "node" and not found:
         if _is_calm(scene, group):
@@ -280,11 +340,16 @@ def _standing(scene: Scene, group: Group, absent: bool) -> list[Mention]:
     wide = any(m.name in ("metastasis", "malignancy", "lymphoma", "recurrence") for m in group.words)
     if absent and (scene.sentence.block.section == "impression" or wide or scene.context.place_age > 0):
         last = []
+    above = scene.above
     if any(is_node(m) for m in group.words):
         last = [m for m in last if places()[m.name].weak or places()[m.name].nodal]
-    if not absent and scene.above and last and all(narrower(last[0].name, m.name) for m in scene.above):
+        if absent:
+            above = [m for m in above if places()[m.name].organ not in SOLID]
+    elif scene.context.for_nodes:
+        last = []
+    if not absent and above and last and all(narrower(last[0].name, m.name) for m in above):
         return last
-    return scene.above or last or ([] if absent else scene.context.title)
+    return above or last or ([] if absent else scene.context.title)
 
 
 def _spread(

@@ -7,7 +7,7 @@ import re
 from typing import Literal
 
 from resources.reports import sizing
-from resources.reports.anatomy import Group, related
+from resources.reports.anatomy import Group, lies_in, related
 from resources.reports.drafts import Draft, Scene, own_side, reference
 from resources.reports.mentions import Mention
 from resources.reports.vocabulary import places
@@ -90,12 +90,13 @@ def _others(scene: Scene, base: Draft, chosen: list[Mention]) -> list[Draft]:
     """The places of several lesions other than the one whose largest is measured."""
     if base.count == 1 or len(chosen) < 2:
         return []
-    organs = {places()[base.place].organ} if base.place else set()
+    nodal = base.kind == "node"
+    organs = {lies_in(base.place, nodal)} if base.place else set()
     others = []
     for place in chosen:
-        if places()[place.name].organ not in organs:
-            organs.add(places()[place.name].organ)
-            shared = base.sizes if base.kind == "node" else ()
+        if (organ := lies_in(place.name, nodal)) not in organs:
+            organs.add(organ)
+            shared = base.sizes if nodal else ()
             others.append(dataclasses.replace(base, place=place.name, sizes=shared, reference=None))
     return others
 

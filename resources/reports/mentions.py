@@ -41,6 +41,7 @@ _REFERENCE = re.compile(
     rf"|(?<=, )(\d{{1,3}}):(\d{{1,4}})(?=[,.;)]|$)",
     re.IGNORECASE,
 )
+_LEVEL = re.compile(r"((?:c|th?|l|s)\d{1,2})-([^\W\d]{4,30})", re.IGNORECASE)
 _CHANGE = re.compile(r"(?:from|van) (?:[^\d\n]{0,12})$", re.IGNORECASE)
 
 
@@ -154,6 +155,9 @@ def _words(divided: Tokens, tokens: list[tuple[str, int]], words: Vocabulary) ->
                 found += _compound(divided.lower[index], index, start, words, taken)
             elif word.endswith("-"):
                 found += _elliptical(tokens, index, words)
+    for index, (word, start) in enumerate(tokens):
+        if "-" in word and (level := _LEVEL.fullmatch(word)):
+            found += _of_level(level, index, start, words, taken)
     names = {m.first: m.last for m in found if m.category == "lesions" and m.last - m.first > 1}
     return [m for m in found if not _describes(m, names)]
 
@@ -196,6 +200,18 @@ def _compound(
         entry = words.lesions[head]
         found.append(Mention("lesions", entry.name, start, start + len(word), index, index + 1, entry.plural))
     return found
+
+
+def _of_level(
+    level: re.Match[str], index: int, start: int, words: Vocabulary, taken: dict[str, bytearray]
+) -> list[Mention]:
+    """ "T8-vertebra", "L2-metastase": the vertebra, and the lesion if the second half names one."""
+    if taken["places"][index] or taken["lesions"][index]:
+        return []
+    entry, end = words.lesions.get(level.group(2).lower()), start + level.end()
+    place = Mention("places", "vertebra", start, start + level.end(1) if entry else end, index, index + 1)
+    lesion = [Mention("lesions", entry.name, start, end, index, index + 1, entry.plural)] if entry else []
+    return [place, *lesion]
 
 
 def _elliptical(tokens: list[tuple[str, int]], index: int, words: Vocabulary) -> list[Mention]:

@@ -109,6 +109,8 @@ def _marks(text: str, lines: list[tuple[int, int]], words: Vocabulary, width: in
         organs += [m for m in _organ_headings(line, start, fresh, words) if m.start not in taken]
         sections += titles
         before, previous = line, end
+    if sections and _is_referral(text, sections):
+        sections[0] = dataclasses.replace(sections[0], section="indication")
     result = {mark.start: mark for mark in [*organs, *sections]}
     stops = [*sorted(result), len(text)]
     follow = ""
@@ -125,6 +127,12 @@ def _marks(text: str, lines: list[tuple[int, int]], words: Vocabulary, width: in
         if end not in result:
             result[end] = _Mark(end, end, "findings")
     return result
+
+
+def _is_referral(text: str, sections: list[_Mark]) -> bool:
+    """Whether the first heading is a diagnosis that stands above the findings: why the scan was made."""
+    title = text[sections[0].start : sections[0].body].strip(MARKUP).lower()
+    return title.startswith(("diagnosis", "diagnose")) and any(m.section == "findings" for m in sections[1:])
 
 
 def _section_headings(line: str, words: Vocabulary) -> list[tuple[int, int, str]]:

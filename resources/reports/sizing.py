@@ -16,9 +16,11 @@ _AFTER_LINK = re.compile(
 _BREAK = re.compile(r"[,;:.()]|\b(?:and|en|in|with|met|and|is|are)\b", re.IGNORECASE)
 _WAS = re.compile(r"\b(?:was|were|waren)[ :]*(?:ca\.?|circa|about|approximately|nog)? *$", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:with|without|met|zonder)\b[^,;.]*$", re.IGNORECASE)
-ATTRIBUTES = ("calcification", "hemorrhage", "scar")
+ATTRIBUTES = ("calcification", "hemorrhage", "scar", "margin")
 _LISTED = re.compile(r"\s*(?:,|,? ?(?:and|en)|/|&)\s*", re.IGNORECASE)
 _FROM = re.compile(r"\b(?:from|van) $", re.IGNORECASE)
+_CAME_FROM = re.compile(r"[\s,]*(?:(?:up|down) from|from|tegen)\s*", re.IGNORECASE)
+"""What lies between a current size and the earlier one that follows it: "now 24 mm from 27 mm"."""
 _TO = re.compile(r" ?(?:to|naar|tot|->|→)\b", re.IGNORECASE)
 
 
@@ -32,6 +34,8 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
         if _FROM.search(before) and index + 1 < len(found) and _TO.match(text, size.end):
             size.prior = True
             continue
+        if index and not found[index - 1].prior and _CAME_FROM.fullmatch(before):
+            size.prior = True
         for cue in cues.named("prior size"):
             word = text[cue.start : cue.end].lower()
             near = low <= cue.start and 0 <= size.first - cue.last <= (
@@ -79,8 +83,10 @@ def assign(
 
 def is_attribute(group: Group, text: str) -> bool:
     """Whether a word only describes the lesion before it: "with central calcification"."""
+    one = group.words[0].name == "margin" and not group.plural  # "with a margin of 5 mm"
     return (
         group.words[0].name in ATTRIBUTES
+        and not one
         and _WITH.search(text[max(0, group.start - 30) : group.start]) is not None
     )
 

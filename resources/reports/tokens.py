@@ -1,7 +1,7 @@
 """Tokens of a text, where its sentences start, and the phrases among them. The tokens are spaCy's.
 
-spaCy divides a text at its blanks and then each piece on its own, so that what it made of a piece is remembered:
-reports repeat their words, and that is several times faster than to make a spaCy document of each.
+spaCy divides a text at its blanks and then each piece on its own, so that what it made of a piece is
+remembered: reports repeat their words, and that is faster than to make a spaCy document of each.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ REMEMBERED = 50_000
 _PIECE = re.compile(r" +|[^ ]+")
 _ENDS = frozenset(Sentencizer.default_punct_chars)
 _END = ""
-"""The key in a node of the tree of phrases under which the phrases that end there stand; no token is empty."""
+"""The key of the phrases that end at a node of their tree; no token is empty."""
 
 
 class Token(NamedTuple):
-    """A token of a piece. start: offset in the piece. mark: "end" of a sentence, "punctuation", or neither."""
+    """A token of a piece. start: offset in it. mark: "end" of a sentence, "punctuation" or nothing."""
 
     text: str
     lower: str

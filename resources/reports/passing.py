@@ -1,0 +1,36 @@
+"""What a sentence says in passing, and the linking of lesions leaves out: sums of diameters, histology."""
+
+from __future__ import annotations
+
+import re
+
+from resources.reports.mentions import Sentence
+
+_SUM = re.compile(
+    r"[\W_]*(?:sum|som|total|totaal|evaluation|evaluatie)\b (?:of|van|der) (?:[\w-]+ ){0,4}?"
+    r"(?:target|doel|diameter|longest|langste|\w*diameters?\b)|[\W_]*(?:sld|spd)\b",
+    re.IGNORECASE,
+)
+_TISSUE = (
+    r"\b(?:[\w-]{0,30}histolog\w*|histopatholog\w*|biops\w*|biopt\w*|[\w-]{0,30}cytolog\w*|bronchoscop\w*|ebus|fna"
+    r"|immunohisto\w*|resectiepreparaat|specimen|weefselonderzoek"
+    r"|patholog\w+ (?:onderzoek|examination|report)|pa[- ](?:onderzoek|uitslag))\b"
+)
+_SHOWED = (
+    r"\b(?:confirm\w*|showed|reveal\w*|yielded|verified"
+    r"|bevestig\w*|toonden?|liet zien|laat zien|bewees|leverde)\b"
+)
+_HISTOLOGY = re.compile(
+    rf"{_TISSUE}(?![- ](?:proven|bewezen))[^.;]{{0,50}}?{_SHOWED}"
+    rf"|\b(?:confirmed|verified|bevestigd)\b[^.;]{{0,25}}?{_TISSUE}",
+    re.IGNORECASE,
+)
+
+
+def is_aside(sentence: Sentence, text: str) -> bool:
+    """Whether a sentence tells no lesion of the scan: a sum of diameters, or what a biopsy showed."""
+    if _SUM.match(text, sentence.start, sentence.end):
+        return True
+    if not sentence.of("lesions") or sentence.of("size") or sentence.of("reference"):
+        return False
+    return _HISTOLOGY.search(text, sentence.start, sentence.end) is not None
