@@ -53,12 +53,12 @@ def test_a_scan_without_marks_and_its_report(tmp_path: Path) -> None:
 
 
 def test_semicolons_and_decimal_commas_as_excel_writes_them(tmp_path: Path) -> None:
-    english = HEAD + f"{RECIST},10.5,liver\n"
-    dutch = english.replace(",", ";").replace("10.5", "10,5")
+    english = HEAD + "a.nii.gz,Jansen,point,voxel,1,2,3,,,,,,,,,,7.5,lung\n"
+    dutch = english.replace(",", ";").replace("7.5", "7,5")
     (one,) = converted(tmp_path, english)
     (other,) = converted(tmp_path, dutch)
     assert other.annotations == one.annotations
-    assert other.annotations[0].long_mm == 10.5
+    assert other.annotations[0].long_mm == 7.5
     (case,) = converted(tmp_path, "\ufeffscan;patient;report\na.nii.gz;B;Levermetastase, 2 cm.\n")
     assert case.report is not None
     assert Path(case.report).read_text(encoding="utf-8") == "Levermetastase, 2 cm."
