@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from model.config import DetectorConfig, NotFiniteError, WeightsError
 from model.decode import Candidates, decode
+from model.geometry import Geometry
 from model.heads import calibrated, mirrored, organ_map, organs_at
 from model.network import ORGAN_STRIDE, CenterNet3D
 from model.preprocess import Grid, preprocess
@@ -159,7 +160,7 @@ class Detector:
             with _timed(timings, "network"):
                 maps, organs, tiles = self._maps(grid)
             with _timed(timings, "decode"):
-                found = candidates_of(maps, grid, volume)
+                found = candidates_of(maps, grid, volume.geometry)
                 likelihood = self._likelihood(found)
                 lesions = _to_lesions(found, grid, organs, config)
         return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
@@ -220,13 +221,12 @@ def maps_of(
     return maps, organs.flip([axis + 1 for axis in mirror]) if mirror else organs
 
 
-def candidates_of(maps: torch.Tensor, grid: Grid, volume: Volume) -> Candidates:
+def candidates_of(maps: torch.Tensor, grid: Grid, place: Geometry) -> Candidates:
     """The candidates of calibrated maps that lie within the scan's outermost voxels: the grid is padded, and
     encloses a tilted scan.
     """
     found = decode(maps, grid.spacing_mm)
-    index = volume.world_to_index(grid.to_world(found.voxel))
-    kept = ((index >= -0.5) & (index <= np.array(volume.hu.shape[::-1]) - 0.5)).all(1)
+    kept = place.contains(grid.to_world(found.voxel))
     return Candidates(found.voxel[kept], found.probability[kept], found.types[kept], found.size_mm[kept])
 
 

@@ -43,10 +43,28 @@ class Geometry:
         shifted = np.asarray(points_mm, np.float64).reshape(-1, 3) - self.origin_mm
         return shifted @ self.direction / self.spacing_mm
 
+    def voxel_to_world(self, voxel_zyx: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """(n, 3) positions (z, y, x) in an array of the voxels -> (n, 3) LPS mm (x, y, z)."""
+        return self.index_to_world(np.asarray(voxel_zyx, np.float64).reshape(-1, 3)[:, ::-1])
+
+    def world_to_voxel(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Inverse of `voxel_to_world`."""
+        return np.ascontiguousarray(self.world_to_index(points_mm)[:, ::-1])
+
     def contains(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """(n, 3) LPS mm -> (n,) whether a point lies within the outermost voxels."""
         index = self.world_to_index(points_mm)
         return np.asarray(((index >= -0.5) & (index <= np.array(self.size) - 0.5)).all(1))
+
+
+def along_world(lower: tuple[int, int, int], shape: tuple[int, ...], spacing_mm: float) -> Geometry:
+    """An isotropic grid along the world's axes whose voxel centres lie at whole multiples of the spacing.
+
+    lower: the first voxel, (z, y, x), counted from the world's origin. shape: voxels (z, y, x).
+    """
+    z, y, x = shape
+    first = (lower[2] * spacing_mm, lower[1] * spacing_mm, lower[0] * spacing_mm)
+    return Geometry((x, y, z), (spacing_mm,) * 3, first, np.eye(3))
 
 
 def right_angled(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from model.body import cell_edge, cell_means, grow, outside
+from model.geometry import Geometry, along_world
 from model.volume import Volume
 
 AIR_HU, TOP_HU = -1024, 3071
@@ -39,15 +40,18 @@ class Grid:
     lower: tuple[int, int, int]
     spacing_mm: float
 
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+        return along_world(self.lower, tuple(self.hu.shape), self.spacing_mm)
+
     def to_world(self, voxels_zyx: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """(n, 3) voxel positions (z, y, x) -> (n, 3) LPS mm (x, y, z)."""
-        zyx = (np.asarray(voxels_zyx, np.float64) + np.asarray(self.lower)) * self.spacing_mm
-        return np.ascontiguousarray(zyx[:, ::-1])
+        return self.geometry.voxel_to_world(voxels_zyx)
 
     def from_world(self, points_mm: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """(n, 3) LPS mm (x, y, z) -> (n, 3) voxel positions (z, y, x)."""
-        zyx = np.asarray(points_mm, np.float64)[:, ::-1]
-        return np.asarray(zyx / self.spacing_mm - np.asarray(self.lower), np.float64)
+        return self.geometry.world_to_voxel(points_mm)
 
 
 def preprocess(volume: Volume, spacing_mm: float, stride: int) -> Grid:

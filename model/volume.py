@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InputError as InputError
+from model.geometry import Geometry
 from model.reading.child import Answer, read
 
 
@@ -28,15 +29,19 @@ class Volume:
     direction: npt.NDArray[np.float64]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+        z, y, x = self.hu.shape
+        return Geometry((x, y, z), self.spacing_mm, self.origin_mm, self.direction)
+
     def index_to_world(self, index_xyz: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """(n, 3) index positions (x, y, z), 0-based -> (n, 3) LPS mm."""
-        scaled = np.asarray(index_xyz, np.float64).reshape(-1, 3) * self.spacing_mm
-        return scaled @ self.direction.T + self.origin_mm
+        return self.geometry.index_to_world(index_xyz)
 
     def world_to_index(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Inverse of `index_to_world`."""
-        shifted = np.asarray(points_mm, np.float64).reshape(-1, 3) - self.origin_mm
-        return shifted @ self.direction / self.spacing_mm
+        return self.geometry.world_to_index(points_mm)
 
 
 def read_volume(path: Path, series: str | None = None) -> Volume:

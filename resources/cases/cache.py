@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.aside import whole
+from model.geometry import Geometry, along_world
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
@@ -67,7 +68,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class CachedScan:
-    """An open file. grid: place of its voxels. volume: size and place of the scan, `hu` being zero.
+    """An open file. lower, spacing_mm: where its voxels lie (`grid`). place: where the scan's own lie.
 
     mask_centers_mm, mask_sizes_mm: by number of the annotation, from 0, the centre of its mask; and its
     diameters and z extent where the annotation does not give all of them.
@@ -76,7 +77,7 @@ class CachedScan:
     array: Any
     lower: tuple[int, int, int]
     spacing_mm: float
-    volume: Volume
+    place: Geometry
     mask_centers_mm: dict[int, Triple]
     digest: str
     mask_sizes_mm: dict[int, Triple] = dataclasses.field(default_factory=dict)
@@ -85,6 +86,11 @@ class CachedScan:
     def shape(self) -> tuple[int, int, int]:
         _, z, y, x = self.array.shape
         return z, y, x
+
+    @property
+    def grid(self) -> Geometry:
+        """Where the cached voxels lie."""
+        return along_world(self.lower, self.shape, self.spacing_mm)
 
     def patch(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> npt.NDArray[np.int16]:
         """(3, *shape) from voxel `start` (z, y, x), which may lie outside; there HU is air, labels are 0."""
@@ -109,13 +115,12 @@ def open_scan(path: Path) -> CachedScan:
         if meta["version"] != VERSION or array.ndim != 4:
             raise CaseError(f"{path}: expected a cached scan of version {VERSION}, found {meta['version']}")
         place = meta["volume"]
-        zero = np.broadcast_to(np.int16(0), tuple(place["size"][::-1]))
         direction = np.array(place["direction"]).reshape(3, 3)
-        volume = Volume(zero, tuple(place["spacing_mm"]), tuple(place["origin_mm"]), direction)
+        own = Geometry(tuple(place["size"]), tuple(place["spacing_mm"]), tuple(place["origin_mm"]), direction)
         centers = {int(number): tuple(center) for number, center in meta["mask_centers_mm"].items()}
         sizes = {int(number): tuple(size) for number, size in meta.get("mask_sizes_mm", {}).items()}
         lower, spacing_mm = tuple(meta["lower"]), meta["spacing_mm"]
-        return CachedScan(array, lower, spacing_mm, volume, centers, meta["digest"], sizes)
+        return CachedScan(array, lower, spacing_mm, own, centers, meta["digest"], sizes)
     except (RuntimeError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise CaseError(
             f"{path}: expected a cached scan, found: {' '.join(str(error).split())[:200]}"
@@ -142,7 +147,7 @@ def build(job: Job) -> int:
     if job.case.completeness.organ_labels is not None:
         path = Path(job.case.completeness.organ_labels)
         labels = read_labels(path)
-        check_same_grid(path, labels, volume)
+        check_same_grid(path, labels, volume.geometry)
         if labels.values.max(initial=0) > np.iinfo(np.int16).max:
             raise InputError(f"{path}: expected labels up to 32767, found {labels.values.max()}")
         array[ORGANS] = resample_labels(labels, grid)
@@ -187,9 +192,9 @@ def resample_labels(labels: Labels, grid: Grid) -> npt.NDArray[Any]:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(labels.values)
-    image.SetSpacing([float(mm) for mm in labels.spacing_mm])
-    image.SetOrigin([float(mm) for mm in labels.origin_mm])
-    image.SetDirection(labels.direction.ravel().tolist())
+    image.SetSpacing([float(mm) for mm in labels.geometry.spacing_mm])
+    image.SetOrigin([float(mm) for mm in labels.geometry.origin_mm])
+    image.SetDirection(labels.geometry.direction.ravel().tolist())
     size = [int(n) for n in reversed(grid.hu.shape)]
     origin = grid.to_world(np.zeros((1, 3)))[0].tolist()
     step = [grid.spacing_mm] * 3
@@ -218,14 +223,14 @@ def _paint_masks(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int
             by_file.setdefault(annotation.mask, []).append(number)
     for name, numbers in by_file.items():
         labels = read_labels(Path(name))
-        check_same_grid(Path(name), labels, volume)
+        check_same_grid(Path(name), labels, volume.geometry)
         resampled = resample_labels(labels, grid)
         for number in numbers:
             annotation = case.annotations[number]
             voxels = labels.values == annotation.label
             if not voxels.any():
                 raise InputError(f"{name}: expected voxels of label {annotation.label}, found none")
-            marks[number] = mark_of_mask(annotation, volume, voxels)
+            marks[number] = mark_of_mask(annotation, volume.geometry, voxels)
             out[resampled == annotation.label] = number + 1
     return marks
 
@@ -235,14 +240,14 @@ def _paint_key_slices(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[n
     for number, annotation in enumerate(case.annotations):
         if annotation.kind != "recist":
             continue
-        shape = shape_of_annotation(annotation, volume)
+        shape = shape_of_annotation(annotation, volume.geometry)
         z = round(float(volume.world_to_index(shape.center_mm)[0, 2]))
         mask = refine_key_slice(volume, z, shape)
         if mask is None:
             continue
         values = np.zeros(volume.hu.shape, np.uint8)
         values[z] = mask
-        labels = Labels(values, volume.spacing_mm, volume.origin_mm, volume.direction)
+        labels = Labels(values, volume.geometry)
         out[resample_labels(labels, grid) > 0] = number + 1
 
 
@@ -257,7 +262,7 @@ def estimate_bytes(cases: list[Case], spacing_mm: float) -> float | None:
                 header = read_header(Path(case.image.path))
             except InputError:
                 continue
-            size, spacing = (header.hu.shape[2], header.hu.shape[1], header.hu.shape[0]), header.spacing_mm
+            size, spacing = header.size, header.spacing_mm
         if size is not None and spacing is not None:
             found.append(math.prod(n * mm for n, mm in zip(size, spacing, strict=True)))
     if not found:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from model.aside import whole
-from model.volume import InputError, Volume
+from model.geometry import Geometry
+from model.volume import InputError
 from resources.cases.case import Annotation, Case
 from resources.cases.images import check_same_grid, read_case_volume, read_header, read_labels
 from resources.cases.strict import CaseError
@@ -27,26 +28,26 @@ def check_files(case: Case) -> None:
         raise CaseError(f"case {case.id}: image: expected {path}, found nothing there")
     if case.report is not None and not Path(case.report).is_file():
         raise CaseError(f"case {case.id}: report: expected {case.report}, found nothing there")
-    volume = read_header(path) if case.image.reader == "itk" else read_case_volume(case)
-    size = volume.hu.shape[::-1]
+    place = read_header(path) if case.image.reader == "itk" else read_case_volume(case).geometry
+    size = place.size
     if case.image.size not in (None, size):
         raise CaseError(f"case {case.id}: image.size: expected {case.image.size}, found {size}")
     for number, a in enumerate(case.annotations):
-        if not _inside(a, volume):
+        if not _inside(a, place):
             raise CaseError(f"case {case.id}: annotations[{number}]: expected it inside the image of {size}")
-    _check_labels(case, volume)
+    _check_labels(case, place)
 
 
-def _inside(a: Annotation, volume: Volume) -> bool:
+def _inside(a: Annotation, place: Geometry) -> bool:
     corners = [a.lower, a.upper, a.point, *(end for axis in (a.long, a.short) if axis for end in axis)]
     points = np.array([corner for corner in corners if corner is not None]).reshape(-1, 3)
     if a.frame == "mm":
-        points = volume.world_to_index(points)
-    limit = np.array(volume.hu.shape[::-1]) - 0.5 + 1e-6
+        points = place.world_to_index(points)
+    limit = np.array(place.size) - 0.5 + 1e-6
     return not bool(((points < -0.5 - 1e-6) | (points > limit)).any())
 
 
-def _check_labels(case: Case, volume: Volume) -> None:
+def _check_labels(case: Case, place: Geometry) -> None:
     wanted: dict[str, set[int]] = collections.defaultdict(set)
     for a in case.annotations:
         if a.mask is not None and a.label is not None:
@@ -55,7 +56,7 @@ def _check_labels(case: Case, volume: Volume) -> None:
         wanted[case.completeness.organ_labels] |= set()
     for name, values in wanted.items():
         labels = read_labels(Path(name))
-        check_same_grid(Path(name), labels, volume)
+        check_same_grid(Path(name), labels, place)
         missing = values - set(np.unique(labels.values).tolist())
         if missing:
             raise InputError(f"{name}: expected voxels of label {min(missing)}, found none")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.geometry import Geometry
 from model.reading.child import read
 from model.reading.header import check_regular, format_of
 from model.reading.scan import read_header as read_image_header
@@ -103,27 +104,23 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def read_header(path: Path) -> Volume:
-    """Size and place of an image file; its voxels are not read, `hu` is zero. Raises InputError."""
-    place = (read("scan", path) if format_of(path) == "DICOM" else read_image_header(path)).geometry
-    zero = np.broadcast_to(np.int16(0), place.size[::-1])
-    return Volume(zero, place.spacing_mm, place.origin_mm, place.direction)
+def read_header(path: Path) -> Geometry:
+    """Where the voxels of an image file lie; they are not read. Raises InputError."""
+    return (read("scan", path) if format_of(path) == "DICOM" else read_image_header(path)).geometry
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """values: (z, y, x) whole numbers. spacing_mm, origin_mm: (x, y, z); direction: (3, 3)."""
+    """values: (z, y, x) whole numbers."""
 
     values: npt.NDArray[Any]
-    spacing_mm: tuple[float, float, float]
-    origin_mm: tuple[float, float, float]
-    direction: npt.NDArray[np.float64]
+    geometry: Geometry
 
 
 def read_labels(path: Path) -> Labels:
     """A label image, read as strictly as a scan. Raises InputError, for other than whole numbers too."""
     answer = read("labels", path)
-    place, values = answer.geometry, answer.voxels
+    values = answer.voxels
     assert values is not None
     if values.dtype.kind == "f":
         whole = np.rint(values)
@@ -132,18 +129,16 @@ def read_labels(path: Path) -> Labels:
         values = whole.astype(np.int32)
     if values.min(initial=0) < 0:
         raise InputError(f"{path}: expected labels of 0 or more, found {values.min()}")
-    return Labels(values, place.spacing_mm, place.origin_mm, place.direction)
+    return Labels(values, answer.geometry)
 
 
-def check_same_grid(path: Path, labels: Labels, volume: Volume) -> None:
+def check_same_grid(path: Path, labels: Labels, place: Geometry) -> None:
     """Raises InputError where a label image has another size or place than its scan."""
-    if labels.values.shape != volume.hu.shape:
+    if labels.geometry.size != place.size:
         raise InputError(
-            f"{path}: expected a mask of the image's {volume.hu.shape[::-1]} voxels, "
-            f"found {labels.values.shape[::-1]}"
+            f"{path}: expected a mask of the image's {place.size} voxels, found {labels.geometry.size}"
         )
-    corners = np.array([[0, 0, 0], np.array(volume.hu.shape[::-1]) - 1], np.float64)
-    place = Volume(labels.values, labels.spacing_mm, labels.origin_mm, labels.direction)
-    apart = np.abs(place.index_to_world(corners) - volume.index_to_world(corners)).max()
+    corners = np.array([[0, 0, 0], np.array(place.size) - 1], np.float64)
+    apart = np.abs(labels.geometry.index_to_world(corners) - place.index_to_world(corners)).max()
     if apart > GRID_TOLERANCE_MM:
         raise InputError(f"{path}: expected a mask on the image's grid, found it {apart:.1f} mm off")

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from model.volume import InputError, Volume, read_volume
+from model.geometry import Geometry
+from model.volume import InputError, read_volume
 from resources.cases.case import SPLITS, Annotation, Case, Completeness, ImageSource
 from resources.cases.images import check_same_grid, read_header, read_labels
 from resources.cases.organs import totalsegmentator_values
@@ -124,8 +125,8 @@ def _case(path: Path, rows: list[dict[str, str]], number: int, settings: Setting
                 )
     image = path.parent / first["scan"]
     folder = image.is_dir()
-    place = read_volume(image, first.get("series")) if folder else read_header(image)
-    z, y, x = place.hu.shape
+    place = read_volume(image, first.get("series")).geometry if folder else read_header(image)
+    x, y, z = place.size
     patient = first["patient"] if settings.key is None else pseudonym(first["patient"], settings.key)
     patient = f"{settings.source}-{patient}"
     own_id = first.get("id") if settings.key is None else None
@@ -166,7 +167,7 @@ def _case(path: Path, rows: list[dict[str, str]], number: int, settings: Setting
     return case, text
 
 
-def _completeness(complete: str, name: str, place: Volume, organs: Path | None) -> Completeness:
+def _completeness(complete: str, name: str, place: Geometry, organs: Path | None) -> Completeness:
     """With the organ map of a scan, where there is one. Raises InputError where it does not fit the scan."""
     paths = [] if organs is None else [organs / f"{name}{suffix}" for suffix in MAP_SUFFIXES]
     path = next((path for path in paths if path.exists()), None)
@@ -177,7 +178,7 @@ def _completeness(complete: str, name: str, place: Volume, organs: Path | None) 
     return Completeness(complete, organ_labels=str(path), organ_values=values)  # type: ignore[arg-type]
 
 
-def _annotation(row: dict[str, str], place: Volume) -> Annotation | None:
+def _annotation(row: dict[str, str], place: Geometry) -> Annotation | None:
     """One mark in the image's index space. Raises CaseError where it contradicts itself or the image."""
     given = [name for name in COORDINATES if name in row]
     if "kind" not in row:
@@ -228,8 +229,8 @@ def _number(row: dict[str, str], name: str) -> float:
     return value if math.isfinite(value) else refuse(name, "a number", row[name])
 
 
-def _check_inside(points: np.ndarray, place: Volume, unit: str) -> None:
-    size = np.array(place.hu.shape[::-1])
+def _check_inside(points: np.ndarray, place: Geometry, unit: str) -> None:
+    size = np.array(place.size)
     outside = (points < -0.5 - 1e-6) | (points > size - 0.5 + 1e-6)
     if outside.any():
         shown = ", ".join(f"{v:.4g}" for v in points[outside.any(1)][0])
@@ -244,7 +245,7 @@ def _check_inside(points: np.ndarray, place: Volume, unit: str) -> None:
 
 
 def _diameters(
-    points: np.ndarray, raw: np.ndarray, place: Volume, given: dict[str, float]
+    points: np.ndarray, raw: np.ndarray, place: Geometry, given: dict[str, float]
 ) -> dict[str, float]:
     """Diameters in mm from the end points; given ones have to agree."""
     measured = {}

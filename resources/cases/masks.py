@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.aside import whole
-from model.volume import Volume
+from model.geometry import Geometry
 from resources.cases.axes import Axes, PlaneAxes, measure_axes
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.cases.deeplesion import patient_name
@@ -82,9 +82,9 @@ class Job:
 
 def convert_pair(job: Job) -> Case:
     """The case of an image and its mask. Raises CaseError or InputError."""
-    volume = read_header(job.image)
+    place = read_header(job.image)
     labels = read_labels(job.mask)
-    check_same_grid(job.mask, labels, volume)
+    check_same_grid(job.mask, labels, place)
     known = {0, *job.lesions, *job.organs}
     found = set(np.unique(labels.values).tolist())
     if not found <= known:
@@ -97,18 +97,18 @@ def convert_pair(job: Job) -> Case:
     annotations = []
     for number, value in enumerate(values, 1):
         own = numbered == number
-        axes = measure_axes(own[_bounds(own)], volume.spacing_mm)
+        axes = measure_axes(own[_bounds(own)], place.spacing_mm)
         annotations.append(_mask_annotation(path, value if plain else number, axes, job.lesions[value]))
-    return _case(job, volume, tuple(annotations), _completeness(job))
+    return _case(job, place, tuple(annotations), _completeness(job))
 
 
-def _case(job: Job, volume: Volume, annotations: tuple[Annotation, ...], completeness: Completeness) -> Case:
+def _case(job: Job, place: Geometry, annotations: tuple[Annotation, ...], completeness: Completeness) -> Case:
     return Case(
         id=job.name,
         patient=job.patient,
         source=job.source,
         split=job.split,  # type: ignore[arg-type]
-        image=ImageSource(str(job.image), size=_size(volume)),
+        image=ImageSource(str(job.image), size=place.size),
         annotations=annotations,
         completeness=completeness,
     )
@@ -122,11 +122,6 @@ def _completeness(job: Job) -> Completeness:
         return Completeness("organs", None, tuple(sorted(values)), None, str(job.mask), values)
     kind = "all" if job.complete == "all" else "none"
     return Completeness(kind, organ_labels=str(job.mask) if values else None, organ_values=values)  # type: ignore[arg-type]
-
-
-def _size(volume: Volume) -> tuple[int, int, int]:
-    z, y, x = volume.hu.shape
-    return x, y, z
 
 
 def _mask_annotation(path: Path, label: int, axes: Axes, lesion_type: str | None) -> Annotation:
@@ -229,15 +224,15 @@ def convert_uls23(job: Job) -> Case:
     The partly annotated ones (labels_grabcut) have a mask on one slice; it becomes RECIST axes, the rest of
     the lesion being unknown. Of full masks, the lesion's bounding box is complete.
     """
-    volume = read_header(job.image)
+    place = read_header(job.image)
     labels = read_labels(job.mask)
-    check_same_grid(job.mask, labels, volume)
+    check_same_grid(job.mask, labels, place)
     found = set(np.unique(labels.values).tolist())
     if not found <= {0, 1} or 1 not in found:
         refuse(f"{job.mask}: labels", "1 for the lesion", sorted(found))
     lesion = labels.values == 1
     box = _bounds(lesion)
-    axes = measure_axes(lesion[box], volume.spacing_mm)
+    axes = measure_axes(lesion[box], place.spacing_mm)
     lesion_type = job.lesions[1]
     if job.mask.parent.name != "labels":
         annotation = _recist_annotation(axes.key, (box[2].start, box[1].start, box[0].start), lesion_type)
@@ -247,4 +242,4 @@ def convert_uls23(job: Job) -> Case:
         lower = (box[2].start - 0.5, box[1].start - 0.5, box[0].start - 0.5)
         upper = (box[2].stop - 0.5, box[1].stop - 0.5, box[0].stop - 0.5)
         completeness = Completeness("region", region=(lower, upper))
-    return _case(job, volume, (annotation,), completeness)
+    return _case(job, place, (annotation,), completeness)

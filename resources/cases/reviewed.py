@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model.volume import Volume, read_volume
+from model.geometry import Geometry
+from model.volume import read_volume
 from resources.cases.case import Annotation, Case, Completeness, Point
 from resources.cases.images import read_header
 from resources.cases.patients import split_of
@@ -163,25 +164,25 @@ def _check_place(review: Review, case: Case) -> None:
     """Raises CaseError where the case's scan is not the one that was reviewed, or a mark lies outside it."""
     path = Path(case.image.path)
     place = review.scan
-    volume = read_volume(path, case.image.series) if path.is_dir() else read_header(path)
-    here = (*volume.spacing_mm, *volume.origin_mm, *volume.direction.ravel().tolist())
+    scan = read_volume(path, case.image.series).geometry if path.is_dir() else read_header(path)
+    here = (*scan.spacing_mm, *scan.origin_mm, *scan.direction.ravel().tolist())
     there = (*place.spacing_mm, *place.origin_mm, *place.direction)
-    size = volume.hu.shape[::-1]
+    size = scan.size
     if size != place.size or len(here) != len(there) or np.abs(np.subtract(here, there)).max() > SAME_MM:
         raise CaseError(
             f"review of {review.case}: expected the scan that was reviewed "
             f"({_times(place.size)} voxels at {place.origin_mm} mm), found {path} "
-            f"({_times(size)} voxels at {volume.origin_mm} mm)"
+            f"({_times(size)} voxels at {scan.origin_mm} mm)"
         )
-    _check_marks(review, volume)
+    _check_marks(review, scan)
 
 
-def _check_marks(review: Review, volume: Volume) -> None:
+def _check_marks(review: Review, scan: Geometry) -> None:
     points = [m.point_mm for m in review.missed]
     points += [f.point_mm for f in review.findings if f.verdict == "accepted"]
     for point in points:
-        index = volume.world_to_index([point])[0]
-        if ((index < -1) | (index > np.array(volume.hu.shape[::-1]))).any():
+        index = scan.world_to_index([point])[0]
+        if ((index < -1) | (index > np.array(scan.size))).any():
             raise CaseError(
                 f"review of {review.case}: expected marks inside the scan, found one at {point} mm"
             )

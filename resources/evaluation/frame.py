@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.volume import InputError, Volume
+from model.geometry import Geometry
+from model.volume import InputError
 from resources.cases.case import Case
 from resources.cases.images import HEAD_TO_FEET, read_case_volume, read_header
 from resources.evaluation import EvaluationError
@@ -32,10 +33,8 @@ class Frame:
     size: tuple[int, int, int] | None
 
     @classmethod
-    def of(cls, volume: Volume) -> Frame:
-        depth, height, width = volume.hu.shape
-        spacing, origin = np.array(volume.spacing_mm), np.array(volume.origin_mm)
-        return cls(spacing, origin, volume.direction, (width, height, depth))
+    def of(cls, place: Geometry) -> Frame:
+        return cls(np.array(place.spacing_mm), np.array(place.origin_mm), place.direction, place.size)
 
     def of_world(self, points_mm: npt.ArrayLike) -> Floats:
         """(n, 3) LPS mm -> (n, 3)."""
@@ -72,7 +71,7 @@ def needs_image(case: Case) -> bool:
     return case.completeness.kind not in ("all", "none") or any(a.frame == "index" for a in case.annotations)
 
 
-def place_of(case: Case) -> Volume | None:
+def place_of(case: Case) -> Geometry | None:
     """The scan's geometry; its voxels are not read where that can be avoided.
 
     None where the image is not there and not needed either. Raises EvaluationError.
@@ -80,14 +79,14 @@ def place_of(case: Case) -> Volume | None:
     source = case.image
     if source.spacing_mm is not None and source.size is not None and source.reader == "deeplesion":
         direction = np.array(source.direction or HEAD_TO_FEET).reshape(3, 3)
-        zero = np.broadcast_to(np.int16(0), source.size[::-1])
-        return Volume(zero, source.spacing_mm, source.origin_mm or (0.0, 0.0, 0.0), direction)
+        return Geometry(source.size, source.spacing_mm, source.origin_mm or (0.0, 0.0, 0.0), direction)
     path = Path(source.path)
     if not path.exists():
         if needs_image(case):
             raise EvaluationError(f"case {case.id}: expected its image at {path}, found nothing")
         return None
     try:
-        return read_header(path) if source.reader == "itk" and path.is_file() else read_case_volume(case)
+        read = source.reader == "itk" and path.is_file()
+        return read_header(path) if read else read_case_volume(case).geometry
     except (InputError, OSError) as error:
         raise EvaluationError(f"case {case.id}: {error}") from None

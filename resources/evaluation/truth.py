@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from model.volume import InputError, Volume
+from model.geometry import Geometry
+from model.volume import InputError
 from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, Case, CaseError
 from resources.cases.images import check_same_grid, read_labels
@@ -117,7 +118,7 @@ def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> 
 class LabelImages:
     """Label images of one case, on the scan's grid; the last one is kept until `forget`."""
 
-    def __init__(self, place: Volume | None) -> None:
+    def __init__(self, place: Geometry | None) -> None:
         self._place = place
         self._read: dict[str, npt.NDArray[Any]] = {}
 

@@ -137,8 +137,7 @@ def _places(findings: tuple[Finding, ...], volume: Volume) -> Any:
     grid = preprocess(volume, config.spacing_mm, config.stride)
     array = np.zeros((3, *grid.hu.shape), np.int16)
     array[HU] = grid.hu.numpy()
-    still = dataclasses.replace(volume, hu=np.broadcast_to(np.int16(0), volume.hu.shape))
-    scan = CachedScan(array, grid.lower, grid.spacing_mm, still, {}, "")
+    scan = CachedScan(array, grid.lower, grid.spacing_mm, volume.geometry, {}, "")
     case = Case("scan", "patient", "review", None, ImageSource("scan"), findings=findings)
     return look(case, scan)
 

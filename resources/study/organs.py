@@ -79,7 +79,7 @@ def abdomen(folder: Path) -> tuple[Volume, Labels]:
     part = read_labels(folder / "example_seg.nii.gz").values
     labels = np.zeros(volume.hu.shape, part.dtype)
     labels[ABDOMEN_SLICES] = part
-    return volume, Labels(labels, volume.spacing_mm, volume.origin_mm, volume.direction)
+    return volume, Labels(labels, volume.geometry)
 
 
 def detections_right(detector: Detector, case: Case, volume: Volume) -> list[bool]:

@@ -80,13 +80,13 @@ def read_case(data: Path, row: Row) -> Case:
     crop = _is_crop(data, row.id)
     folder = data / ("lidc" if crop else "scans")
     image, mask = folder / "images" / f"{row.id}.mha", folder / "labels" / f"{row.id}.mha"
-    volume = read_header(image)
-    z, y, x = volume.hu.shape
+    place = read_header(image)
+    x, y, z = place.size
     annotations: tuple[Annotation, ...] = ()
     if crop or mask.exists():
         labels = read_labels(mask)
-        check_same_grid(mask, labels, volume)
-        axes = measure_axes(labels.values == 1, volume.spacing_mm)
+        check_same_grid(mask, labels, place)
+        axes = measure_axes(labels.values == 1, place.spacing_mm)
         annotations = (
             Annotation(
                 "mask",

@@ -94,7 +94,7 @@ def predict(network: CenterNet3D, cached: Path, memory_bytes: int) -> dict[str, 
     grid = Grid(torch.from_numpy(np.asarray(scan.array[HU])), scan.lower, scan.spacing_mm)
     with torch.inference_mode():
         maps, _ = maps_of(network, grid, memory_bytes, str(cached))
-        found = candidates_of(maps, grid, scan.volume)
+        found = candidates_of(maps, grid, scan.place)
     return {"points_mm": grid.to_world(found.voxel), "probability": found.probability}
 
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.geometry import Geometry
 from model.volume import Volume
 from resources.cases.axes import measure_axes
 from resources.cases.cache import CachedScan, Job, build, open_scan
@@ -129,7 +130,7 @@ def marks(draw: st.DrawFn) -> Annotation:
     return Annotation("recist", long=(a, b), short=(c, d) if kind == "recist" else None, **sizes)
 
 
-def in_mm(mark: Annotation, place: Volume) -> Annotation:
+def in_mm(mark: Annotation, place: Geometry) -> Annotation:
     """The same mark in LPS mm; boxes along the index axes have none that is the same."""
 
     def world(points: object) -> object:
@@ -146,7 +147,7 @@ def in_mm(mark: Annotation, place: Volume) -> Annotation:
 def test_training_and_evaluation_put_a_mark_at_the_same_place_and_size(
     mark: Annotation, direction: np.ndarray, spacing: tuple[float, float, float], world: bool
 ) -> None:
-    place = Volume(np.zeros(SHAPE, np.int16), spacing, (7.0, -300.0, 41.0), direction)
+    place = Volume(np.zeros(SHAPE, np.int16), spacing, (7.0, -300.0, 41.0), direction).geometry
     mark = in_mm(mark, place) if world and mark.kind != "box3d" else mark
     case = Case("a", "p", "made", "train", ImageSource("a.mha"), (mark,), Completeness("all"))
     scan = CachedScan(np.zeros((3, 8, 8, 8), np.int16), (0, 0, 0), 2.0, place, {}, "")

@@ -8,8 +8,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from model.geometry import Geometry
 from model.preprocess import AIR_HU
-from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Finding, ImageSource
 from resources.review.planes import AROUND_MM, window_of
@@ -33,9 +33,8 @@ def scan_of(hu: int = 50) -> CachedScan:
     array = np.zeros((3, 12, 10, 8), np.int16)
     array[HU] = hu
     array[HU, 5, 5, 6] = 1000  # at (20, 30, 10)
-    size = np.broadcast_to(np.int16(0), (5, 20, 16))
-    volume = Volume(size, (1.0, 1.0, 5.0), (8.0, 20.0, 22.0), np.diag([1.0, 1.0, -1.0]))
-    return CachedScan(array, (0, 10, 4), 2.0, volume, {}, "")
+    place = Geometry((16, 20, 5), (1.0, 1.0, 5.0), (8.0, 20.0, 22.0), np.diag([1.0, 1.0, -1.0]))
+    return CachedScan(array, (0, 10, 4), 2.0, place, {}, "")
 
 
 def test_every_believed_lesion_is_one_line(tmp_path: Path) -> None:

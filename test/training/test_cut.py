@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.geometry import along_world
 from model.preprocess import AIR_HU
-from model.volume import Volume
 from resources.cases.cache import HU, LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, CaseError, Completeness, Finding, ImageSource
 from resources.training.config import Augmentation, Optimisation, Source, Supervision, TrainingConfig
@@ -37,7 +37,7 @@ def scan_of(
     """2 mm voxels; HU differ everywhere."""
     array = np.zeros((3, *shape), np.int16)
     array[HU] = np.arange(math.prod(shape)).reshape(shape) % 1009
-    place = Volume(np.broadcast_to(np.int16(0), (80, 100, 120)), (1.0,) * 3, (0.0,) * 3, np.eye(3))
+    place = along_world((0, 0, 0), (80, 100, 120), 1.0)
     return CachedScan(array, lower, 2.0, place, {}, "")
 
 

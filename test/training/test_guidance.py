@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from model.config import LESION_TYPES
-from model.volume import Volume
+from model.geometry import along_world
 from resources.cases.cache import HU, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
@@ -29,7 +29,7 @@ def scan_of(slices: int = 48) -> CachedScan:
     array = np.zeros((3, *shape), np.int16)
     array[HU] = 40
     array[ORGANS] = 1 + np.arange(160) // 40
-    place = Volume(np.broadcast_to(np.int16(0), shape), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
+    place = along_world((0, 0, 0), shape, 2.0)
     return CachedScan(array, (0, 0, 0), 2.0, place, {}, "")
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from model.config import LESION_TYPES
-from model.volume import Volume
+from model.geometry import along_world
 from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.training.reports.joint import account
@@ -19,7 +19,7 @@ def scan_of(shape: tuple[int, int, int] = (24, 40, 80)) -> CachedScan:
     """2 mm voxels from the world's origin; four organs side by side along x, 40 mm each."""
     array = np.zeros((3, *shape), np.int16)
     array[ORGANS] = 1 + np.arange(shape[2]) * 4 // shape[2]
-    place = Volume(np.broadcast_to(np.int16(0), shape), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
+    place = along_world((0, 0, 0), shape, 2.0)
     return CachedScan(array, (0, 0, 0), 2.0, place, {}, "")
 
 

@@ -8,9 +8,9 @@ import torch
 
 from helpers import SMALL, lively
 from model.config import LESION_TYPES, DetectorConfig
+from model.geometry import along_world
 from model.network import CenterNet3D
 from model.preprocess import AIR_HU
-from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Finding, ImageSource
 from resources.training.reports.pretrain import (
@@ -111,7 +111,7 @@ def test_the_loss_by_hand() -> None:
 def scan_of(hu: np.ndarray) -> CachedScan:
     array = np.zeros((3, *hu.shape), np.int16)
     array[HU] = hu
-    volume = Volume(np.broadcast_to(np.int16(0), hu.shape), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
+    volume = along_world((0, 0, 0), hu.shape, 2.0)
     return CachedScan(array, (0, 0, 0), 2.0, volume, {}, "")
 
 

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from helpers import SMALL, files_below, image_of, loud, phantom
-from model.volume import Volume
+from model.geometry import along_world
 from resources.cases.cache import CachedScan, Job, build
 from resources.cases.case import Annotation, Case, CaseError, Completeness, Finding, ImageSource, write_cases
 from resources.training.config import (
@@ -187,7 +187,7 @@ def test_a_case_may_not_be_called_like_the_file_of_hard_negatives(data: Path, tm
 
 
 def scan_of(shape: tuple[int, int, int] = (40, 40, 80)) -> CachedScan:
-    place = Volume(np.broadcast_to(np.int16(0), shape), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
+    place = along_world((0, 0, 0), shape, 2.0)
     return CachedScan(np.zeros((3, *shape), np.int16), (0, 0, 0), 2.0, place, {}, "")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.volume import Volume
+from model.geometry import Geometry, along_world
 from resources.cases.cache import LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.synthetic.anatomy import Draw
@@ -22,7 +22,7 @@ def scan_of(shape: tuple[int, int, int] = (24, 40, 80), centers: dict | None = N
     """2 mm voxels from the world's origin; four organs side by side along x, 20 voxels each."""
     array = np.zeros((3, *shape), np.int16)
     array[ORGANS] = 1 + np.arange(shape[2]) * 4 // shape[2]
-    place = Volume(np.broadcast_to(np.int16(0), shape), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
+    place = along_world((0, 0, 0), shape, 2.0)
     return CachedScan(array, (0, 0, 0), 2.0, place, centers or {}, "")
 
 
@@ -181,8 +181,8 @@ def weak_view(
     The report omits no lesion; the image is empty, for states do not look at it.
     """
     shape = (56, 76, 100)
-    size = (int(112 / slice_mm), 152, 200)
-    place = Volume(np.zeros(size, np.int16), (1.0, 1.0, slice_mm), (0.0, 0.0, 0.0), np.eye(3))
+    size = (200, 152, int(112 / slice_mm))
+    place = Geometry(size, (1.0, 1.0, slice_mm), (0.0, 0.0, 0.0), np.eye(3))
     array = np.zeros((3, *shape), np.int16)
     array[ORGANS] = ORGAN_VALUES["liver"][0]
     array[ORGANS, :, :, 50:] = ORGAN_VALUES["spleen"][0]

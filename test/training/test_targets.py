@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.volume import Volume
+from model.geometry import Geometry
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
@@ -107,9 +107,7 @@ def test_states_become_weights_but_a_centre_always_counts() -> None:
 
 def test_from_a_case_to_its_target() -> None:
     """A point and a benign box in a complete scan whose grid starts at (z, y, x) = (10, 20, 30) voxels."""
-    place = Volume(
-        np.broadcast_to(np.int16(0), (40, 80, 120)), (1.0, 1.0, 2.0), (50.0, 30.0, 10.0), np.eye(3)
-    )
+    place = Geometry((120, 80, 40), (1.0, 1.0, 2.0), (50.0, 30.0, 10.0), np.eye(3))
     scan = CachedScan(np.zeros((3, *SHAPE), np.int16), (10, 20, 30), 2.0, place, {}, "")
     point = Annotation("point", "liver", "mm", point=(77.0, 57.0, 37.0), long_mm=8.0)
     benign = Annotation("box3d", lower=(0, 0, 0), upper=(20, 20, 20), status="benign")

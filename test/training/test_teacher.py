@@ -32,7 +32,7 @@ def scan_of(volume: Volume) -> CachedScan:
     grid = preprocess(volume, SMALL.spacing_mm, SMALL.stride)
     array = np.zeros((3, *grid.hu.shape), np.int16)
     array[HU] = grid.hu.numpy()
-    return CachedScan(array, grid.lower, grid.spacing_mm, volume, {}, "")
+    return CachedScan(array, grid.lower, grid.spacing_mm, volume.geometry, {}, "")
 
 
 def test_one_view_is_the_detectors_own_output() -> None:

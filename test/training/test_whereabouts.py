@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from helpers import DATA
+from model.geometry import along_world
 from model.preprocess import preprocess
 from model.volume import Volume, read_volume
 from resources.cases.cache import HU, ORGANS, CachedScan
@@ -40,7 +41,7 @@ def trunk(lungs: tuple[int, int] = (80, 140), slices: int = 160) -> CachedScan:
     for x in (20, 60):
         array[HU, lungs[0] : lungs[1], 20:50, x : x + 20] = -850
     array[HU, 30:50, 15:30, 30:45] = -1000
-    place = Volume(np.broadcast_to(np.int16(0), array.shape[1:]), (4.0, 4.0, 4.0), (0.0, 0.0, 0.0), np.eye(3))
+    place = along_world((0, 0, 0), array.shape[1:], 4.0)
     return CachedScan(array, (0, 0, 0), 4.0, place, {}, "")
 
 
@@ -123,7 +124,7 @@ def test_images_are_numbered_by_the_file_or_from_the_head() -> None:
     assert image_mm(case_of(), scan, (161,)) is None  # of another series
     assert image_mm(case_of(), scan, ()) is None
     down = np.diag([1.0, 1.0, -1.0])
-    turned = dataclasses.replace(scan, volume=dataclasses.replace(scan.volume, direction=down))
+    turned = dataclasses.replace(scan, place=dataclasses.replace(scan.place, direction=down))
     assert image_mm(case_of(), turned, (30,)) == (-118, -114, SAME_SERIES)  # slice 29, away from the head
     files = ImageSource("f", "deeplesion", "s", (100, 80, 160), (4.0, 4.0, 4.0), slices=(21, 180))
     assert image_mm(case_of(image=files), turned, (30,)) == (-38, -34, 1.0)  # slice 9 at -36 mm

@@ -229,7 +229,7 @@ def _moved(lesions: Lesions, placement: Placement) -> Lesions:
 
 
 def _placed(lesion: Believed, scan: CachedScan, placement: Placement, types: tuple[str, ...]) -> Placed:
-    voxel = np.array(lesion.center_mm[::-1]) / scan.spacing_mm - np.array(scan.lower)
+    voxel = scan.grid.world_to_voxel(lesion.center_mm)[0]
     center = placement.to_patch(torch.from_numpy(voxel)).float()
     size = [math.nan if mm is None else mm * placement.scale for mm in lesion.size_mm]
     return Placed(lesion, center, torch.tensor(size), _channel(lesion.type, types))

@@ -15,9 +15,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from model.geometry import Geometry
 from resources.cases.cache import CachedScan, Job, open_scan
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.work import end_with_parent
@@ -51,13 +53,13 @@ AHEAD = 2
 
 @dataclasses.dataclass(frozen=True)
 class Scans:
-    """The training cases of all sources. lower, lesions: of each, the first voxel of its cached scan, and
-    voxel (z, y, x) and long diameter in mm (NaN unknown) of each annotated lesion. digest: of all cases and
+    """The training cases of all sources. grids: where the voxels of each cached scan lie. lesions: of each,
+    voxel (z, y, x) and long diameter in mm (NaN unknown) of the annotated lesions. digest: of all cases and
     cached scans.
     """
 
     cases: list[tuple[Source, Case]]
-    lower: list[tuple[int, int, int]]
+    grids: list[Geometry]
     lesions: list[list[tuple[Voxel, float]]]
     digest: str
 
@@ -72,7 +74,7 @@ def open_scans(config: TrainingConfig) -> Scans:
 
     Raises CaseError where scans are missing there, or were cached for other cases or another network.
     """
-    cases, lower, lesions, digest = [], [], [], hashlib.sha256()
+    cases, grids, lesions, digest = [], [], [], hashlib.sha256()
     for source in config.sources:
         path = Path(source.cases)
         own = [case for case in read_cases(path) if case.split in ("train", None)]
@@ -87,7 +89,7 @@ def open_scans(config: TrainingConfig) -> Scans:
                 continue
             digest.update(scan.digest.encode())
             cases.append((source, case))
-            lower.append(scan.lower)
+            grids.append(scan.grid)
             lesions.append(_lesions(case, scan))
         if missing:
             found = f"{len(own) - len(missing)} of {len(own)} (not {missing[0]})"
@@ -97,7 +99,7 @@ def open_scans(config: TrainingConfig) -> Scans:
     known = {case.id for _, case in cases}
     if len(known) < len(cases):
         raise CaseError(f"sources: expected each id once, found {len(cases) - len(known)} twice")
-    return Scans(cases, lower, lesions, digest.hexdigest())
+    return Scans(cases, grids, lesions, digest.hexdigest())
 
 
 def _remedy(source: Source, config: TrainingConfig) -> str:
@@ -123,14 +125,14 @@ def _opened(case: Case, source: Source, config: TrainingConfig) -> CachedScan | 
     return scan if scan.digest in {job.digest for job in jobs} else None
 
 
-def _voxel(point_mm: tuple[float, ...], lower: tuple[int, int, int], spacing_mm: float) -> Voxel:
-    z, y, x = (np.array(point_mm[::-1]) / spacing_mm - np.array(lower)).tolist()
+def _voxel(point_mm: npt.ArrayLike, grid: Geometry) -> Voxel:
+    z, y, x = grid.world_to_voxel(point_mm)[0].tolist()
     return z, y, x
 
 
 def _lesions(case: Case, scan: CachedScan) -> list[tuple[Voxel, float]]:
     return [
-        (_voxel(tuple(mark.center_mm), scan.lower, scan.spacing_mm), float(mark.size_mm[0]))
+        (_voxel(mark.center_mm, scan.grid), float(mark.size_mm[0]))
         for mark in locate(case, scan)
         if mark.annotation.status == "lesion"
     ]
@@ -140,7 +142,6 @@ def pools_of(
     scans: Scans, config: TrainingConfig, beliefs: Path | None, hard: Path | None
 ) -> tuple[Pool, ...]:
     """What patches of each source can be near, annotated and believed. Raises CaseError."""
-    spacing_mm = config.network.spacing_mm
     numbers = {case.id: number for number, (_, case) in enumerate(scans.cases)}
     wrong = collections.defaultdict(list)
     for number, voxel in read_hard(hard, numbers) if hard is not None else ():
@@ -159,7 +160,7 @@ def pools_of(
             for lesion in believed:
                 if counts(lesion, supervision):
                     long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
-                    lesions.append((n, _voxel(lesion.center_mm, scans.lower[n], spacing_mm), long_mm))
+                    lesions.append((n, _voxel(lesion.center_mm, scans.grids[n]), long_mm))
             bags += [(n, i) for i in range(len(told)) if supervision.bag > 0]
         pools.append(pool_of(own, lesions, wrong[source.name], bags))
     return tuple(pools)

@@ -63,7 +63,7 @@ def mined_of(case: Case, scan: CachedScan, lesions: Iterable[Believed]) -> list[
     for lesion in lesions:
         if lesion.verdict != "positive":
             continue
-        level = float(scan.volume.world_to_index(lesion.center_mm)[0, 2])
+        level = float(scan.place.world_to_index(lesion.center_mm)[0, 2])
         found.append(
             Mined(
                 case=case.id,
@@ -178,5 +178,5 @@ def crop(
     """A square of HU (rows, columns) around a place, on a plane by its number in PLANES, and where the place
     is in it (column, row); air beyond the scan.
     """
-    voxel = np.array(place_mm[::-1]) / scan.spacing_mm - scan.lower
+    voxel = scan.grid.world_to_voxel(place_mm)[0]
     return square(np.asarray(scan.array[HU]), voxel, plane, round(edge_mm / scan.spacing_mm / 2))

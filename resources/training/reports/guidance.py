@@ -88,7 +88,7 @@ def unknown(
     ruled_out = cleared_types(case)
     found = []
     for proposal in proposals:
-        voxel = np.array(proposal.center_mm[::-1]) / scan.spacing_mm - np.array(scan.lower)
+        voxel = scan.grid.world_to_voxel(proposal.center_mm)[0]
         cell = np.clip(np.floor((voxel + 0.5) / OUTPUT_STRIDE).astype(int), 0, np.array(state.shape) - 1)
         if state[tuple(cell)] != IGNORED or _at_mark(scan, marks, proposal, voxel):
             continue

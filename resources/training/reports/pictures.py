@@ -33,7 +33,8 @@ def draw_states(case: Case, scan: CachedScan, states: States, path: Path) -> Non
     import matplotlib.pyplot as plt
 
     marks = locate(case, scan)[:MOST]
-    levels = [mark.center_mm[2] / scan.spacing_mm - scan.lower[0] for mark in marks] or [scan.shape[0] / 2]
+    places = scan.grid.world_to_voxel([mark.center_mm for mark in marks])
+    levels = places[:, 0].tolist() or [scan.shape[0] / 2]
     size = (4 * len(levels), 6.4)
     figure, panels = plt.subplots(2, len(levels), figsize=size, squeeze=False, layout="constrained")
     for column, level in enumerate(levels):
@@ -45,7 +46,7 @@ def draw_states(case: Case, scan: CachedScan, states: States, path: Path) -> Non
         panels[1, column].imshow(_colors(states, voxel // OUTPUT_STRIDE))
         if marks:
             a = marks[column].annotation
-            y, x = (marks[column].center_mm[1::-1] / scan.spacing_mm - np.array(scan.lower[1:])).tolist()
+            _, y, x = places[column].tolist()
             panels[0, column].plot(x, y, "+", color="yellow", markersize=6)
             long_mm = "" if a.long_mm is None else f", {a.long_mm:.0f} mm"
             panels[0, column].set_title(f"{a.kind}, {a.type or 'unknown type'}{long_mm}", fontsize=9)

@@ -137,7 +137,7 @@ def hard_negatives(
     for proposal, free in zip(proposals, (apart_mm >= reach_mm).all(1), strict=True):
         cell = np.clip(np.rint(cell_of(proposal.center_mm, scan)).astype(int), 0, np.array(state.shape) - 1)
         if free and state[tuple(cell)] == NEGATIVE:
-            voxel = np.rint(np.array(proposal.center_mm[::-1]) / scan.spacing_mm - scan.lower).astype(int)
+            voxel = np.rint(scan.grid.world_to_voxel(proposal.center_mm)[0]).astype(int)
             z, y, x = np.clip(voxel, 0, np.array(scan.shape) - 1).tolist()
             found.append(HardNegative(case.id, (z, y, x), proposal.probability))
     return found[:HARD_PER_SCAN]

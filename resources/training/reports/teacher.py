@@ -57,7 +57,7 @@ def look(
             maps, _ = maps_of(network, grid, memory_bytes, "teacher", axes)
             top = split(maps).heat.amax(0)
             total, highest = (total + maps, torch.maximum(highest, top)) if number else (maps, top)
-        found = candidates_of(total / settings.views, grid, scan.volume)
+        found = candidates_of(total / settings.views, grid, scan.place)
     proposals = tuple(
         Proposal(_triple(point), _triple(size), tuple(heat.tolist()))
         for point, size, heat in zip(grid.to_world(found.voxel), found.size_mm, found.types, strict=True)
@@ -72,7 +72,7 @@ def look(
 
 def cell_of(point_mm: Point, scan: CachedScan) -> npt.NDArray[np.float64]:
     """Place (z, y, x) of a point, LPS mm (x, y, z), in output cells whose centres are whole numbers."""
-    voxel = np.array(point_mm[::-1]) / scan.spacing_mm - scan.lower
+    voxel = scan.grid.world_to_voxel(point_mm)[0]
     return np.asarray((voxel - (OUTPUT_STRIDE - 1) / 2) / OUTPUT_STRIDE)
 
 

@@ -116,9 +116,8 @@ def look(case: Case, scan: CachedScan) -> Whereabouts:
         for where in sorted(wanted, key=repr):
             values = place_values(case.completeness.organ_values, *where)
             if values:
-                voxels = np.argwhere(np.isin(labels, values)) * 2 + np.array(scan.lower) + 0.5
-                organs[where] = (voxels * scan.spacing_mm)[:, ::-1]
-    low = scan.lower[0] * scan.spacing_mm
+                organs[where] = scan.grid.voxel_to_world(np.argwhere(np.isin(labels, values)) * 2 + 0.5)
+    low = scan.grid.origin_mm[2]
     numbers = {f.images for f in case.findings if f.images}
     images = {n: place for n in sorted(numbers) if (place := image_mm(case, scan, n)) is not None}
     extent = (low, low + (scan.shape[0] - 1) * scan.spacing_mm)
@@ -132,19 +131,19 @@ def image_mm(case: Case, scan: CachedScan, images: tuple[int, ...]) -> tuple[flo
     DeepLesion's numbers are those of its files. Elsewhere images are numbered from 1 at the head, as most
     scanners do; a number that the scan does not reach is of another series.
     """
-    count = scan.volume.hu.shape[0]
+    place = scan.place
+    x, y, count = place.size
     if case.image.reader == "deeplesion" and case.image.slices is not None:
         index, sure = [number - case.image.slices[0] for number in images], 1.0
     else:
-        up = scan.volume.direction[2, 2] > 0
+        up = place.direction[2, 2] > 0
         index, sure = [count - number if up else number - 1 for number in images], SAME_SERIES
         if not all(0 <= i < count for i in index):
             return None
     if not index:
         return None
-    z, y, x = scan.volume.hu.shape
-    levels = scan.volume.index_to_world([((x - 1) / 2, (y - 1) / 2, i) for i in index])[:, 2]
-    half = scan.volume.spacing_mm[2] / 2
+    levels = place.index_to_world([((x - 1) / 2, (y - 1) / 2, i) for i in index])[:, 2]
+    half = place.spacing_mm[2] / 2
     return float(levels.min()) - half, float(levels.max()) + half, sure
 
 

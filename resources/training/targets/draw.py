@@ -91,7 +91,7 @@ def lesions_of(marks: list[Marked], scan: CachedScan, types: tuple[str, ...]) ->
     """The lesions of a case in the voxels of its cached scan; benign and doubtful ones are none."""
     own = [mark for mark in marks if mark.annotation.status == "lesion"]
     weights = [geometry_weights(m.annotation, m.shape is not None and m.shape.boxed) for m in own]
-    center = np.array([mark.center_mm[::-1] / scan.spacing_mm - np.array(scan.lower) for mark in own])
+    center = scan.grid.world_to_voxel([mark.center_mm for mark in own])
     named = [type_of(mark.annotation) for mark in own]
     return Lesions(
         torch.from_numpy(center.reshape(-1, 3).astype(np.float32)),

@@ -64,7 +64,7 @@ def locate(case: Case, scan: CachedScan) -> list[Marked]:
             center_mm, size_mm = np.array(scan.mask_centers_mm[number]), np.array(size, np.float64)
             found.append(Marked(a, number, None, center_mm, size_mm))
         else:
-            shape = shape_of_annotation(a, scan.volume)
+            shape = shape_of_annotation(a, scan.place)
             found.append(Marked(a, number, shape, shape.center_mm, shape.size_mm))
     return found
 
@@ -89,7 +89,7 @@ def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> Stat
     cells = _cells_of(marks, scan, stride)
     cleared = cleared_by_report(case, organs, cells, scan.spacing_mm * stride)
     say(cleared, NEGATIVE, REPORT_WEIGHT, REPORT_NEGATIVE)
-    index = scan.volume.world_to_index(points.reshape(-1, 3)).reshape(points.shape)
+    index = scan.place.world_to_index(points.reshape(-1, 3)).reshape(points.shape)
     say(complete_at(case.completeness, index, organs), NEGATIVE, 1.0, FULL)
     half_cell = scan.spacing_mm * (stride - 1) / 2
     for mark in marks:
@@ -114,7 +114,7 @@ def _cells_of(marks: list[Marked], scan: CachedScan, stride: int) -> list[tuple[
     """The cells (z, y, x) of the marked lesions' centres, those outside the grid aside."""
     found = []
     for mark in marks:
-        voxel = mark.center_mm[::-1] / scan.spacing_mm - np.array(scan.lower)
+        voxel = scan.grid.world_to_voxel(mark.center_mm)[0]
         z, y, x = (int(v) for v in np.floor((voxel + 0.5) / stride))
         inside = all(0 <= i < n // stride for i, n in zip((z, y, x), scan.shape, strict=True))
         if inside and mark.annotation.status == "lesion":
