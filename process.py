@@ -1,6 +1,7 @@
 """Find lesions in CT: a scan, a folder of scans, or a case as grand-challenge.org hands it over."""
 
 import argparse
+import contextlib
 import functools
 import math
 import os
@@ -13,8 +14,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from model.config import find_weights
+from model.errors import reason_of
 from model.exports import KINDS, exporting
-from model.grand_challenge import VERSION, FileNames, check_writable, find_inputs, reason_of, remove_results
+from model.files import check_writable
+from model.inputs import find_inputs
+from model.outputs import VERSION, FileNames, remove_results
 from model.run import run_all, start_reading
 
 if TYPE_CHECKING:
@@ -24,17 +28,13 @@ JSON_NAME = re.compile(r"[^./\\][^/\\]*\.json")
 WEIGHTS = (Path("/opt/ml/model"), Path(__file__).resolve().parent / "model" / "weights")
 
 
-def checked(
-    kind: Callable[[str], Any], valid: Callable[[Any], object], expected: str
-) -> Callable[[str], Any]:
+def checked(kind: Callable[[str], Any], valid: Callable[[Any], object], expected: str) -> Callable:
     """A type for argparse, which checks the `choices` of an option but not of its default."""
 
     def convert(text: str) -> Any:
-        try:
+        with contextlib.suppress(ValueError):
             if valid(value := kind(text)):
                 return value
-        except ValueError:
-            pass
         raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
 
     return convert
@@ -48,19 +48,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         value = os.environ.get(variable) or default
         parser.add_argument(f"--{name}", type=kind, default=value, help=f"{text} [{variable}; {default}]")
 
-    json_name = checked(str, JSON_NAME.fullmatch, "a file name that ends in .json")
+    names, json_name = FileNames(), checked(str, JSON_NAME.fullmatch, "a file name that ends in .json")
     device = checked(str, ("auto", "cpu", "cuda").__contains__, "auto, cpu or cuda")
     size = checked(float, lambda gb: 0 < gb < math.inf, "a positive number")
     port = checked(int, range(65536).__contains__, "0 (any that is free) to 65535")
     kinds = checked(lambda text: text.split(","), set(KINDS).issuperset, f"some of {','.join(KINDS)}")
     add("input", Path, "/input", "a scan, a folder of scans, or the platform's input folder")
     add("output", Path, "/output", "folder for the results")
-    add("weights", Path, None, f"folder with .safetensors files; by default {' or '.join(map(str, WEIGHTS))}")
+    add("weights", Path, None, "folder with .safetensors files; by default /opt/ml/model, else model/weights")
     add("device", device, "auto", "auto, cpu or cuda")
     add("memory-gb", size, None, "memory for the network; larger scans go through it in tiles")
-    add("points-name", json_name, "lesion-points.json", "file of the points")
-    add("details-name", json_name, "lesion-details.json", "file of sizes, boxes, timings, warnings")
-    add("likelihood-name", json_name, "metastasis-likelihood.json", "file of the scan's likelihood")
+    add("points-name", json_name, names.points, "file of the points")
+    add("details-name", json_name, names.details, "file of sizes, boxes, timings, warnings")
+    add("likelihood-name", json_name, names.likelihood, "file of the scan's likelihood")
     add("export", kinds, None, f"also write, of {','.join(KINDS)}, those named, commas between")
     add("port", port, "4743", "port of --serve")
     parser.add_argument("--serve", action="store_true", help="keep the model loaded, wait for POST /invoke")

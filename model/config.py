@@ -22,6 +22,10 @@ LESION_TYPES = (
 """DeepLesion's eight coarse types, in the order of its codes 1 to 8 (Yan et al. 2018)."""
 
 
+MOST_POINTS = 100
+"""Candidates of a scan: the platform's limit."""
+
+
 class WeightsError(ValueError):
     """Weights that are missing, damaged or of another architecture; the message is one line."""
 

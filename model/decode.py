@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from model.boxes import suppress
+from model.config import MOST_POINTS
 from model.heads import OFFSETS, split
 from model.network import OUTPUT_STRIDE
 
 MIN_PROBABILITY = 0.01
-MAX_CANDIDATES = 100
 PEAKS = 1000
 """Peaks kept before suppression."""
 MIN_APART_MM = 6.0
@@ -58,6 +58,6 @@ def decode(maps: torch.Tensor, spacing_mm: float) -> Candidates:
     size_mm = size.T
     size_mm[:, :2] = np.sort(size_mm[:, :2], axis=1)[:, ::-1]
     reach_mm = np.maximum(MIN_APART_MM, size_mm.mean(1) / 2)
-    kept = suppress(voxel * spacing_mm, reach_mm)[:MAX_CANDIDATES]
+    kept = suppress(voxel * spacing_mm, reach_mm)[:MOST_POINTS]
     heat = heat.T[kept]
     return Candidates(voxel[kept], heat.max(1, initial=0.0), heat, size_mm[kept])

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from model.aside import whole
-from model.grand_challenge import FileNames, Inputs, OutputError, Scan, write_files
+from model.files import OutputError, whole, write_files
+from model.inputs import Inputs, Scan
+from model.outputs import FileNames
 from model.volume import InputError, Volume, read_volume
 
 KINDS = {

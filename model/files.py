@@ -1,10 +1,12 @@
-"""Writing files: all of them or none, with the name of the one that cannot be written."""
+"""Files that are whole or not there: written aside, then renamed; several of them all or none."""
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -86,3 +88,33 @@ def _replace_all(temporaries: dict[Path, Path]) -> None:
             if temporary.exists():
                 os.replace(temporary, target)
         raise
+
+
+@contextmanager
+def whole(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Yields a path beside `path` to write a file or a folder to; at the end that gets its name.
+
+    Makes the folder above. Where the writing fails, nothing of it is left and what was there stays.
+    suffix: for writers that choose the format by the end of the name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part{suffix}")
+    _discard(part)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        _discard(part)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Text is written as UTF-8."""
+    with whole(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _discard(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)

@@ -11,27 +11,23 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from model.grand_challenge import (
+from model.errors import printable, reason_of
+from model.files import OutputError, write_files
+from model.inputs import Inputs, Scan, fingerprint
+from model.outputs import (
     SUMMARY,
     VERSION,
     FileNames,
-    Inputs,
-    OutputError,
-    Scan,
     details_json,
-    fingerprint,
     likelihood_json,
     points_file,
     points_json,
-    printable,
     probability,
-    reason_of,
-    write_files,
 )
 from model.reading.child import Reading
-from model.volume import InputError, read_volume, volume_of
+from model.volume import InputError, Volume, read_volume, volume_of
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -106,9 +102,27 @@ def run_scan(
     detector: Detector, scan: Scan, folder: Path, names: FileNames, ahead: Reading | None = None
 ) -> Outcome:
     """Reads, detects, writes. Raises InputError or OSError for the scan, OutputError for the results."""
+
+    def read() -> Volume:
+        return volume_of(ahead.result()) if ahead else read_volume(scan.path, scan.series)
+
+    return run_case(detector, scan.case_id, read, fingerprint(scan), folder, names)
+
+
+def run_case(
+    detector: Detector,
+    case_id: str,
+    read: Callable[[], Volume],
+    read_from: dict[str, Any],
+    folder: Path,
+    names: FileNames,
+) -> Outcome:
+    """What `read` reads, detected and written into a folder; read_from: what the details say it was.
+
+    Raises what `read` raises, and OutputError.
+    """
     start = time.perf_counter()
-    read_from = fingerprint(scan)
-    volume = volume_of(ahead.result()) if ahead else read_volume(scan.path, scan.series)
+    volume = read()
     read_s = time.perf_counter() - start
     prediction = detector.predict(volume)
     details = details_json(prediction, detector, read_s, read_from)
@@ -117,7 +131,7 @@ def run_scan(
     write_files(folder, {name: json.dumps(value, allow_nan=False) + "\n" for name, value in files.items()})
     above = sum(row["above_operating_point"] for row in details["points"])
     seconds = round(time.perf_counter() - start, 3)
-    return Outcome(scan.case_id, "done", len(prediction.lesions), above, likelihood, seconds)
+    return Outcome(case_id, "done", len(prediction.lesions), above, likelihood, seconds)
 
 
 def earlier_outcome(detector: Detector, scan: Scan, folder: Path, names: FileNames) -> Outcome | None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
-from model.grand_challenge import printable, reason_of
+from model.errors import printable, reason_of
 from model.volume import InputError
 
 PORT = 4743

@@ -15,7 +15,8 @@ import numpy as np
 
 from model.config import LESION_TYPES
 from model.exports import Detection, Results
-from model.grand_challenge import VERSION, Scan
+from model.inputs import Scan
+from model.outputs import VERSION
 from model.volume import InputError
 
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")

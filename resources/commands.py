@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from model.aside import write_whole
+from model.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "cli.md"

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import whole
 from model.config import WeightsError
 from model.detector import Detector
+from model.files import whole
 from model.volume import InputError, Volume
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.images import read_case_volume

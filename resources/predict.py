@@ -14,11 +14,11 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from model.config import WeightsError
 from model.detector import Detector
-from model.grand_challenge import VERSION, FileNames, details_json, likelihood_json, points_json, write_files
+from model.outputs import VERSION, FileNames
+from model.run import run_case
 from model.volume import InputError
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.images import read_case_volume
@@ -57,19 +57,9 @@ def _detector(weights: Path, device: str, memory_gb: float | None) -> Detector:
 def predict_case(job: Job) -> int:
     """Predicts one case and writes its files; the number of candidates."""
     detector = _detector(job.weights, job.device, job.memory_gb)
-    start = time.perf_counter()
-    volume = read_case_volume(job.case)
-    read_s = time.perf_counter() - start
-    prediction = detector.predict(volume)
-    files: dict[str, Any] = {
-        NAMES.points: points_json(prediction),
-        NAMES.details: details_json(prediction, detector, read_s, dict(job.made_from)),
-        NAMES.likelihood: likelihood_json(prediction),
-    }
-    write_files(
-        job.folder, {name: json.dumps(value, allow_nan=False) + "\n" for name, value in files.items()}
-    )
-    return len(prediction.lesions)
+    read = functools.partial(read_case_volume, job.case)
+    outcome = run_case(detector, job.case.id, read, dict(job.made_from), job.folder, NAMES)
+    return outcome.lesions or 0
 
 
 def is_done(job: Job) -> bool:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import DetectorConfig
-from model.decode import MAX_CANDIDATES, decode
+from model.config import MOST_POINTS, DetectorConfig
+from model.decode import decode
 from model.heads import calibrated, channels_of
 
 
@@ -49,7 +49,7 @@ def test_sorted_from_one_percent_up_and_at_most_a_hundred() -> None:
         for y in places:
             for x in places:
                 maps[0, z, y, x] = 0.02 + 0.9 * float(torch.rand(()))
-    assert len(decode(maps, 2.0).voxel) == MAX_CANDIDATES
+    assert len(decode(maps, 2.0).voxel) == MOST_POINTS
     maps = empty_maps()
     maps[0, 1, 1, 1], maps[0, 5, 5, 5], maps[0, 8, 8, 8] = 0.0099, 0.02, 0.6
     np.testing.assert_allclose(decode(maps, 2.0).probability, [0.6, 0.02])

@@ -15,7 +15,8 @@ from review.results import ORIENTATIONS, places, scan_of, write_results, write_v
 
 from helpers import Series, last_line, read_results, run_process, validator_of, write_scan
 from model.exports import KINDS, export_scan
-from model.grand_challenge import FileNames, Scan
+from model.inputs import Scan
+from model.outputs import FileNames
 from model.volume import InputError, Volume
 
 ROWS = (

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     CLI: [],
     INTERRUPT: [],
     "resources.cases": [MODEL, CLI],
-    "resources.reports": ["model.aside", CASES, CLI],
+    "resources.reports": ["model.files", CASES, CLI],
     "resources.synthetic": [MODEL, CASES, CLI],
     "resources.training": [
         MODEL,
@@ -37,7 +37,7 @@ MAY_IMPORT = {
         "model.boxes",
         "model.volume",
         "model.geometry",
-        "model.aside",
+        "model.files",
         CASES,
         PLANES,
         CLI,
@@ -100,7 +100,7 @@ def test_every_package_has_a_rule() -> None:
     assert {package for package in packages if not within(package, list(MAY_IMPORT))} == set()
 
 
-@pytest.mark.parametrize("module", ["model", "model.grand_challenge", "model.boxes"])
+@pytest.mark.parametrize("module", ["model", "model.inputs", "model.outputs", "model.boxes"])
 def test_starts_without_the_network(module: str) -> None:
     """These load no torch: errors in the input are told before seconds go into it."""
     code = f"import sys, {module}; print(*sorted({{'torch', 'monai', 'model.network'}} & set(sys.modules)))"

@@ -28,7 +28,7 @@ from helpers import (
     write_large,
     write_scan,
 )
-from model.grand_challenge import VERSION
+from model.outputs import VERSION
 
 PRIVATE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec")
 """A shell with mounts of its own."""

@@ -13,17 +13,9 @@ import pytest
 from helpers import RESULTS, Series, validator_of
 from model.config import LESION_TYPES
 from model.detector import Lesion, Prediction
-from model.grand_challenge import (
-    OutputError,
-    Scan,
-    check_writable,
-    details_json,
-    fingerprint,
-    likelihood_json,
-    points_file,
-    points_json,
-    write_files,
-)
+from model.files import OutputError, check_writable, write_files
+from model.inputs import Scan, fingerprint
+from model.outputs import details_json, likelihood_json, points_file, points_json
 
 Entry = dict[str, Any]
 

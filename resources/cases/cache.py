@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import whole
+from model.files import whole
 from model.geometry import Geometry, along_world
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume

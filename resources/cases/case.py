@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from model.aside import whole
 from model.config import LESION_TYPES
+from model.files import whole
 from resources.cases.strict import CaseError, decode_object, encode, refuse
 
 __all__ = [

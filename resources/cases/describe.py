@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.aside import whole
+from model.files import whole
 from model.geometry import Geometry
 from model.volume import InputError
 from resources.cases.case import Annotation, Case

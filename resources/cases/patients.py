@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
-from model.aside import whole
+from model.files import whole
 from resources.cases.strict import CaseError, refuse
 
 Split = Literal["train", "validation", "test"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model.aside import write_whole
+from model.files import write_whole
 from resources.evaluation.evaluation import Evaluation, Model, comparison_of, counts_of, summary_of
 from resources.evaluation.figures import draw_figures
 from resources.evaluation.gallery import failures, with_pictures

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from model.aside import whole
+from model.files import whole
 from resources.cli import end_with
 from resources.reports import deidentify, explain
 from resources.reports.errors import ReportError

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from model.aside import write_whole
+from model.files import write_whole
 from model.volume import InputError
 from resources.cases.case import CaseError
 from resources.cases.work import default_processes, report, run_jobs

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from model.aside import write_whole
 from model.exports import Results, read_results
-from model.grand_challenge import find_inputs
+from model.files import write_whole
+from model.inputs import find_inputs
 from model.structured_report import read_headers
 from model.volume import InputError, Volume
 from resources.cases.case import Case, CaseError, ImageSource, read_cases, write_cases

@@ -18,8 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from model.aside import write_whole
 from model.exports import Detection, Results, read_results
+from model.files import write_whole
 from model.preprocess import Grid
 from model.volume import Volume
 from resources.cases.images import read_case_volume

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from skimage.feature import blob_dog
 
-from model.grand_challenge import MOST_POINTS, FileNames, points_file, write_files
+from model.files import write_files
+from model.outputs import MOST_POINTS, FileNames, points_file
 from model.preprocess import preprocess
 from resources.cases.case import Case, read_cases
 from resources.cases.images import read_case_volume

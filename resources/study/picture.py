@@ -18,8 +18,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from model.aside import write_whole
 from model.exports import Detection, read_results
+from model.files import write_whole
 from model.volume import InputError, Volume, read_volume
 from resources.cli import end_with
 from resources.review.planes import AROUND_MM, WINDOWS, plane_through, window_of

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from model.aside import write_whole
+from model.files import write_whole
 from resources.cases.images import read_case_volume
 from resources.evaluation.evaluation import Evaluation, Model
 from resources.evaluation.gallery import Failure, picture

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import whole
+from model.files import whole
 from model.volume import InputError, Volume
 from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, Attributes, Case, CaseError, ImageSource, read_cases, write_cases

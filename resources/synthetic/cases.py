@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import whole
+from model.files import whole
 from model.volume import Volume
 from resources.cases.case import (
     Annotation,

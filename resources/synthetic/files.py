@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import whole
+from model.files import whole
 from model.volume import Volume
 from resources.cases.case import Annotation, Attributes, Case, Completeness, Finding, ImageSource
 from resources.cases.organs import canonical

@@ -124,8 +124,8 @@ def prepare_map(source: MapSource, folder: Path) -> PreparedMap:
     except InputError as error:
         raise LabelMapError(str(error)) from None
     image = sitk.GetImageFromArray(labels.values)
-    image.SetSpacing(labels.spacing_mm)
-    image.SetDirection(labels.direction.ravel().tolist())
+    image.SetSpacing(labels.geometry.spacing_mm)
+    image.SetDirection(labels.geometry.direction.ravel().tolist())
     image = sitk.DICOMOrient(image, "LPS")
     values = sitk.GetArrayFromImage(image)
     stride = [max(1, round(FINE_MM / (mm * source.enlarge))) for mm in image.GetSpacing()]

@@ -84,7 +84,7 @@ def read_nodule(case: Case, number: int) -> Nodule:
     annotation = case.annotations[number]
     assert annotation.mask is not None
     volume, labels = read_case_volume(case), read_labels(Path(annotation.mask))
-    check_same_grid(Path(annotation.mask), labels, volume)
+    check_same_grid(Path(annotation.mask), labels, volume.geometry)
     return cut_out(volume, labels.values == annotation.label, (f"{case.id}:{number}", case.patient))
 
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from model.aside import write_whole
+from model.files import write_whole
 from resources.cases.case import Finding
 from resources.cli import end_with
 from resources.synthetic.report_phrases import Language, ReportError, Speaker, tidy

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from model.aside import whole
+from model.files import whole
 from resources.cases.strict import CaseError
 from resources.training.config import TrainingConfig
 

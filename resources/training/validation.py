@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.aside import whole
 from model.detector import DEFAULT_MEMORY_GB, candidates_of, maps_of
+from model.files import whole
 from model.network import CenterNet3D
 from model.preprocess import Grid
 from resources.cases.cache import HU, open_scan

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.geometry import Geometry, along_world
+from model.geometry import along_world
+from model.volume import Volume
 from resources.cases.cache import LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.synthetic.anatomy import Draw
@@ -181,15 +182,15 @@ def weak_view(
     The report omits no lesion; the image is empty, for states do not look at it.
     """
     shape = (56, 76, 100)
-    size = (200, 152, int(112 / slice_mm))
-    place = Geometry(size, (1.0, 1.0, slice_mm), (0.0, 0.0, 0.0), np.eye(3))
+    size = (int(112 / slice_mm), 152, 200)
+    volume = Volume(np.zeros(size, np.int16), (1.0, 1.0, slice_mm), (0.0, 0.0, 0.0), np.eye(3))
     array = np.zeros((3, *shape), np.int16)
     array[ORGANS] = ORGAN_VALUES["liver"][0]
     array[ORGANS, :, :, 50:] = ORGAN_VALUES["spleen"][0]
     array[ORGANS, :, 70:] = ORGAN_VALUES["kidney"][0]
-    scan = CachedScan(array, (0, 0, 0), 2.0, place, {}, "")
+    scan = CachedScan(array, (0, 0, 0), 2.0, volume.geometry, {}, "")
     draw = Draw(seed)
-    marks = tuple(recist_of(t, place, draw) for t, use in zip(truths, marked, strict=True) if use)
+    marks = tuple(recist_of(t, volume, draw) for t, use in zip(truths, marked, strict=True) if use)
     known = Completeness(organ_labels="o.nii", organ_values=ORGAN_VALUES)
     case = Case("a", "p", "s", "train", ImageSource("a.mha"), marks, known, findings_of(truths))
     points = np.stack(np.meshgrid(*(np.arange(n) * 2.0 for n in shape), indexing="ij")[::-1], -1)

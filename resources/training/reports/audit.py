@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import whole, write_whole
+from model.files import whole, write_whole
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Point
 from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO

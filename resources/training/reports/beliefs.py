@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import write_whole
+from model.files import write_whole
 from resources.cases.case import Point
 from resources.cases.strict import CaseError, decode_object, encode
 

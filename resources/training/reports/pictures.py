@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.aside import whole
+from model.files import whole
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import HU, CachedScan, open_scan
 from resources.cases.case import Case, CaseError, read_cases

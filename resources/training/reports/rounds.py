@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.aside import write_whole
 from model.boxes import distances
 from model.config import NotFiniteError
 from model.detector import DEFAULT_MEMORY_GB
+from model.files import write_whole
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan
 from resources.cases.case import Case, CaseError

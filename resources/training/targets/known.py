@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.aside import whole
+from model.files import whole
 from model.network import OUTPUT_STRIDE
 from resources.cases import geometry
 from resources.cases.cache import ORGANS, CachedScan

@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 
 from helpers import Series
-from model.grand_challenge import (
-    Inputs,
-    Scan,
-    find_inputs,
-)
+from model.inputs import Inputs, Scan, find_inputs
 from model.volume import InputError
 
 Entry = dict[str, Any]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers import files_below
-from model.aside import whole, write_whole
+from model.files import whole, write_whole
 
 
 def test_a_file_gets_its_name_at_the_end(tmp_path: Path) -> None:

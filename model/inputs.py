@@ -1,40 +1,27 @@
-"""grand-challenge.org's folders and files: which scans there are, and what is written for each.
+"""Which scans there are to do: the platform's sockets, a folder of scans, or one scan.
 
-Input: /input holds inputs.json, which describes the sockets, and one folder per image under images/.
-Output: one JSON file per socket, of the kinds "Multiple points", "Anything" and "Float". Coordinates
-are (x, y, z) in LPS mm. Knows no network.
+/input holds inputs.json, which describes the sockets, and one folder per image under images/. Knows no
+network.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from model.config import WeightsError
-from model.errors import InputError
-from model.files import OutputError as OutputError
-from model.files import check_writable as check_writable
-from model.files import remove_files
-from model.files import write_files as write_files
+from model.errors import InputError, one_line
+from model.outputs import SUMMARY
 from model.reading.child import list_folders
 from model.reading.header import beginning, is_dicom
 from model.reading.metaimage import data_file
 
-if TYPE_CHECKING:
-    from model.detector import Detector, Lesion, Prediction
-
-VERSION = "0.1.0"
 IMAGE_SUFFIXES = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
-MOST_POINTS = 100
-SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True)
@@ -56,36 +43,6 @@ class Inputs:
     scans: tuple[Scan, ...]
     single: bool
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FileNames:
-    """The files of the three output sockets; the likelihood is the scan's."""
-
-    points: str = "lesion-points.json"
-    details: str = "lesion-details.json"
-    likelihood: str = "metastasis-likelihood.json"
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks; for an OSError, the file and what is wrong with it."""
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return printable(" ".join(text.split())) or type(error).__name__
-
-
-def printable(text: str) -> str:
-    """Characters that would control a terminal, or are none, as escapes: names of files may hold anything."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def reason_of(error: Exception) -> str:
-    """`one_line`; the traceback of an error that no input accounts for goes to stderr."""
-    if isinstance(error, InputError | WeightsError | OSError | MemoryError):
-        return one_line(error)
-    traceback.print_exception(error)
-    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def find_inputs(root: Path) -> Inputs:
@@ -255,83 +212,6 @@ def _without_suffix(name: str) -> str:
     return name[: -len(found[0])] if found else name
 
 
-def points_json(prediction: Prediction) -> dict[str, Any]:
-    """The "Multiple points" file. Raises ValueError where the platform would refuse it."""
-    return points_file((lesion.type, lesion.point_mm, lesion.probability) for lesion in prediction.lesions)
-
-
-def points_file(rows: Iterable[tuple[str, Iterable[float], float]]) -> dict[str, Any]:
-    """From (name, (x, y, z) in mm, probability), highest probability first. Raises ValueError."""
-    points: list[dict[str, Any]] = [
-        {"name": name, "point": [float(mm) for mm in place], "probability": float(probability)}
-        for name, place, probability in rows
-    ]
-    for point in points:
-        place, probability = point["point"], point["probability"]
-        finite = len(place) == 3 and all(map(math.isfinite, place))
-        if not finite or not 0 <= probability <= 1 or not isinstance(point["name"], str) or not point["name"]:
-            raise ValueError(f"point: expected a name, three finite mm and 0 to 1, found {point}")
-    order = [point["probability"] for point in points]
-    if order != sorted(order, reverse=True) or len(order) > MOST_POINTS:
-        raise ValueError(f"points: expected {MOST_POINTS} at most, the most probable first, found {order}")
-    return {
-        "type": "Multiple points",
-        "version": {"major": 1, "minor": 0},
-        "name": "lesions",
-        "points": points,
-    }
-
-
-def details_json(
-    prediction: Prediction, detector: Detector, read_s: float, read_from: dict[str, Any]
-) -> dict[str, Any]:
-    """The "Anything" file: what the points file has no room for, in the same order.
-
-    read_s: seconds that reading took. read_from: `fingerprint` of the scan.
-    """
-    return {
-        "points": [_lesion_json(lesion, detector.operating_point) for lesion in prediction.lesions],
-        "operating_point": float(detector.operating_point),
-        "scan_operating_point": float(detector.scan_operating_point),
-        "scan_above_operating_point": bool(prediction.likelihood >= detector.scan_operating_point),
-        "timings_s": {
-            "read": float(read_s),
-            **{stage: float(seconds) for stage, seconds in prediction.timings_s.items()},
-        },
-        "spacing_mm": float(prediction.spacing_mm),
-        "tiles": prediction.tiles,
-        "software_version": VERSION,
-        "weights_version": detector.weights_version,
-        "weights_digest": detector.weights_digest,
-        "input": read_from,
-        "warnings": list(prediction.warnings),
-    }
-
-
-def _lesion_json(lesion: Lesion, operating_point: float) -> dict[str, Any]:
-    lower, upper = lesion.box_mm
-    return {
-        "box_mm": {"lower": [float(mm) for mm in lower], "upper": [float(mm) for mm in upper]},
-        "long_mm": float(lesion.long_mm),
-        "short_mm": float(lesion.short_mm),
-        "z_extent_mm": float(lesion.z_extent_mm),
-        "organ": lesion.organ,
-        "type_probabilities": {name: float(value) for name, value in lesion.type_probabilities.items()},
-        "above_operating_point": bool(lesion.probability >= operating_point),
-    }
-
-
-def likelihood_json(prediction: Prediction) -> float:
-    """The "Float" file. Raises ValueError outside 0 to 1."""
-    return probability(prediction.likelihood)
-
-
-def probability(value: float) -> float:
-    if not 0 <= float(value) <= 1:
-        raise ValueError(f"likelihood: expected 0 to 1, found {value}")
-    return float(value)
-
-
 def fingerprint(scan: Scan) -> dict[str, Any]:
     """Number, bytes and latest change (seconds since 1970) of a scan's files: is it still the same?"""
     if not scan.path.is_dir():
@@ -347,8 +227,3 @@ def fingerprint(scan: Scan) -> dict[str, Any]:
         "bytes": sum(stat.st_size for stat in stats),
         "modified_s": max((stat.st_mtime for stat in stats), default=0.0),
     }
-
-
-def remove_results(folder: Path, names: FileNames) -> None:
-    """Removes the results of earlier scans, in sub-folders too. Raises OutputError."""
-    remove_files(folder, (names.points, names.details, names.likelihood, SUMMARY))
