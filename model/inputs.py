@@ -18,10 +18,10 @@ from typing import Any
 from model.errors import InputError, one_line
 from model.outputs import SUMMARY
 from model.reading.child import list_folders
-from model.reading.header import beginning, is_dicom
+from model.reading.header import SUFFIXES, beginning, is_dicom
 from model.reading.metaimage import data_file
 
-IMAGE_SUFFIXES = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
+IMAGE_SUFFIXES = tuple(sorted(end for kind, ends in SUFFIXES.items() if kind != "DICOM" for end in ends))
 
 
 @dataclass(frozen=True)
