@@ -25,6 +25,7 @@ PYTHON = (3, 11)
 CASES = ("deeplesion", "uls23", "masks", "inhouse", "reviews", "cache", "check", "describe")
 GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Find lesions": (
+        ("process",),
         ("resources.predict",),
         ("resources.map_organs",),
         ("resources.review",),

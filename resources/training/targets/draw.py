@@ -98,7 +98,7 @@ def lesions_of(marks: list[Marked], scan: CachedScan, types: tuple[str, ...]) ->
         torch.from_numpy(np.array([mark.size_mm for mark in own], np.float32).reshape(-1, 3)),
         torch.tensor([types.index(name) if name in types else -1 for name in named], dtype=torch.long),
         torch.tensor([FULL if mark.shape is None else WEAK for mark in own], dtype=torch.int8),
-        torch.tensor(weights).reshape(-1, 6),
+        torch.tensor(weights).reshape(-1, GEOMETRY),
     )
 
 
