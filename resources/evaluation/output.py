@@ -73,8 +73,8 @@ def write_all(
     for name, content in files.items():
         write_whole(out / name, content)
     cpm = summaries[0]["rules"][PRIMARY.name]["measures"]["cpm"]
-    told = "not defined" if cpm.value is None else f"{cpm.value:.3f}"
-    return f"{counts['scans']} scans, {counts['lesions']} lesions, CPM {told}: {out / 'index.html'}"
+    shown = "not defined" if cpm.value is None else f"{cpm.value:.3f}"
+    return f"{counts['scans']} scans, {counts['lesions']} lesions, CPM {shown}: {out / 'index.html'}"
 
 
 def _plain(value: Any) -> Any:

@@ -115,7 +115,7 @@ class Supervision:
             _check_at_least(field.name, getattr(self, field.name), 0.0)
 
     @property
-    def believes(self) -> bool:
+    def uses_proposals(self) -> bool:
         """Whether something is learnt from what the teacher proposes."""
         return self.teacher + self.report_positive + self.bag > 0
 

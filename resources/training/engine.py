@@ -196,9 +196,9 @@ class Run:
         scaled = self.config.optimisation.precision == "16-mixed"  # whose scaler passes over such a gradient
         if all(map(math.isfinite, values.values())) and (scaled or math.isfinite(gradient)):
             return values, gradient, waited_s, self.signals.number or (15 if number else 0)
-        told = ", ".join(f"{name} {value:g}" for name, value in zip(losses, own.tolist(), strict=False))
+        text = ", ".join(f"{name} {value:g}" for name, value in zip(losses, own.tolist(), strict=False))
         raise NotFiniteError(
-            f"step {self.step + 1}: expected finite losses and gradient, found {told}, gradient norm "
+            f"step {self.step + 1}: expected finite losses and gradient, found {text}, gradient norm "
             f"{gradient:g}; cases: {', '.join(names)}"
         )
 
@@ -250,7 +250,7 @@ class Run:
                     self.learner.average, self.scans, self.config, number, rank, ranks, self.fabric.barrier
                 )
         hard = folder / "hard.json"
-        return folder if self.config.strongest.believes else None, hard if hard.exists() else None
+        return folder if self.config.strongest.uses_proposals else None, hard if hard.exists() else None
 
     def _validation_due(self) -> bool:
         if self.held is None or self.config.validation is None or self.step <= 0:
@@ -278,9 +278,9 @@ class Run:
                     settings = dataclasses.replace(self.learner.average.config, provenance=origin)
                     save_weights(part, self.learner.average, settings)
             self.board.scalars({f"validation/{name}": value for name, value in scores.items()}, self.step)
-            told = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items())
+            text = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items())
             self.progress.say(
-                f"step {self.step}: {told}; best CPM {self.best['cpm']:.3f} at {self.best['step']}"
+                f"step {self.step}: {text}; best CPM {self.best['cpm']:.3f} at {self.best['step']}"
             )
         self.tick = time.perf_counter()
 
@@ -295,7 +295,7 @@ def round_of(config: TrainingConfig, step: int) -> int | None:
 
 def has_rounds(config: TrainingConfig) -> bool:
     """Whether the averaged network looks at the training scans: for beliefs, or for hard negatives."""
-    return config.strongest.believes or config.patches.hard > 0
+    return config.strongest.uses_proposals or config.patches.hard > 0
 
 
 def segments(config: TrainingConfig, done: int) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ LINE_EVERY = 50
 """Steps a line where there is no terminal."""
 
 
-TELL_EVERY_S = 30.0
+LINE_EVERY_S = 30.0
 """Between lines about something that takes a while, where there is no terminal."""
 
 T = TypeVar("T")
@@ -28,14 +28,14 @@ def tracked(items: Sequence[T], what: str, quiet: bool) -> Iterator[T]:
     if quiet or console.is_terminal:
         yield from rich.progress.track(items, what, console=console, transient=True, disable=quiet)
         return
-    started = told = time.monotonic()
+    started = printed = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - told >= TELL_EVERY_S:
+        if now - printed >= LINE_EVERY_S:
             left_s = (now - started) / done * (len(items) - done)
             print(f"{what} {done}/{len(items)}, {left_s:.0f} s left", flush=True)
-            told = now
+            printed = now
 
 
 class Progress:
@@ -51,21 +51,21 @@ class Progress:
                 rich.progress.BarColumn(),
                 rich.progress.MofNCompleteColumn(),
                 rich.progress.TimeRemainingColumn(),
-                rich.progress.TextColumn("{task.fields[told]}"),
+                rich.progress.TextColumn("{task.fields[text]}"),
             ]
             self._bar = rich.progress.Progress(*columns, console=rich.console.Console(stderr=True))
-            self._task = self._bar.add_task(what, total=total, completed=done, told="")
+            self._task = self._bar.add_task(what, total=total, completed=done, text="")
             self._bar.start()
 
     def step(self, done: int, losses: dict[str, float], waiting: float | None) -> None:
         """done: steps. waiting: share of the time since the last line that went into waiting for data."""
-        told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
         if waiting is not None:
-            told = f"{told}; {waiting:.1%} waiting for data"
+            text = f"{text}; {waiting:.1%} waiting for data"
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, told=told)
+            self._bar.update(self._task, completed=done, text=text)
         elif not self._quiet and (done % LINE_EVERY == 0 or done == self._total):
-            self.say(f"{self._what} {done}/{self._total}: {told}; {self._left(done)} left")
+            self.say(f"{self._what} {done}/{self._total}: {text}; {self._left(done)} left")
 
     def say(self, text: str) -> None:
         """A line that stays."""

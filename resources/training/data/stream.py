@@ -156,12 +156,12 @@ def pools_of(
             assert beliefs is not None
             if not _has_beliefs(scans.cases[n][1], beliefs):
                 continue
-            believed, told = read_places(beliefs, scans.cases[n][1].id)
+            believed, bag_places = read_places(beliefs, scans.cases[n][1].id)
             for lesion in believed:
                 if counts(lesion, supervision):
                     long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
                     lesions.append((n, _voxel(lesion.center_mm, scans.grids[n]), long_mm))
-            bags += [(n, i) for i in range(len(told)) if supervision.bag > 0]
+            bags += [(n, i) for i in range(len(bag_places)) if supervision.bag > 0]
         pools.append(pool_of(own, lesions, wrong[source.name], bags))
     return tuple(pools)
 

@@ -63,9 +63,9 @@ def resolve(
     for number, proposal in enumerate(left):
         if number in by_candidate:
             pair = by_candidate[number]
-            lesions.append(_told(wanted[pair.wanted], pair, proposal))
+            lesions.append(_assigned(wanted[pair.wanted], pair, proposal))
         elif supervision.teacher > 0 and proposal.probability >= teacher.doubtful_above:
-            lesions.append(_own(proposal, types, teacher))
+            lesions.append(_of_teacher(proposal, types, teacher))
     bags = []
     for i, one in enumerate(wanted):
         mine = [pair for pair in pairs if pair.wanted == i]
@@ -107,10 +107,10 @@ def _at_mark(scan: CachedScan, marks: Sequence[Marked], proposal: Proposal, voxe
     return bool((around > 0).any())
 
 
-def _told(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
-    """A finding at a proposal, of the size the report tells, else of that which the teacher sees."""
-    told = one.size_mm if pair.largest else None
-    size: Sizes = proposal.size_mm if told is None else size_of(one.finding)
+def _assigned(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
+    """A finding at a proposal, of the size that the report gives, else of that which the teacher predicts."""
+    reported_mm = one.size_mm if pair.largest else None
+    size: Sizes = proposal.size_mm if reported_mm is None else size_of(one.finding)
     weight = certainty(one.finding) * pair.share
     return Believed(
         proposal.center_mm, size, one.finding.type, "positive", weight, "report", proposal.probability,
@@ -119,10 +119,10 @@ def _told(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
 
 
 def size_of(finding: Finding) -> tuple[float, float, float]:
-    """Long, short and z of the lesion a finding tells of: its two largest diameters, and the shape law."""
-    told = sorted(finding.sizes_mm, reverse=True)
-    long_mm = told[0]
-    short_mm = told[1] if len(told) > 1 else SHORT_RATIO * long_mm
+    """Long, short and z of the lesion of a finding: its two largest diameters, and the shape law."""
+    reported_mm = sorted(finding.sizes_mm, reverse=True)
+    long_mm = reported_mm[0]
+    short_mm = reported_mm[1] if len(reported_mm) > 1 else SHORT_RATIO * long_mm
     return long_mm, short_mm, Z_RATIO[0.50] * math.sqrt(long_mm * short_mm)
 
 
@@ -131,7 +131,7 @@ def certainty(finding: Finding) -> float:
     return UNCERTAIN if finding.presence == "uncertain" else 1.0
 
 
-def _own(proposal: Proposal, types: tuple[str, ...], teacher: Teacher) -> Believed:
+def _of_teacher(proposal: Proposal, types: tuple[str, ...], teacher: Teacher) -> Believed:
     """The teacher's verdict: positive where it is sure and has been for some rounds, else doubtful."""
     sure = proposal.probability >= teacher.positive_above and proposal.rounds >= teacher.persistence
     return Believed(

@@ -158,8 +158,8 @@ def _candidate_key(one: Candidate) -> tuple[Point, float, str]:
 def _likelihood(one: Wanted, largest: bool, candidate: Candidate, types: Sequence[str]) -> float:
     """Of a candidate being a lesion of the finding's type and size: the largest of them, or another.
 
-    The largest is of the told size within SIZE_SIGMA. Another may be of any that is not larger; that it is of
-    this one is less likely, as SIZE_SIGMA is to SPREAD, so what fits the told size is the largest.
+    The largest is of the reported size within SIZE_SIGMA. Another may be of any that is not larger; that it
+    is of this one is less likely, as SIZE_SIGMA is to SPREAD, so what fits the reported size is the largest.
     """
     value, kind = candidate.probability, one.finding.type
     if candidate.types is not None and kind is not None and kind in types:

@@ -102,7 +102,7 @@ def _renewed(
     """What is believed of one scan, and its hard negatives; nobody looks where neither is gained."""
     benign = any(mark.status == "benign" for mark in case.annotations)
     known = case.completeness.kind != "none" or bool(case.findings) or benign
-    believes = config.strongest.believes and case.completeness.kind != "all"
+    believes = config.strongest.uses_proposals and case.completeness.kind != "all"
     hardens = config.patches.hard > 0 and known
     z, y, x = (n // OUTPUT_STRIDE for n in scan.shape)
     beliefs = Beliefs((), (), (), np.zeros((z, y, x), bool))

@@ -3,8 +3,8 @@
 A bag is a place (a set of cells) of which it is known that it holds at least n lesions; which cells they are
 in is not (multiple-instance learning: Dietterich, Lathrop and Lozano-Perez 1997, who let the most positive
 instance of a positive bag stand for it). Here the n most probable peaks of the type's heat map stand for the
-lesions. That a told size says which peak is meant, and that the largest lesion is sought first, are ideas of
-R-Super's ball loss (Bassi et al. 2025); it draws masks by them, here only the size head is told.
+lesions. That a reported size says which peak is the lesion, and that the largest lesion is sought first, are
+ideas of R-Super's ball loss (Bassi et al. 2025); it draws masks by them, here only the size head learns.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def find_peaks(
 def size_error(log_long: torch.Tensor, size_mm: float) -> torch.Tensor:
     """How far the sizes at n peaks are from what a report tells of the largest of them; 0 within tolerance.
 
-    log_long: (n,) predicted log(long diameter / size scale). The largest must come up to the told size, and
-    none may exceed it, by more than one standard deviation of what readers and scans make of one lesion
+    log_long: (n,) predicted log(long diameter / size scale). The largest must come up to the reported size,
+    and none may exceed it, by more than one standard deviation of what readers and scans make of one lesion
     (SIZE_SIGMA, log-normal).
     """
-    told = math.log(size_mm / DetectorConfig.size_scale_mm)
-    over = F.relu(log_long - told - SIZE_SIGMA).sum()
-    under = F.relu(told - SIZE_SIGMA - log_long.max())
+    reported = math.log(size_mm / DetectorConfig.size_scale_mm)
+    over = F.relu(log_long - reported - SIZE_SIGMA).sum()
+    under = F.relu(reported - SIZE_SIGMA - log_long.max())
     return over + under
