@@ -13,8 +13,9 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from skimage.feature import blob_dog
 
+from model.config import MOST_POINTS
 from model.files import write_files
-from model.outputs import MOST_POINTS, FileNames, points_file
+from model.outputs import FileNames, points_file
 from model.preprocess import preprocess
 from resources.cases.case import Case, read_cases
 from resources.cases.images import read_case_volume
