@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 import process
 import resources.evaluation.figures  # noqa: F401 - which sets how texts are drawn
 from helpers import files_below, last_line, summary_of, write_scan
+from model.errors import one_line, printable
 from model.files import write_files
-from model.grand_challenge import SUMMARY, find_inputs, one_line, printable
+from model.inputs import find_inputs
+from model.outputs import SUMMARY
 from model.run import Outcome, write_summary
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", '=HYPERLINK("http://x","y")')
