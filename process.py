@@ -28,7 +28,7 @@ JSON_NAME = re.compile(r"[^./\\][^/\\]*\.json")
 WEIGHTS = (Path("/opt/ml/model"), Path(__file__).resolve().parent / "model" / "weights")
 
 
-def checked(kind: Callable[[str], Any], valid: Callable[[Any], object], expected: str) -> Callable:
+def checked(kind: Callable[[str], Any], valid: Callable[[Any], object], expected: str) -> Callable[..., Any]:
     """A type for argparse, which checks the `choices` of an option but not of its default."""
 
     def convert(text: str) -> Any:
@@ -48,7 +48,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         value = os.environ.get(variable) or default
         parser.add_argument(f"--{name}", type=kind, default=value, help=f"{text} [{variable}; {default}]")
 
-    names, json_name = FileNames(), checked(str, JSON_NAME.fullmatch, "a file name that ends in .json")
+    json_name = checked(str, JSON_NAME.fullmatch, "a file name that ends in .json")
     device = checked(str, ("auto", "cpu", "cuda").__contains__, "auto, cpu or cuda")
     size = checked(float, lambda gb: 0 < gb < math.inf, "a positive number")
     port = checked(int, range(65536).__contains__, "0 (any that is free) to 65535")
@@ -58,9 +58,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("weights", Path, None, "folder with .safetensors files; by default /opt/ml/model, else model/weights")
     add("device", device, "auto", "auto, cpu or cuda")
     add("memory-gb", size, None, "memory for the network; larger scans go through it in tiles")
-    add("points-name", json_name, names.points, "file of the points")
-    add("details-name", json_name, names.details, "file of sizes, boxes, timings, warnings")
-    add("likelihood-name", json_name, names.likelihood, "file of the scan's likelihood")
+    add("points-name", json_name, FileNames.points, "file of the points")
+    add("details-name", json_name, FileNames.details, "file of sizes, boxes, timings, warnings")
+    add("likelihood-name", json_name, FileNames.likelihood, "file of the scan's likelihood")
     add("export", kinds, None, f"also write, of {','.join(KINDS)}, those named, commas between")
     add("port", port, "4743", "port of --serve")
     parser.add_argument("--serve", action="store_true", help="keep the model loaded, wait for POST /invoke")
