@@ -106,7 +106,7 @@ def lesions_in(case: Case, volume: Volume) -> list[tuple[Annotation, npt.NDArray
     found = []
     for path in sorted({a.mask for a in case.annotations if a.mask is not None}):
         labels = read_labels(Path(path))
-        check_same_grid(Path(path), labels, volume)
+        check_same_grid(Path(path), labels, volume.geometry)
         for a in case.annotations:
             if a.mask == path and a.status == "lesion" and isinstance(a.attributes.get("organ"), str):
                 middle = np.argwhere(labels.values == a.label).mean(0)[::-1]
@@ -124,7 +124,7 @@ def measure(detector: Detector, cases: list[Case]) -> tuple[Counts, list[list[bo
         known = case.completeness
         assert known.organ_labels is not None
         labels = read_labels(Path(known.organ_labels))
-        check_same_grid(Path(known.organ_labels), labels, volume)
+        check_same_grid(Path(known.organ_labels), labels, volume.geometry)
         counts.append(compare(detector, volume, labels, known.organ_values))
         right.append(detections_right(detector, case, volume))
     return np.stack(counts), right

@@ -122,7 +122,7 @@ def taken_by(case: Case, volume: Volume) -> npt.NDArray[np.bool_]:
 
     for path in {annotation.mask for annotation in case.annotations if annotation.mask is not None}:
         labels = read_labels(Path(path))
-        check_same_grid(Path(path), labels, volume)
+        check_same_grid(Path(path), labels, volume.geometry)
         for box in ndimage.find_objects(labels.values):
             if box is not None:
                 low, high = ([getattr(part, end) for part in reversed(box)] for end in ("start", "stop"))
@@ -143,7 +143,7 @@ def scan_lungs(case: Case, volume: Volume) -> Lungs:
         return lungs_of(volume, None)
     path = Path(case.completeness.organ_labels)
     labels = read_labels(path)
-    check_same_grid(path, labels, volume)
+    check_same_grid(path, labels, volume.geometry)
     return lungs_of(volume, np.isin(labels.values, values))
 
 

@@ -1,7 +1,4 @@
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +8,7 @@ from resources.study.read_back import (
     LANGUAGES,
     compare_negatives,
     compare_stated,
+    main,
     matches,
     same_organ,
     score_cell,
@@ -103,10 +101,8 @@ def test_most_is_read(site: str, language: str) -> None:
     assert negatives.f1 > 0.8
 
 
-def test_command() -> None:
-    command = [sys.executable, "-m", "resources.study.read_back"]
-    options = ["--count", "4", "--seeds", "odd", "--site", "A", "--language", "nl"]
-    root = Path(__file__).parents[2]
-    run = subprocess.run([*command, *options], capture_output=True, encoding="utf-8", cwd=root, check=True)
-    assert run.stdout.startswith("site A nl: present ")
-    assert "negatives" in run.stdout
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--count", "4", "--seeds", "odd", "--site", "A", "--language", "nl"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("site A nl: present ")
+    assert "negatives" in printed
