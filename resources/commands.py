@@ -50,7 +50,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Studies": tuple(
         (f"resources.study.{name}",)
         for name in ("real", "crop_probe", "organs", "trial", "difficulty", "blob", "pairing", "read_back",
-                     "held_out", "benchmark", "demo", "picture")
+                     "benchmark", "demo", "picture")
     ),
     "The project itself": (("resources.commands",),),
 }  # fmt: skip

@@ -22,7 +22,7 @@ def test_every_command_is_on_the_page() -> None:
         if 'if __name__ == "__main__"' in file.read_text(encoding="utf-8"):
             modules.add(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__"))
     named = {command[0] for commands in GROUPS.values() for command in commands}
-    assert modules - named == {"resources.synthetic.cases", "resources.upload"}  # a part; of export.sh
+    assert modules - named == {"resources.upload"}  # of export.sh
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     assert set(COMMAND.findall(text)) - named <= {"resources.upload"}

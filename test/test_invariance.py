@@ -150,7 +150,7 @@ def test_tiles(tmp_path: Path) -> None:
     tall = sitk.GetImageFromArray(np.concatenate([hu, hu[::-1], hu]))
     tall.SetSpacing(image.GetSpacing())
     sitk.WriteImage(tall, str(tmp_path / "tall.mha"))
-    detect(tmp_path / "tall.mha", tmp_path / "whole")
+    detect(tmp_path / "tall.mha", tmp_path / "whole", "--memory-gb", "4")
     detect(tmp_path / "tall.mha", tmp_path / "tiles", "--memory-gb", "0.05")
     tiles = [
         json.loads((tmp_path / name / "lesion-details.json").read_text(encoding="utf-8"))["tiles"]

@@ -1,6 +1,4 @@
-"""Case lists: from data sets, checked, described, cached. Synthetic ones: python -m
-resources.synthetic.cases.
-"""
+"""Case lists: from data sets, checked, described, cached. Synthetic ones: python -m resources.synthetic."""
 
 from __future__ import annotations
 

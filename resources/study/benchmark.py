@@ -26,7 +26,7 @@ from model.detector import Detector
 from model.preprocess import Grid, preprocess
 from model.tiles import run_network
 from model.volume import Volume, read_volume
-from resources.synthetic.scan import make_scan
+from resources.synthetic.generate import Order, make_scan
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE, SPACING_MM = (400, 512, 512), (0.75, 0.75, 1.0)
@@ -62,9 +62,9 @@ def write_scan(folder: Path) -> Path:
     """A trunk made at 1.5x1.5x2 mm and refined, with noise of its own at the fine grid."""
     import SimpleITK as sitk
 
-    coarse, _ = make_scan(7, (1.5, 1.5, 2.0), "trunk")
+    coarse = make_scan(Order(7, "A", (1.5, 1.5, 2.0), "both", anatomy="procedural", lesion_count=0))
     fine = F.interpolate(
-        torch.from_numpy(coarse.hu).float()[None, None],
+        torch.from_numpy(coarse.volume.hu).float()[None, None],
         scale_factor=2.0,
         mode="trilinear",
         align_corners=False,

@@ -5,8 +5,8 @@
 Groups are reported apart: procedural bodies of site A; of site B; and, with --maps, ICRP's woman and man at
 site B (deformations of two bodies are not patients). Seeds begin at 900000; training keeps below. Each
 step is the main function of a command (resources.synthetic, resources.predict, resources.study.blob,
-resources.evaluation), and what is there in --work is kept. Detections are matched by the rule of
-resources.study.held_out; mimics and doubtful lesions count neither way.
+resources.evaluation), and what is there in --work is kept. Detections are matched by the rule
+luna16_distance; mimics and doubtful lesions count neither way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from model.config import LESION_TYPES
 from resources.predict import main as predict
 from resources.study.blob import KINDS
 from resources.study.blob import main as find_blobs
-from resources.study.held_out import ROOT, StepError, evaluated, report, step
+from resources.study.steps import ROOT, StepError, evaluated, report, step
 from resources.synthetic.__main__ import main as make_scans
 from resources.synthetic.sites import COVERAGES_MM, SITES
 

@@ -29,7 +29,7 @@ from resources.cases.images import Labels, check_same_grid, read_case_volume, re
 from resources.cases.organs import Values, head_classes, head_table, place_values, totalsegmentator_values
 from resources.cli import end_with
 from resources.predict import WEIGHTS
-from resources.study.held_out import shown
+from resources.study.steps import shown
 
 ABDOMEN_SLICES = slice(82, 112)
 """Of example_ct.nii.gz: those that example_seg.nii.gz labels."""

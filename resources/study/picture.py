@@ -56,7 +56,7 @@ def draw(volume: Volume, detections: tuple[Detection, ...], out: Path) -> None:
     figure.savefig(stream, format="png", dpi=90, metadata={"Software": None})
     with Image.open(stream) as image:
         small = io.BytesIO()
-        image.convert("RGB").quantize(COLOURS).save(small, "png", optimize=True)
+        image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(small, "png", optimize=True)
     write_whole(out, small.getvalue())
 
 
@@ -64,7 +64,7 @@ def _draw_box(axis: Any, lesion: Detection, centre: np.ndarray) -> None:
     (left, top, _), (right, bottom, _) = (
         np.array(corner) - centre for corner in (lesion.lower_mm, lesion.upper_mm)
     )
-    axis.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=GOLD, linewidth=1)
+    axis.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=GOLD, linewidth=1.6)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -43,9 +43,8 @@ def test_weights_of_another_architecture_or_other_organs_are_refused(tmp_path: P
             first_network(config_of(tmp_path / "b.safetensors", organs=organs))
 
 
-def test_the_weights_to_go_on_from_fit_their_settings() -> None:
-    folder = ROOT / "resources" / "start"
-    given = load_network(folder / "centernet3d-2mm.safetensors").config
-    wanted = read_config(folder / "run-2mm.toml").network.detector
+def test_the_weights_that_ship_fit_the_settings_to_go_on_with() -> None:
+    given = load_network(ROOT / "model" / "weights" / "centernet3d.safetensors").config
+    wanted = read_config(ROOT / "resources" / "start" / "run-2mm-pieces.toml").network.detector
     for name in ("spacing_mm", "windows_hu", "widths", "blocks", "types", "organs"):
         assert getattr(given, name) == getattr(wanted, name), name

@@ -1,18 +1,16 @@
-"""What is known at each cell, counted by hand on small grids, and the property on synthetic scans."""
+"""What is known at each cell, counted by hand on small grids, and the property on ellipsoids."""
 
 import dataclasses
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training.ellipsoids import ORGAN_VALUES, Truth, ellipsoid_of, findings_of, recist_of
 
 from model.geometry import along_world
 from model.volume import Volume
 from resources.cases.cache import LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
-from resources.synthetic.anatomy import Draw
-from resources.synthetic.cases import ORGAN_VALUES, ellipsoid_of, findings_of, recist_of
-from resources.synthetic.lesions import Truth
 from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
 from resources.training.targets.states import IGNORED, NEGATIVE, POSITIVE, REPORT_WEIGHT, states_of
 
@@ -164,7 +162,7 @@ def test_an_organ_with_as_many_marks_as_reported_lesions_is_known() -> None:
 
 @st.composite
 def lesions(draw: st.DrawFn) -> Truth:
-    """A lesion as resources.synthetic draws them, its centre in one of two organs."""
+    """A lesion with its centre in one of two organs."""
     long_mm = draw(st.floats(5, 60))
     short_mm = long_mm * draw(st.floats(0.45, 1))
     extent_mm = (long_mm * short_mm) ** 0.5 * draw(st.floats(0.5, 1.6))
@@ -189,7 +187,7 @@ def weak_view(
     array[ORGANS, :, :, 50:] = ORGAN_VALUES["spleen"][0]
     array[ORGANS, :, 70:] = ORGAN_VALUES["kidney"][0]
     scan = CachedScan(array, (0, 0, 0), 2.0, volume.geometry, {}, "")
-    draw = Draw(seed)
+    draw = np.random.default_rng(seed)
     marks = tuple(recist_of(t, volume, draw) for t, use in zip(truths, marked, strict=True) if use)
     known = Completeness(organ_labels="o.nii", organ_values=ORGAN_VALUES)
     case = Case("a", "p", "s", "train", ImageSource("a.mha"), marks, known, findings_of(truths))
@@ -217,7 +215,7 @@ def test_no_voxel_of_a_lesion_is_negative_if_the_report_omits_none(
 
 
 def test_of_the_positive_voxels_at_most_a_twentieth_is_no_lesion() -> None:
-    """Of sixty lesions that follow the distributions of resources.synthetic."""
+    """Of sixty lesions with sizes as DeepLesion has them."""
     generator = np.random.default_rng(0)
     outside = positive = covered = total = 0
     for seed in range(60):
