@@ -214,10 +214,8 @@ def character(group: Group, groups: list[Group], cues: Cues, doubtful: bool) -> 
         found = next(c for c in said if c)
         return "indeterminate" if found == "benign" and doubtful else found
     nodes = [m for m in group.diagnoses if table[m.name].kind == "node"]
-    if nodes and group.kind != "node":
+    if nodes:
         return "suspicious" if any(_metastatic(m, cues.text) for m in nodes) else "benign"
-    if any(_metastatic(m, cues.text) for m in nodes):
-        return "suspicious"
     for name in ("benign", "suspicious"):
         reach = 8 if group.kind == "node" else 4
         later = BEFORE if name == "benign" else AFTER

@@ -56,11 +56,17 @@ class Tokenizer:
         starts: list[int] = []
         sentences: set[int] = set()
         ended = False
+        pieces = []
         for match in _PIECE.finditer(text):
             at, piece = match.start(), match.group()
             if piece[0] == " " and at:  # the first blank belongs to the word before
                 at, piece = at + 1, piece[1:]
-            for word, small, start, mark in self._known.get(piece) or self._divide(piece):
+            pieces.append((at, piece))
+        if len(self._known) > REMEMBERED:
+            self._known.clear()
+        self._learn({piece for _, piece in pieces} - self._known.keys())
+        for at, piece in pieces:
+            for word, small, start, mark in self._known[piece]:
                 if mark == "end":
                     ended = True
                 elif ended and not mark:
@@ -73,15 +79,13 @@ class Tokenizer:
             sentences.add(0)
         return Tokens(texts, lower, starts, sentences)
 
-    def _divide(self, piece: str) -> tuple[Token, ...]:
-        if not piece:
-            return ()
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        with self._nlp.memory_zone():  # the pipeline forgets the word
-            found = tuple(Token(t.text, t.lower_, t.idx, _mark(t.text)) for t in self._nlp.make_doc(piece))
-        self._known[piece] = found
-        return found
+    def _learn(self, pieces: set[str]) -> None:
+        if not pieces:
+            return
+        with self._nlp.memory_zone():  # the pipeline forgets the words
+            for piece in pieces:
+                doc = self._nlp.make_doc(piece)
+                self._known[piece] = tuple(Token(t.text, t.lower_, t.idx, _mark(t.text)) for t in doc)
 
 
 def _mark(token: str) -> str:
