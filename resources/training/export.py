@@ -171,10 +171,11 @@ def _platt(probability: Floats, positive: Bools) -> tuple[float, float]:
 
 
 def _youden(likelihood: Floats, positive: Bools) -> float:
-    """The threshold of the highest sensitivity plus specificity."""
+    """The threshold of the highest sensitivity plus specificity, half-way to the next lower likelihood."""
     levels = np.unique(likelihood)
     gain = [(likelihood[positive] >= v).mean() - (likelihood[~positive] >= v).mean() for v in levels]
-    return round(float(levels[int(np.argmax(gain))]), 4)
+    best = int(np.argmax(gain))
+    return float(levels[max(0, best - 1) : best + 1].mean())
 
 
 if __name__ == "__main__":

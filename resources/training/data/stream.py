@@ -206,7 +206,8 @@ class _Steps(Dataset[Batch | str]):
         scan, known, beliefs = self._load(choice.case)
         bags = () if beliefs is None else beliefs.bags
         shape = self.config.patches.shape
-        size, corner = piece_of(shape, scan.spacing_mm, source.pieces, random)
+        # of a generator of its own: a run without pieces has the patches that it always had
+        size, corner = piece_of(shape, scan.spacing_mm, source.pieces, random.spawn(1)[0])
         middle = middle_of(choice, case, scan, known, bags, size, random)
         placement = place(middle, size, self.config.augmentation, random)
         patch = cut(case, scan, known, placement, self.settings[source.name], beliefs)
