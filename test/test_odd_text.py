@@ -34,6 +34,12 @@ def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
     assert rows[2] == ["a=1", "done", "1", "0", "0.5", "-1.0", ""]
 
 
+def run(folder: Path, weights: Path) -> int:
+    """The exit code of process.py on folder/in, its results in folder/out."""
+    options = ("--device", "cpu", "--weights", weights, "--input", folder / "in", "--output", folder / "out")
+    return process.main([str(option) for option in options])
+
+
 def test_control_characters_do_not_reach_the_terminal(
     tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,17 +47,7 @@ def test_control_characters_do_not_reach_the_terminal(
     name, bad = "a\x1b]0;title\x07\x9b2J\u202e", "b\x1b[2K\r"
     write_scan(tmp_path / "in" / "plain.mha").rename(tmp_path / "in" / f"{name}.mha")
     (tmp_path / "in" / f"{bad}.mha").write_bytes(b"no image")
-    options = (
-        "--device",
-        "cpu",
-        "--weights",
-        weights,
-        "--input",
-        tmp_path / "in",
-        "--output",
-        tmp_path / "out",
-    )
-    assert process.main([str(option) for option in options]) == 1
+    assert run(tmp_path, weights) == 1
     shown = "".join(capfd.readouterr())
     assert "a\\x1b]0;title\\x07\\x9b2J\\u202e: done in" in shown
     assert "b\\x1b[2K\\r: failed: " in shown
@@ -78,17 +74,7 @@ def test_a_scan_that_is_named_as_the_summary(
     write_scan(tmp_path / "in" / "summary.csv" / "c.mha")
     cases = [scan.case_id for scan in find_inputs(tmp_path / "in").scans]
     assert sorted(cases) == ["b", "summary.csv_", "summary.csv_/c"]
-    options = (
-        "--device",
-        "cpu",
-        "--weights",
-        weights,
-        "--input",
-        tmp_path / "in",
-        "--output",
-        tmp_path / "out",
-    )
-    assert process.main([str(option) for option in options]) == 0
+    assert run(tmp_path, weights) == 0
     assert {row["status"] for row in summary_of(tmp_path / "out").values()} == {"done"}
 
 
