@@ -52,9 +52,7 @@ def test_control_characters_do_not_reach_the_terminal(
     assert "a\\x1b]0;title\\x07\\x9b2J\\u202e: done in" in shown
     assert "b\\x1b[2K\\r: failed: " in shown
     assert all(letter.isprintable() or letter == "\n" for letter in shown)
-    assert set(summary_of(tmp_path / "out")) == {name, bad} or f"{name}/lesion-points.json" in files_below(
-        tmp_path / "out"
-    )
+    assert f"{name}/lesion-points.json" in files_below(tmp_path / "out")
 
 
 def test_printable_keeps_what_people_read() -> None:
