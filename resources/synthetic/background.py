@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from model.preprocess import AIR_HU, preprocess
 from model.volume import InputError, Volume, read_volume
 from resources.cases.images import read_labels
 from resources.synthetic.draw import Draw
@@ -18,6 +19,9 @@ from resources.synthetic.labelmap import TOTAL, find_table, read_table
 from resources.synthetic.organs import LABEL, tissue_hu
 from resources.synthetic.scanner import blur_plane
 from resources.synthetic.space import Space
+
+MASK_MM = 2.0
+"""Grid on which the patient is told from what lies around."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +34,13 @@ class Background:
 
 
 def read_background(image: str, labels: str | None, table: str | None) -> Background:
-    """A real CT. Labels are paired with it by voxels, not by mm. Raises InputError, LabelMapError."""
+    """A real CT. Labels are paired with it by voxels, not by mm; where preprocessing sees no patient (table,
+    mattress, clothes) there are none. Raises InputError, LabelMapError.
+    """
     volume, axes, flips = _in_lps(read_volume(Path(image)))
+    guessed = np.where(in_patient(volume), guess_labels(volume), 0).astype(np.uint8)
     if labels is None:
-        return Background(volume, guess_labels(volume), True)
+        return Background(volume, guessed, True)
     values = read_labels(Path(labels)).values
     values = np.flip(values.transpose(axes), flips)
     if values.shape != volume.hu.shape:
@@ -43,7 +50,20 @@ def read_background(image: str, labels: str | None, table: str | None) -> Backgr
         if label < len(translate):
             translate[label] = LABEL[organ]
     named = translate[values]
-    return Background(volume, np.where(named > 0, named, guess_labels(volume)).astype(np.uint8), False)
+    return Background(volume, np.where(named > 0, named, guessed).astype(np.uint8), False)
+
+
+def in_patient(volume: Volume) -> npt.NDArray[np.bool_]:
+    """(z, y, x) voxels of a volume in LPS that the detector's preprocessing takes for the patient."""
+    grid = preprocess(volume, MASK_MM, 1)
+    inside = (grid.hu > AIR_HU).numpy()
+    for axis, count in enumerate(volume.hu.shape):
+        mm = volume.origin_mm[2 - axis] + volume.spacing_mm[2 - axis] * np.arange(count)
+        index = np.rint(mm / MASK_MM).astype(int) - grid.lower[axis]
+        held = (index >= 0) & (index < grid.hu.shape[axis])
+        inside = inside.take(index.clip(0, grid.hu.shape[axis] - 1), axis)
+        inside &= held.reshape([-1 if other == axis else 1 for other in range(3)])
+    return inside
 
 
 def _in_lps(volume: Volume) -> tuple[Volume, tuple[int, ...], tuple[int, ...]]:

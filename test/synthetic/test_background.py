@@ -1,11 +1,21 @@
 """Lesions painted into real scans: where they may lie without organ labels, and their noise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from model.volume import Volume
-from resources.synthetic.background import Background, background_space, blend, guess_labels
+from resources.synthetic.background import (
+    Background,
+    background_space,
+    blend,
+    guess_labels,
+    in_patient,
+    read_background,
+)
 from resources.synthetic.draw import Draw
 from resources.synthetic.organs import LABEL, LUNGS
 
@@ -28,6 +38,33 @@ def test_a_mattress_is_no_lung() -> None:
     assert not found[:, 64:].any()
     assert found[lungs].mean() > 0.9
     assert (labels[found & (x < 50)] == LABEL["lung right lower"]).all()
+
+
+def test_nothing_lies_in_the_table(tmp_path: Path) -> None:
+    """A table's padding has the density of fat: lesions lay in it, outside the patient."""
+    shape = (40, 120, 150)
+    _, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    radius = np.hypot((y - 45) / 32, (x - 74.5) / 52)
+    body = radius < 1
+    hu = np.select([radius < 0.9, body], [50, -100], -1000).astype(np.int16)
+    table = (y > 75) & (y < 80) & (x > 10) & (x < 140)  # 12 mm thick
+    near = (x > 50) & (x < 100)  # a cell of the mask may hold both
+    hu[table & ~body] = -90
+    volume = Volume(hu, (3.0, 3.0, 3.0), (-220.0, 31.0, -400.0), np.eye(3))
+    hu_alone = guess_labels(volume)
+    assert (hu_alone[table & ~near] > 0).mean() > 0.5  # the body lies on it, so it hangs together with it
+    inside = in_patient(volume)
+    assert inside[table & ~near].mean() < 0.1
+    assert inside[body].mean() > 0.99
+    path = tmp_path / "scan.mha"
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(volume.spacing_mm)
+    image.SetOrigin(volume.origin_mm)
+    sitk.WriteImage(image, path)
+    background = read_background(str(path), None, None)
+    assert background.guessed
+    assert (background.labels[table & ~near] > 0).mean() < 0.1
+    assert (background.labels[body] > 0).mean() > 0.5
 
 
 def test_a_lesion_is_as_noisy_as_the_scan() -> None:
