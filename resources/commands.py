@@ -47,9 +47,10 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("resources.synthetic.conspicuity",),
         ("resources.synthetic.benchmark",),
     ),
-    "Studies": tuple(
+    "Studies": (("resources.study", "run"), ("resources.study", "table"))
+    + tuple(
         (f"resources.study.{name}",)
-        for name in ("real", "crop_probe", "organs", "trial", "difficulty", "blob", "pairing", "read_back",
+        for name in ("real", "crop_probe", "organs", "difficulty", "blob", "pairing", "read_back",
                      "benchmark", "demo", "picture")
     ),
     "The project itself": (("resources.commands",),),
