@@ -15,6 +15,7 @@ from resources.training.reports.matching import (
     MISSED,
     OMITTED,
     SIZE_SIGMA,
+    UNTAUGHT,
     Candidate,
     Wanted,
     assign,
@@ -112,6 +113,15 @@ def test_type_size_and_place_decide() -> None:
     assert pairs_of([LIVER], [place(), place()], np.array([[-5.0, 0.0]])) == [(0, 1)]
     small, large = Finding("liver", "liver", sizes_mm=(8.0, 6.0)), Finding("liver", "liver", sizes_mm=(40.0,))
     assert pairs_of([small, large], [place(38.0, 0.4), place(9.0, 0.9)]) == [(0, 1), (1, 0)]
+
+
+def test_a_lesion_of_a_type_that_nobody_marked_is_seen_before_it_is_named() -> None:
+    """Any map may show it, with UNTAUGHT of its probability; the own map counts in full."""
+    lung, places = wanted_of([Finding("lung", "lung")]), np.zeros((1, 1))
+    seen_as_liver = place(liver=0.5, lung=0.01)
+    assert match(lung, [seen_as_liver], places, TYPES) == ()
+    (pair,) = match(lung, [seen_as_liver], places, TYPES, frozenset({"lung"}))
+    assert pair.share == pytest.approx(0.5 * UNTAUGHT / (0.5 * UNTAUGHT + MISSED))
 
 
 def test_a_finding_is_left_alone_rather_than_forced() -> None:

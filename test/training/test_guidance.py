@@ -47,15 +47,15 @@ def believed(
     marks: tuple[Annotation, ...] = (),
     supervision: Supervision | None = None,
     height: int = 48,
+    untaught: frozenset[str] = frozenset(),
     **completeness: object,
 ) -> tuple[tuple[Believed, ...], tuple[Bag, ...]]:
     given = {"organ_labels": "o.nii", "organ_values": VALUES} | completeness
     case = Case(
         "a", "p", "s", "train", ImageSource("a.mha"), marks, Completeness(**given), findings  # type: ignore[arg-type]
     )  # fmt: skip
-    return resolve(
-        case, scan_of(height), proposals, LESION_TYPES, ALL if supervision is None else supervision, Teacher()
-    )
+    weights = ALL if supervision is None else supervision
+    return resolve(case, scan_of(height), proposals, LESION_TYPES, weights, Teacher(), untaught)
 
 
 def absent(organ: str | None, kind: str | None = None, **changes: object) -> Finding:
@@ -99,6 +99,15 @@ def test_a_finding_without_a_proposal_is_a_bag() -> None:
         Bag("liver", "liver", None, 1, 12.0, None, 1.0, 0),
         Bag("kidney", "kidney", "left", 2, None, None, 1.0, 1),
     )
+
+
+def test_a_ruled_out_map_may_show_a_type_that_nobody_marked() -> None:
+    """No liver lesion, says the report; what the liver's map shows in the spleen may be one of the spleen."""
+    spleen = Finding("abdomen", "spleen", sizes_mm=(12.0,))
+    findings, proposal = (absent("liver"), spleen), seen("liver", 0.5, x=120.0)
+    assert believed((proposal,), findings)[0] == ()
+    (lesion,) = believed((proposal,), findings, untaught=frozenset({"abdomen"}))[0]
+    assert (lesion.type, lesion.finding) == ("abdomen", 1)
 
 
 def test_what_a_count_lacks_is_a_bag() -> None:

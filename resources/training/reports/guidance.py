@@ -42,22 +42,25 @@ def resolve(
     types: tuple[str, ...],
     supervision: Supervision,
     teacher: Teacher,
+    untaught: frozenset[str] = frozenset(),
 ) -> tuple[tuple[Believed, ...], tuple[Bag, ...]]:
     """Believed lesions, in the order of the proposals, and bags, in that of the findings.
 
-    types: names of the proposals' type maps. With `supervision.report_positive` 0 no finding is assigned and
+    types: names of the proposals' type maps; untaught: those that the training data mark no lesion of, which
+    a proposal of any map may be. With `supervision.report_positive` 0 no finding is assigned and
     all that are not marked become bags; with `bag` 0 there are none; with `teacher` 0 nothing is believed on
     the teacher's word alone. The order of findings and proposals changes nothing but that of the results.
     """
     marks, places = locate(case, scan), look(case, scan)
-    left = unknown(case, scan, marks, proposals, types)
+    left = unknown(case, scan, marks, proposals, types, untaught)
     wanted = tuple(o for o in account(case, marks, places, types)[1] if _in_scan(o.finding, places))
     candidates = [Candidate(p.center_mm, p.size_mm[0], p.probability, p.types) for p in left]
     centers = np.array([p.center_mm for p in left], np.float64).reshape(-1, 3)
     likelihood = np.array([places.log_likelihood(one.finding, centers) for one in wanted])
     pairs: tuple[Pair, ...] = ()
     if supervision.report_positive > 0:
-        pairs = tuple(p for p in match(wanted, candidates, likelihood, types) if p.share > LEAST_SHARE)
+        found = match(wanted, candidates, likelihood, types, untaught)
+        pairs = tuple(pair for pair in found if pair.share > LEAST_SHARE)
     by_candidate = {pair.candidate: pair for pair in pairs}
     lesions = []
     for number, proposal in enumerate(left):
@@ -82,8 +85,11 @@ def unknown(
     marks: Sequence[Marked],
     proposals: Sequence[Proposal],
     types: tuple[str, ...],
+    untaught: frozenset[str] = frozenset(),
 ) -> list[Proposal]:
-    """The proposals at places of which nothing is known, and of types that the report does not rule out."""
+    """The proposals at places of which nothing is known, and of types that the report does not rule out; one
+    may be of any untaught type.
+    """
     state = states_of(case, scan).state
     ruled_out = cleared_types(case)
     found = []
@@ -92,7 +98,7 @@ def unknown(
         cell = np.clip(np.floor((voxel + 0.5) / OUTPUT_STRIDE).astype(int), 0, np.array(state.shape) - 1)
         if state[tuple(cell)] != IGNORED or _at_mark(scan, marks, proposal, voxel):
             continue
-        if types[int(np.argmax(proposal.types))] not in ruled_out:
+        if not {types[int(np.argmax(proposal.types))], *untaught} <= ruled_out:
             found.append(proposal)
     return found
 

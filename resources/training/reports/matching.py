@@ -32,6 +32,8 @@ GROSS_ERROR = 0.05
 """Share of sizes that are of another lesion, misread or mistyped; so no size alone forbids a match."""
 TYPE_ERROR = 0.005
 """Share of lesions whose type the report and the network see differently beyond what its maps say."""
+UNTAUGHT = 0.3
+"""The same of a type of which the training data mark no lesion: such a lesion is seen before it is named."""
 OMITTED = 0.3
 """Share of lesions that a report does not tell of."""
 MISSED = 0.02
@@ -113,13 +115,18 @@ def assign(cost: Array, row_alone: Array, column_alone: Array) -> list[tuple[int
 
 
 def match(
-    wanted: Sequence[Wanted], candidates: Sequence[Candidate], places: Array, types: Sequence[str]
+    wanted: Sequence[Wanted],
+    candidates: Sequence[Candidate],
+    places: Array,
+    types: Sequence[str],
+    untaught: frozenset[str] = frozenset(),
 ) -> tuple[Pair, ...]:
     """The assignment of findings to candidates, by type, size, place and probability.
 
     places: (findings, candidates) log likelihood of each candidate's place, 0 where it is certain to fit.
-    types: names of the candidates' types. Findings and candidates are put in an order of their own first, so
-    the result does not depend on that in which they come, ties included. Sorted by finding and candidate.
+    types: names of the candidates' types; untaught: those that the training data mark no lesion of. Findings
+    and candidates are put in an order of their own first, so the result does not depend on that in which they
+    come, ties included. Sorted by finding and candidate.
     """
     if not wanted or not candidates:
         return ()
@@ -128,7 +135,10 @@ def match(
     slots = [(i, number == 0) for i in first for number in range(wanted[i].count)]
     likelihood = np.array(
         [
-            [_likelihood(wanted[i], largest, candidates[j], types) * math.exp(places[i, j]) for j in second]
+            [
+                _likelihood(wanted[i], largest, candidates[j], types, untaught) * math.exp(places[i, j])
+                for j in second
+            ]
             for i, largest in slots
         ]
     )
@@ -155,7 +165,9 @@ def _candidate_key(one: Candidate) -> tuple[Point, float, str]:
     return one.center_mm, one.probability, repr((one.long_mm, one.types))
 
 
-def _likelihood(one: Wanted, largest: bool, candidate: Candidate, types: Sequence[str]) -> float:
+def _likelihood(
+    one: Wanted, largest: bool, candidate: Candidate, types: Sequence[str], untaught: frozenset[str]
+) -> float:
     """Of a candidate being a lesion of the finding's type and size: the largest of them, or another.
 
     The largest is of the reported size within SIZE_SIGMA. Another may be of any that is not larger; that it
@@ -163,7 +175,8 @@ def _likelihood(one: Wanted, largest: bool, candidate: Candidate, types: Sequenc
     """
     value, kind = candidate.probability, one.finding.type
     if candidate.types is not None and kind is not None and kind in types:
-        value = max(candidate.types[list(types).index(kind)], TYPE_ERROR * value)
+        error = UNTAUGHT if kind in untaught else TYPE_ERROR
+        value = max(candidate.types[list(types).index(kind)], error * value)
     told = max(one.finding.sizes_mm, default=None)
     if told is None or candidate.long_mm is None:
         return value

@@ -30,6 +30,7 @@ from resources.training.reports import audit, guidance
 from resources.training.reports.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
 from resources.training.reports.teacher import NEAREST_MM, cell_of, link, look
 from resources.training.targets.states import NEGATIVE, locate, states_of
+from resources.training.targets.terms import type_of
 
 HARD_PER_SCAN = 5
 """Hard negatives of one scan at most: the surest."""
@@ -70,12 +71,14 @@ def renew(
     cases = [case for _, case in scans.cases]
     if any(_path(part, case.id) == part / HARD_FILE for case in cases):
         raise CaseError(f"case id: expected any but that of the file {HARD_FILE}, found it")
+    marked = {type_of(a) for case in cases for a in case.annotations if a.status == "lesion"}
+    untaught = frozenset(network.config.types) - marked if marked else frozenset()
     own = [i for i in range(rank, len(cases), ranks) if not _path(part, cases[i].id).exists()]
     for index in tracked(own, f"Round {number}", quiet=rank > 0):
         case = cases[index]
         try:
             before = _proposals_of(folder / f"{number - 1:04d}", case.id)
-            beliefs, hard = _renewed(network, case, scans.open(index), config, before)
+            beliefs, hard = _renewed(network, case, scans.open(index), config, before, untaught)
         except (CaseError, NotFiniteError) as error:
             raise type(error)(f"case {case.id}: {error}") from None
         write_whole(_path(aside, case.id), json.dumps([dataclasses.asdict(place) for place in hard]))
@@ -98,6 +101,7 @@ def _renewed(
     scan: CachedScan,
     config: TrainingConfig,
     before: tuple[Proposal, ...],
+    untaught: frozenset[str],
 ) -> tuple[Beliefs, list[HardNegative]]:
     """What is believed of one scan, and its hard negatives; nobody looks where neither is gained."""
     benign = any(mark.status == "benign" for mark in case.annotations)
@@ -113,7 +117,7 @@ def _renewed(
     if believes:
         proposals = link(proposals, before)
         types, settings = network.config.types, config.strongest
-        lesions, bags = guidance.resolve(case, scan, proposals, types, settings, config.teacher)
+        lesions, bags = guidance.resolve(case, scan, proposals, types, settings, config.teacher, untaught)
         beliefs = Beliefs(proposals, lesions, bags, empty)
     return beliefs, hard_negatives(case, scan, proposals, beliefs.lesions) if hardens else []
 
