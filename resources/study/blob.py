@@ -88,11 +88,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, required=True)
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
     options = parser.parse_args(arguments)
     out, started = options.out.absolute(), time.monotonic()
     jobs: dict[str, Job] = {c.id: (c, options.kind, out / c.id) for c in read_cases(options.cases)}
     todo = {name: job for name, job in jobs.items() if not (job[2] / FileNames().points).exists()}
-    outcomes = run_jobs(predict, todo, "Finding blobs", default_processes(), None, out / "failed.jsonl")
+    outcomes = run_jobs(predict, todo, "Finding blobs", options.processes, None, out / "failed.jsonl")
     return report(outcomes, len(jobs) - len(todo), started, out / "failed.jsonl")
 
 

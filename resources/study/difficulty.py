@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.config import LESION_TYPES
+from resources.cases.work import default_processes
 from resources.predict import main as predict
 from resources.study.blob import KINDS
 from resources.study.blob import main as find_blobs
@@ -51,6 +52,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--blobs", nargs="*", choices=KINDS, default=KINDS, help="kinds of blobs; minutes a group each"
     )
+    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "difficulty")
     chosen = parser.parse_args(arguments)
     if chosen.scans < 1:
@@ -71,19 +73,20 @@ def make_group(chosen: argparse.Namespace, site: str, anatomy: str) -> Path:
     more += ["--maps", chosen.maps] if chosen.maps else []
     more += ["--coverage", chosen.coverage] if chosen.coverage and anatomy == "procedural" else []
     more += ["--types", *chosen.types] if chosen.types else []
+    more += ["--processes", chosen.processes]
     plan = ["--site", site, "--anatomy", anatomy, "--split", "test"]
     step(make_scans, *plan, "--seed", FIRST_SEED, "--count", chosen.scans, "--out", folder, *more)
     return folder
 
 
-def compare_group(folder: Path, weights: Path, kinds: Sequence[str]) -> None:
+def compare_group(folder: Path, weights: Path, kinds: Sequence[str], processes: int) -> None:
     """Prints the figures of the detector and of these kinds of blobs on the scans of a folder."""
     cases, found = folder / "cases.jsonl", folder / "detector"
-    step(predict, "--cases", cases, "--weights", weights, "--out", found)
+    step(predict, "--cases", cases, "--weights", weights, "--processes", processes, "--out", found)
     pages = {"detector": evaluated(cases, found, folder / "page-detector")}
     for kind in kinds:
         found = folder / kind.replace(" ", "-")
-        step(find_blobs, "--cases", cases, "--kind", kind, "--out", found)
+        step(find_blobs, "--cases", cases, "--kind", kind, "--processes", processes, "--out", found)
         pages[f"blobs {kind}"] = evaluated(cases, found, folder / f"page-{found.name}")
     report(pages)
 
@@ -99,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             folder = make_group(chosen, site, anatomy)
             print(f"\n{title}, {'native spacing' if chosen.native else f'{chosen.spacing_mm:g} mm'}")
-            compare_group(folder, chosen.weights, chosen.blobs)
+            compare_group(folder, chosen.weights, chosen.blobs, chosen.processes)
     except StepError as error:
         return int(error.args[0])
     return 0

@@ -85,9 +85,10 @@ def shown_of(page: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_prints_sensitivities_of_detector_and_blobs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], weights: Path
 ) -> None:
     small = ["--scans", "2", "--spacing-mm", "6", "--coverage", "chest", "--types", "lung"]
+    small += ["--weights", str(weights), "--processes", "1"]
     for more in (["--sites", "A", "--blobs", LUNG], ["--sites", "B", "--blobs"]):
         assert main([*small, *more, "--work", str(tmp_path)]) == 0
     printed = capsys.readouterr().out.splitlines()

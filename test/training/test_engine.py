@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
+from training.frozen_norm import stay
 from training.tiny import HELD, STILL, settings, write_scans
 
 from helpers import ROOT, environment, last_line
@@ -107,24 +109,25 @@ def await_steps(process: subprocess.Popen[str], work: Path, steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_random_three_times(scans: Path) -> None:
-    """With rounds, hard negatives and validations on the way."""
-    text = settings(48, optimisation="checkpoint_every_s = 0.0", more=HELD.format(every=16))
+def test_killed_at_random_three_times(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With rounds, hard negatives and validations on the way. Another runs in this process, to its end."""
+    text = settings(28, optimisation="checkpoint_every_s = 0.0", more=HELD.format(every=9))
     text = text.replace("hard = 0.0", "hard = 0.3")
-    text += "[teacher]\nstart_step = 10\nevery_steps = 10\n"
-    code, out, error = finished(run_in(scans, "alone", text))
-    assert (code, error) == (0, "")
-    assert "step 48/48: full" in out
+    text += "[teacher]\nstart_step = 6\nevery_steps = 6\n"
+    assert main([str(run_in(scans, "alone", text))]) == 0
+    out, error = capsys.readouterr()
+    assert error == ""
+    assert "step 28/28: full" in out
     assert "patches per second" in out
     file, draw = run_in(scans, "killed", text), random.Random(4)
-    for target in (8, 16, 30):
+    for target in (4, 10, 18):
         process = start(file, "--resume")
         await_steps(process, scans / "killed", target)
         time.sleep(draw.uniform(0, 0.5))
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    assert finished(file, "--resume")[0] == 0
+    assert main([str(file), "--resume"]) == 0
     for name in ("checkpoint.safetensors", "beliefs/0002/hard.json", "beliefs/0003/hard.json"):
         assert (scans / "alone" / name).read_bytes() == (scans / "killed" / name).read_bytes(), name
     for first, second in zip(
@@ -162,11 +165,13 @@ def test_a_loss_that_is_no_number_stops_the_run(scans: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one(scans: Path) -> None:
+def test_two_processes_have_the_gradients_of_one(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With batch norm at its running statistics: on CPUs each process would take those of its own patches."""
     text = settings(1, batch=4, optimisation="clip = 1e6") + STILL
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.BatchNorm3d, "train", stay)
+        assert main([str(run_in(scans, "single", text))]) == 0
     program = (str(ROOT / "test" / "training" / "frozen_norm.py"),)
-    assert finished(run_in(scans, "single", text), program=program)[0] == 0
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
     code, out, error = finished(run_in(scans, "double", text), prefix=torchrun, program=program)
     assert code == 0, error

@@ -20,13 +20,13 @@ from model.detector import load_network
 GUIDE = ROOT / "docs" / "training.md"
 SETTINGS = "data/run.toml"
 SMALL = {
-    "validation.every_steps": 60,
+    "validation.every_steps": 20,
     "network.widths": [8, 8, 8],
     "network.blocks": [1, 1, 1],
-    "teacher.start_step": 60,
-    "teacher.every_steps": 30,
-    "optimisation.steps": 120,
-    "optimisation.batch": 4,
+    "teacher.start_step": 20,
+    "teacher.every_steps": 10,
+    "optimisation.steps": 40,
+    "optimisation.batch": 2,
     "patches.shape": [24, 40, 40],
     "patches.workers": 0,
 }
