@@ -73,9 +73,9 @@ def outside(means: npt.NDArray[np.float32], padding_hu: float) -> Mask:
     air = np.bincount(regions.ravel(), means.ravel() < AIR_HU)
     surroundings = air >= (NARROW_SHARE if narrow else AIR_SHARE) * cells
     surroundings[0] = False
-    found: Mask = surroundings[regions]
-    found |= grow(found) & rim & ~body
-    return found
+    outside: Mask = surroundings[regions]
+    outside |= grow(outside) & rim & ~body
+    return outside
 
 
 def _body(means: npt.NDArray[np.float32]) -> Mask:

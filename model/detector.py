@@ -160,9 +160,9 @@ class Detector:
             with _timed(timings, "network"):
                 maps, organs, tiles = self._maps(grid)
             with _timed(timings, "decode"):
-                found = candidates_of(maps, grid, volume.geometry)
-                likelihood = self._likelihood(found)
-                lesions = _to_lesions(found, grid, organs, config)
+                candidates = candidates_of(maps, grid, volume.geometry)
+                likelihood = self._likelihood(candidates)
+                lesions = _to_lesions(candidates, grid, organs, config)
         return Prediction(lesions, likelihood, timings, volume.warnings, config.spacing_mm, tiles)
 
     def organs(self, volume: Volume) -> tuple[Grid, torch.Tensor]:
@@ -192,9 +192,9 @@ class Detector:
         count = len(self.networks)
         return total / count, organs / count, len(tiles) // count
 
-    def _likelihood(self, found: Candidates) -> float:
+    def _likelihood(self, candidates: Candidates) -> float:
         """Platt's logistic on the logit of the surest candidate; an empty scan counts as 0.001."""
-        top = float(np.clip(found.probability.max(initial=0.001), 0.001, 1 - 1e-6))
+        top = float(np.clip(candidates.probability.max(initial=0.001), 0.001, 1 - 1e-6))
         logit = math.log(top / (1 - top))
         slopes = [network.config.scan_calibration for network in self.networks]
         return float(np.mean([1 / (1 + math.exp(-(slope * logit + shift))) for slope, shift in slopes]))
@@ -225,9 +225,11 @@ def candidates_of(maps: torch.Tensor, grid: Grid, place: Geometry) -> Candidates
     """The candidates of calibrated maps that lie within the scan's outermost voxels: the grid is padded, and
     encloses a tilted scan.
     """
-    found = decode(maps, grid.spacing_mm)
-    kept = place.contains(grid.to_world(found.voxel))
-    return Candidates(found.voxel[kept], found.probability[kept], found.types[kept], found.size_mm[kept])
+    candidates = decode(maps, grid.spacing_mm)
+    kept = place.contains(grid.to_world(candidates.voxel))
+    return Candidates(
+        candidates.voxel[kept], candidates.probability[kept], candidates.types[kept], candidates.size_mm[kept]
+    )
 
 
 def _choose_device(device: str) -> str:
@@ -239,13 +241,13 @@ def _choose_device(device: str) -> str:
 
 
 def _to_lesions(
-    found: Candidates, grid: Grid, organs: torch.Tensor, config: DetectorConfig
+    candidates: Candidates, grid: Grid, organs: torch.Tensor, config: DetectorConfig
 ) -> tuple[Lesion, ...]:
     lesions, types = [], config.types
-    named: list[str | None] = [None] * len(found.voxel)
+    named: list[str | None] = [None] * len(candidates.voxel)
     if config.organs and len(named):
-        named = [config.organs[number] for number in organs_at(organs, found.voxel, ORGAN_STRIDE)]
-    places = zip(grid.to_world(found.voxel), found.types, found.size_mm, named, strict=True)
+        named = [config.organs[number] for number in organs_at(organs, candidates.voxel, ORGAN_STRIDE)]
+    places = zip(grid.to_world(candidates.voxel), candidates.types, candidates.size_mm, named, strict=True)
     for point, heat, size, organ in places:
         long_mm, short_mm, z_mm = (float(mm) for mm in size)
         wide = math.sqrt((long_mm**2 + short_mm**2) / 8)

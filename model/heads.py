@@ -60,10 +60,10 @@ def organs_at(logits: torch.Tensor, voxels: npt.NDArray[np.float64], stride: int
     cell = (torch.from_numpy(np.asarray(voxels, np.float64)) - (stride - 1) / 2) / stride
     place = (2 * cell + 1) / size - 1  # of grid_sample: -1 to 1 from edge to edge
     points = place.flip(-1)[None, :, None, None].to(logits)
-    found = F.grid_sample(
+    sampled = F.grid_sample(
         logits.softmax(0)[None], points, mode="bilinear", padding_mode="border", align_corners=False
     )
-    return np.asarray(found[0, 1:, :, 0, 0].argmax(0).cpu().numpy() + 1)
+    return np.asarray(sampled[0, 1:, :, 0, 0].argmax(0).cpu().numpy() + 1)
 
 
 def organ_map(logits: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
@@ -73,12 +73,12 @@ def organ_map(logits: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor
     linearly, one class at a time: all of them at once would fill the memory.
     """
     best = torch.full(shape, -1.0, device=logits.device)
-    found = torch.zeros(shape, dtype=torch.uint8, device=logits.device)
+    labels = torch.zeros(shape, dtype=torch.uint8, device=logits.device)
     for number, probability in enumerate(logits.softmax(0)):
         fine = F.interpolate(probability[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
         higher = fine > best
-        best, found = torch.where(higher, fine, best), found.masked_fill_(higher, number)
-    return found
+        best, labels = torch.where(higher, fine, best), labels.masked_fill_(higher, number)
+    return labels
 
 
 def mirrored(heads: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:

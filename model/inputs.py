@@ -135,8 +135,8 @@ def _scans_below(folder: Path, root: Path) -> tuple[list[Scan], tuple[str, ...]]
         scans += [Scan(_relative(place / _without_suffix(name), root), place / name) for name in images]
         if any(_may_be_dicom(place / name) for name in names if name not in images):
             series.append(place)
-    found, notes = _dicom_scans(series, root)
-    scans += found
+    series_scans, notes = _dicom_scans(series, root)
+    scans += series_scans
     scans = [_not_the_summary(scan) for scan in scans]
     names_taken = Counter(scan.case_id for scan in scans)
     scans = [
@@ -208,8 +208,8 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    found = [suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)]
-    return name[: -len(found[0])] if found else name
+    suffixes = [suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)]
+    return name[: -len(suffixes[0])] if suffixes else name
 
 
 def fingerprint(scan: Scan) -> dict[str, Any]:

@@ -170,11 +170,11 @@ def _crop(hu: torch.Tensor, lower: list[int], spacing_mm: float, stride: int) ->
     dense = grow(~masked & (means > EMPTY_HU))
     bounds, source, target, cells = [], [], [], []
     for axis, (first, count) in enumerate(zip(lower, hu.shape, strict=True)):
-        found = np.nonzero(dense.any(tuple({0, 1, 2} - {axis})))[0]
+        occupied = np.nonzero(dense.any(tuple({0, 1, 2} - {axis})))[0]
         base = first // edge
         low, high = (
-            ((base + found[0]) * edge, (base + found[-1] + 1) * edge)
-            if len(found)
+            ((base + occupied[0]) * edge, (base + occupied[-1] + 1) * edge)
+            if len(occupied)
             else (first, first + count)
         )
         low, high = max(first, int(low)), min(first + count, int(high))

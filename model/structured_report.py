@@ -42,7 +42,7 @@ def read_headers(folder: Path, series: str | None = None) -> list[Any]:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    found = []
+    headers = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not path.is_file() or path.name.upper() == "DICOMDIR":
             continue
@@ -52,12 +52,12 @@ def read_headers(folder: Path, series: str | None = None) -> list[Any]:
             continue
         placed = "ImagePositionPatient" in header and "ImageOrientationPatient" in header
         if placed and series in (None, str(header.get("SeriesInstanceUID", ""))):
-            found.append(header)
-    if not found:
+            headers.append(header)
+    if not headers:
         raise InputError(f"{folder}: expected a DICOM series, found no slice with a position")
-    rows, columns = np.array(found[0].ImageOrientationPatient, np.float64).reshape(2, 3)
+    rows, columns = np.array(headers[0].ImageOrientationPatient, np.float64).reshape(2, 3)
     normal = np.cross(rows, columns)
-    return sorted(found, key=lambda header: float(np.dot(header.ImagePositionPatient, normal)))
+    return sorted(headers, key=lambda header: float(np.dot(header.ImagePositionPatient, normal)))
 
 
 def structured_report(scan: Scan, results: Results) -> Any:

@@ -73,12 +73,12 @@ def run_network(
     if any(missing):
         before = [n // 2 * stride for n in missing]
         pads = [side for n, a in zip(missing, before, strict=True) for side in (n * stride - a, a)][::-1]
-        found = run_network(network, F.pad(hu, pads, value=AIR_HU), memory_bytes, on_tile)
+        padded = run_network(network, F.pad(hu, pads, value=AIR_HU), memory_bytes, on_tile)
         inner = [
             tuple(slice(a // step, (a + n) // step) for a, n in zip(before, hu.shape, strict=True))
             for step in (OUTPUT_STRIDE, ORGAN_STRIDE)
         ]
-        return found[0][(slice(None), *inner[0])], found[1][(slice(None), *inner[1])]
+        return padded[0][(slice(None), *inner[0])], padded[1][(slice(None), *inner[1])]
     device = network.out.weight.device
     per_voxel = max(BYTES_PER_VOXEL, BYTES_PER_CHANNEL * network.config.widths[0])
     per_voxel *= network.out.weight.element_size() / 4
@@ -93,8 +93,8 @@ def run_network(
     ]
     for tile in tiles:
         read = tuple(slice(*outer) for _, outer in tile)
-        found = network(hu[read].to(device).to(torch.float32)[None, None])
-        for whole, part, step in zip(outputs, found, (OUTPUT_STRIDE, ORGAN_STRIDE), strict=True):
+        heads = network(hu[read].to(device).to(torch.float32)[None, None])
+        for whole, part, step in zip(outputs, heads, (OUTPUT_STRIDE, ORGAN_STRIDE), strict=True):
             write = tuple(slice(low // step, high // step) for (low, high), _ in tile)
             keep = tuple(
                 slice((low - first) // step, (high - first) // step) for (low, high), (first, _) in tile

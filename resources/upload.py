@@ -34,8 +34,8 @@ def image_of(path: Path) -> dict[str, Any]:
     """The configuration of the one image in an archive of `docker save`. Raises UploadError."""
     try:
         with tarfile.open(path, "r:*") as archive:
-            found = {name: _read(archive, name) for name in ("manifest.json",)}
-            manifest = json.loads(found["manifest.json"])
+            files = {name: _read(archive, name) for name in ("manifest.json",)}
+            manifest = json.loads(files["manifest.json"])
             if len(manifest) != 1:
                 raise UploadError(f"{path}: expected one image, found {len(manifest)}")
             config: dict[str, Any] = json.loads(_read(archive, manifest[0]["Config"]))

@@ -254,7 +254,7 @@ def _paint_key_slices(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[n
 def estimate_bytes(cases: list[Case], spacing_mm: float) -> float | None:
     """Disk space that the cases will need, from the headers of some; None if none can be told."""
     step = max(1, len(cases) // SAMPLE)
-    found = []
+    volumes_mm3 = []
     for case in cases[::step]:
         size, spacing = case.image.size, case.image.spacing_mm
         if spacing is None and Path(case.image.path).is_file():
@@ -264,10 +264,10 @@ def estimate_bytes(cases: list[Case], spacing_mm: float) -> float | None:
                 continue
             size, spacing = header.size, header.spacing_mm
         if size is not None and spacing is not None:
-            found.append(math.prod(n * mm for n, mm in zip(size, spacing, strict=True)))
-    if not found:
+            volumes_mm3.append(math.prod(n * mm for n, mm in zip(size, spacing, strict=True)))
+    if not volumes_mm3:
         return None
-    return float(np.mean(found)) / spacing_mm**3 * BYTES_PER_VOXEL * len(cases)
+    return float(np.mean(volumes_mm3)) / spacing_mm**3 * BYTES_PER_VOXEL * len(cases)
 
 
 def fill(

@@ -335,10 +335,10 @@ def iterate_cases(path: Path) -> Iterator[Case]:
 
 def _parse(line: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        values = dict(pairs)
+        if len(values) != len(pairs):
             refuse("line", "each key once", [key for key, _ in pairs])
-        return found
+        return values
 
     def number(text: str) -> float:
         value = float(text)

@@ -214,24 +214,24 @@ def find_slices(images: Path, series: Iterable[str]) -> Store:
         for name in sorted(wanted):
             folder = images / name
             if folder.is_dir():
-                found = (p for p in folder.iterdir() if re.fullmatch(r"\d{3}\.png", p.name))
-                places[name] = (images, frozenset(int(p.stem) for p in found if p.stat().st_size))
+                slices = (p for p in folder.iterdir() if re.fullmatch(r"\d{3}\.png", p.name))
+                places[name] = (images, frozenset(int(p.stem) for p in slices if p.stat().st_size))
     if not places:
         refuse(f"{images}", "a folder Images_png or zip files with slices of these series", "none")
     return Store(places)
 
 
 def _in_archive(archive: Path) -> dict[str, frozenset[int]]:
-    found: dict[str, set[int]] = collections.defaultdict(set)
+    numbers_of: dict[str, set[int]] = collections.defaultdict(set)
     try:
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
                 match = re.fullmatch(r"Images_png/(\d{6}_\d{2}_\d{2})/(\d{3})\.png", info.filename)
                 if match and info.file_size:
-                    found[match[1]].add(int(match[2]))
+                    numbers_of[match[1]].add(int(match[2]))
     except (OSError, zipfile.BadZipFile) as error:
         raise CaseError(f"{archive}: expected a zip of Images_png, found: {error}") from None
-    return {name: frozenset(numbers) for name, numbers in found.items()}
+    return {name: frozenset(numbers) for name, numbers in numbers_of.items()}
 
 
 def convert(rows: list[Row], store: Store) -> tuple[list[Case], dict[str, int]]:

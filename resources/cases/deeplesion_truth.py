@@ -31,14 +31,14 @@ def read_boxes(path: Path, source: Source) -> dict[str, list[Box]]:
     Every box has to lie inside its sub-volume's slice range.
     """
     raw = _raw_csv(path) if path.suffix.lower() == ".csv" else _raw_json(path, source)
-    found: dict[str, list[Box]] = {}
+    boxes_of: dict[str, list[Box]] = {}
     for name, boxes in raw.items():
         match = re.fullmatch(r"(\d{6}_\d{2}_\d{2})_(\d{3})-(\d{3})", name)
         if match is None:
             raise CaseError(f"{path}: expected names PATIENT_STUDY_SERIES_FIRST-LAST, found {name}")
         first, last = int(match[2]), int(match[3])
         shift = first if source == "harvester" else 0
-        found[name] = []
+        boxes_of[name] = []
         for number, (x1, y1, z1, x2, y2, z2) in enumerate(boxes):
             lower, upper = (x1, y1, z1 + shift), (x2, y2, z2 + shift)
             where = f"{path}: {name}, box {number}"
@@ -46,33 +46,33 @@ def read_boxes(path: Path, source: Source) -> dict[str, list[Box]]:
                 refuse(where, "lower corner <= upper corner", boxes[number])
             if not first <= lower[2] <= upper[2] <= last:
                 refuse(where, f"slices within {first} to {last}", f"{lower[2]:g} to {upper[2]:g}")
-            found[name].append((lower, upper))
-    return found
+            boxes_of[name].append((lower, upper))
+    return boxes_of
 
 
 def _raw_json(path: Path, source: Source) -> dict[str, list[list[float]]]:
     content = _load(path)
     if not isinstance(content, dict):
         refuse(f"{path}", "an object of boxes by sub-volume", type(content).__name__)
-    found: dict[str, list[list[float]]] = {}
+    rows_of: dict[str, list[list[float]]] = {}
     for name, boxes in content.items():
         if isinstance(boxes, dict):  # Lesion Harvester's boxes on single slices, by slice
             boxes = [box for group in boxes.values() for box in group]
-        found[name] = []
+        rows_of[name] = []
         for box in boxes if isinstance(boxes, list) else [boxes]:
             numbers = isinstance(box, list) and all(isinstance(v, int | float) for v in box)
             if not numbers or len(box) != 6:
                 refuse(f"{path}: {name}", "boxes of 6 numbers", box)
             x1, y1, third, fourth, fifth, z2 = (float(v) for v in box)
             if source == "lens":
-                found[name].append([x1, y1, third, fourth, fifth, z2])
+                rows_of[name].append([x1, y1, third, fourth, fifth, z2])
             else:
-                found[name].append([x1, y1, fifth, third, fourth, z2])
-    return found
+                rows_of[name].append([x1, y1, fifth, third, fourth, z2])
+    return rows_of
 
 
 def _raw_csv(path: Path) -> dict[str, list[list[float]]]:
-    found: dict[str, list[list[float]]] = {}
+    rows_of: dict[str, list[list[float]]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -84,10 +84,10 @@ def _raw_csv(path: Path) -> dict[str, list[list[float]]]:
                     box = [float(fields[column]) for column in BOX_COLUMNS]
                 except (TypeError, ValueError):
                     raise CaseError(f"{path}, line {number}: expected numbers, found {fields}") from None
-                found.setdefault(fields["volume"], []).append(box)
+                rows_of.setdefault(fields["volume"], []).append(box)
     except (OSError, UnicodeDecodeError) as error:
         raise CaseError(f"{path}: expected a CSV of boxes, found: {error}") from None
-    return found
+    return rows_of
 
 
 def _load(path: Path) -> Any:
@@ -118,7 +118,7 @@ def _complete(case: Case, boxes: list[Box], source: Source) -> Case:
     first, limit = case.image.slices[0], case.image.size
     half = 0.5 if source == "lens" else 0.0  # LENS's whole numbers are pixels, Lesion Harvester's are edges
     marks = list(case.annotations)
-    found = []
+    lesions = []
     for (x1, y1, z1), (x2, y2, z2) in boxes:
         lower = (x1 - half, y1 - half, z1 - first - 0.5)
         upper = (x2 + half, y2 + half, z2 - first + 0.5)
@@ -136,9 +136,9 @@ def _complete(case: Case, boxes: list[Box], source: Source) -> Case:
                 short_mm=own[0].short_mm,
                 attributes=attributes,
             )
-        found.append(box)
+        lesions.append(box)
     doubtful = [dataclasses.replace(mark, status="doubtful") for mark in marks]
-    return dataclasses.replace(case, annotations=(*found, *doubtful), completeness=Completeness("all"))
+    return dataclasses.replace(case, annotations=(*lesions, *doubtful), completeness=Completeness("all"))
 
 
 def _middle_inside(mark: Annotation, lower: Point, upper: Point) -> bool:
@@ -155,16 +155,16 @@ def read_terms(path: Path) -> dict[int, dict[str, str]]:
     and the hand-labelled lesions (terms and sentence).
     """
     content = _load(path)
-    found: dict[int, dict[str, str]] = {}
+    attributes: dict[int, dict[str, str]] = {}
     if isinstance(content, list):
         for number, item in enumerate(content):
             if not isinstance(item, dict) or not {"lesion_idx", "expanded_terms", "text"} <= set(item):
                 refuse(f"{path}: entry {number}", "lesion_idx, expanded_terms and text", item)
-            found[int(item["lesion_idx"])] = {
+            attributes[int(item["lesion_idx"])] = {
                 "lesanet_terms": "; ".join(item["expanded_terms"]),
                 "lesanet_sentence": item["text"],
             }
-        return found
+        return attributes
     if not isinstance(content, dict) or "term_list" not in content:
         refuse(f"{path}", "LesaNet's labels with a term_list", type(content).__name__)
     terms = content["term_list"]
@@ -179,8 +179,8 @@ def read_terms(path: Path) -> dict[int, dict[str, str]]:
             for row, numbers in zip(rows, labels, strict=True):
                 if numbers:
                     names = dict.fromkeys(terms[number] for number in numbers)
-                    found.setdefault(row, {})[f"lesanet_{kind}"] = "; ".join(names)
-    return found
+                    attributes.setdefault(row, {})[f"lesanet_{kind}"] = "; ".join(names)
+    return attributes
 
 
 def with_terms(cases: list[Case], terms: dict[int, dict[str, str]]) -> list[Case]:

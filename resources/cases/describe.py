@@ -101,18 +101,18 @@ def _grouped(cases: list[Case], key: object) -> dict[str, list[Case]]:
 
 
 def _sizes(annotations: Iterable[Annotation]) -> collections.Counter[str]:
-    found: collections.Counter[str] = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for a in annotations:
         if a.long_mm is None:
-            found["unknown"] += 1
+            counts["unknown"] += 1
         else:
             low, high = next(
                 (low, high)
                 for low, high in zip(SIZE_EDGES_MM[:-1], SIZE_EDGES_MM[1:], strict=True)
                 if a.long_mm < high or high == SIZE_EDGES_MM[-1]
             )
-            found[f"{low:02d} to {high}" if high < 1000 else f"{low} up"] += 1
-    return found
+            counts[f"{low:02d} to {high}" if high < 1000 else f"{low} up"] += 1
+    return counts
 
 
 def draw(cases: list[Case], path: Path) -> None:

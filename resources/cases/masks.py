@@ -44,17 +44,17 @@ def find_pairs(images: Path, labels: Path) -> list[tuple[str, Path, Path]]:
 
     Raises CaseError where a mask has no image, or there is none at all.
     """
-    found = {stem_of(p): p for p in sorted(images.iterdir()) if stem_of(p)} if images.is_dir() else {}
+    by_stem = {stem_of(p): p for p in sorted(images.iterdir()) if stem_of(p)} if images.is_dir() else {}
     masks = [p for p in sorted(labels.iterdir()) if stem_of(p)] if labels.is_dir() else []
     if not masks:
         refuse(f"{labels}", f"label images ({', '.join(SUFFIXES)})", "none")
     pairs = []
     for mask in masks:
         name = stem_of(mask)
-        image = found.get(f"{name}_0000", found.get(name))
+        image = by_stem.get(f"{name}_0000", by_stem.get(name))
         if image is None:
             refuse(f"{mask}", f"its image {name} or {name}_0000 in {images}", "none")
-        if f"{name}_0001" in found:
+        if f"{name}_0001" in by_stem:
             refuse(f"{image}", "one channel", "several (CT has one)")
         pairs.append((name, image, mask))
     return pairs
@@ -86,9 +86,9 @@ def convert_pair(job: Job) -> Case:
     labels = read_labels(job.mask)
     check_same_grid(job.mask, labels, place)
     known = {0, *job.lesions, *job.organs}
-    found = set(np.unique(labels.values).tolist())
-    if not found <= known:
-        refuse(f"{job.mask}: labels", f"only {sorted(known)}", sorted(found - known))
+    label_values = set(np.unique(labels.values).tolist())
+    if not label_values <= known:
+        refuse(f"{job.mask}: labels", f"only {sorted(known)}", sorted(label_values - known))
     numbered, values = number_components(labels.values, sorted(job.lesions))
     plain = len(set(values)) == len(values)
     path = job.mask if plain else job.components / f"{job.name}.nii.gz"
@@ -154,8 +154,8 @@ def number_components(
 
 
 def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    found = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    a, b, c = (slice(int(f[0]), int(f[-1]) + 1) for f in found)
+    occupied = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    a, b, c = (slice(int(f[0]), int(f[-1]) + 1) for f in occupied)
     return a, b, c
 
 
@@ -227,9 +227,9 @@ def convert_uls23(job: Job) -> Case:
     place = read_header(job.image)
     labels = read_labels(job.mask)
     check_same_grid(job.mask, labels, place)
-    found = set(np.unique(labels.values).tolist())
-    if not found <= {0, 1} or 1 not in found:
-        refuse(f"{job.mask}: labels", "1 for the lesion", sorted(found))
+    values = set(np.unique(labels.values).tolist())
+    if not values <= {0, 1} or 1 not in values:
+        refuse(f"{job.mask}: labels", "1 for the lesion", sorted(values))
     lesion = labels.values == 1
     box = _bounds(lesion)
     axes = measure_axes(lesion[box], place.spacing_mm)

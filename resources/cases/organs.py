@@ -111,11 +111,11 @@ def canonical(name: str) -> tuple[str, Side]:
 @functools.cache
 def ancestors(name: str) -> tuple[str, ...]:
     """An organ and all that it lies in, nearest first."""
-    found = [name]
-    for narrow in found:
+    names = [name]
+    for narrow in names:
         parents = organs()[narrow].parents if narrow in organs() else ()
-        found += [parent for parent in parents if parent not in found]
-    return tuple(found)
+        names += [parent for parent in parents if parent not in names]
+    return tuple(names)
 
 
 @functools.cache
@@ -150,9 +150,9 @@ def place_values(values: Values, organ: str, side: Side = None, type: str | None
     mapped = {canonical(key)[0] for key in values}
     if any(organs()[other].space and other not in mapped for other in region(name) if other in organs()):
         return ()
-    found = exact_values(values, name, side)
-    if found:
-        return found
+    exact = exact_values(values, name, side)
+    if exact:
+        return exact
     within = organs()[name].within if name in organs() else ()
     around = [place_values(values, other, side) for other in within]
     if around:
@@ -211,10 +211,10 @@ def head_table(values: Values, largest: int) -> list[int]:
     classes = {name: number for number, name in enumerate(head_classes())}
     table = [-1] * (largest + 1)
     for name, own in values.items():
-        found = head_class(name)
-        for value in own if found is not None else ():
+        class_name = head_class(name)
+        for value in own if class_name is not None else ():
             if value <= largest:
-                table[value] = classes[found or ""]
+                table[value] = classes[class_name or ""]
     return table
 
 

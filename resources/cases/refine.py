@@ -34,7 +34,7 @@ def refine_key_slice(volume: Volume, z: int, shape: Shape) -> npt.NDArray[np.boo
     core, around = float(np.median(smooth[inner])), float(np.median(smooth[ring]))
     if abs(core - around) < MIN_CONTRAST_HU:
         return None
-    best, found = WORST_FIT, None
+    best, mask = WORST_FIT, None
     for share in LEVELS:
         level = around + share * (core - around)
         bright = smooth >= level if core > around else smooth <= level
@@ -44,8 +44,8 @@ def refine_key_slice(volume: Volume, z: int, shape: Shape) -> npt.NDArray[np.boo
             math.log(axes.short_mm / shape.size_mm[1])
         )
         if wrong / 2 < best:
-            best, found = wrong / 2, candidate
-    return found
+            best, mask = wrong / 2, candidate
+    return mask
 
 
 def _zones(volume: Volume, z: int, shape: Shape) -> tuple[npt.NDArray[np.bool_], ...]:

@@ -86,13 +86,13 @@ class Review:
 
 def review_files(sources: Sequence[Path]) -> list[Path]:
     """The files given, and all *.review.json below the folders given. Raises CaseError."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for source in sources:
         files = sorted(source.rglob("*.review.json")) if source.is_dir() else [source]
         if not files:
             raise CaseError(f"{source}: expected reviews (*.review.json), found none in the folder")
-        found += files
-    return found
+        paths += files
+    return paths
 
 
 def read_review(path: Path) -> Review:
@@ -198,12 +198,12 @@ def convert(sources: Sequence[Path], cases: Sequence[Case], shares: tuple[float,
     cases: where the scans lie, as `resources.review` has written it (OUT/cases.jsonl).
     """
     known = {case.id: case for case in cases}
-    found: dict[str, Case] = {}
+    reviewed: dict[str, Case] = {}
     for path in review_files(sources):
         review = read_review(path)
         if review.case not in known:
             raise CaseError(f"{path}: expected a review of a case of the list, found {review.case}")
-        if review.case in found:
+        if review.case in reviewed:
             raise CaseError(f"{path}: expected one review of each case, found a second of {review.case}")
-        found[review.case] = reviewed_case(review, known[review.case], shares)
-    return list(found.values())
+        reviewed[review.case] = reviewed_case(review, known[review.case], shares)
+    return list(reviewed.values())

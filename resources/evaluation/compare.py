@@ -91,22 +91,22 @@ def compare(
     needs independent units.
     """
     difference = lesion_difference(*tables)
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     p_values = sign_swap_p(difference, patients, len(weights), seed)
     for name, value in estimates(difference, weights).items():
-        found[name] = {
+        rows[name] = {
             "difference": value,
             "p": p_values[name],
             "test": "sign-swap permutation over patients",
         }
     if units is not None:
-        found["roc_area"] = _compare_areas(units, weights)
-    tested = [name for name, row in found.items() if row["p"] is not None and np.isfinite(row["p"])]
-    adjusted = holm([found[name]["p"] for name in tested])
-    for name, row in found.items():
+        rows["roc_area"] = _compare_areas(units, weights)
+    tested = [name for name, row in rows.items() if row["p"] is not None and np.isfinite(row["p"])]
+    adjusted = holm([rows[name]["p"] for name in tested])
+    for name, row in rows.items():
         row["p_holm"] = float(adjusted[tested.index(name)]) if name in tested else None
         row["p"] = row["p"] if name in tested else None
-    return found
+    return rows
 
 
 def _compare_areas(units: tuple[Units, Units], weights: Weights) -> dict[str, Any]:

@@ -102,15 +102,14 @@ def sensitivity_at(
     places = np.stack(
         [np.searchsorted(row, limit, "right") - 1 for row, limit in zip(false, limits, strict=True)]
     )
-    found = ratio(np.take_along_axis(hits, places, 1), total[:, None])
-    found[limits[:, -1] <= 0] = np.nan
-    return found
+    sensitivity = ratio(np.take_along_axis(hits, places, 1), total[:, None])
+    sensitivity[limits[:, -1] <= 0] = np.nan
+    return sensitivity
 
 
 def cpm(ranking: Ranking, weights: Weights, lesions: npt.ArrayLike, scans: npt.ArrayLike) -> Floats:
-    """(b,) competition performance metric:
-
-    mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4, 8 false positives a scan.
+    """(b,) competition performance metric: mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4, 8 false positives a
+    scan.
     """
     return sensitivity_at(ranking, weights, lesions, scans).mean(1)
 

@@ -158,21 +158,21 @@ def counts_of(evaluation: Evaluation) -> dict[str, int]:
 
 def summary_of(evaluation: Evaluation, model: Model, tell: Progress) -> dict[str, Any]:
     """All figures of one model."""
-    found, weights, patients = model.predictions, evaluation.weights, evaluation.patients
-    point, scan_point = found.operating_point, found.scan_operating_point
+    predictions, weights, patients = model.predictions, evaluation.weights, evaluation.patients
+    point, scan_point = predictions.operating_point, predictions.scan_operating_point
     rules = {}
     for rule in model.rules:
         rules[rule.name] = lesion_summary(model.tables[rule.name], point, weights, patients)
         tell(rule.name)
     table = model.tables[PRIMARY.name]
-    errors = size_errors(table, evaluation.truths, found.scans, point)
+    errors = size_errors(table, evaluation.truths, predictions.scans, point)
     summary: dict[str, Any] = {
-        "name": found.name,
-        "weights_version": found.weights_version,
+        "name": predictions.name,
+        "weights_version": predictions.weights_version,
         "operating_point": point,
-        "cases_without_prediction": list(found.missing),
-        "predictions_of_cases_not_evaluated": len(found.beyond),
-        "predictions": sum(len(scan.probability) for scan in found.scans),
+        "cases_without_prediction": list(predictions.missing),
+        "predictions_of_cases_not_evaluated": len(predictions.beyond),
+        "predictions": sum(len(scan.probability) for scan in predictions.scans),
         "predictions_outside_the_image": model.outside,
         "rules": rules,
         "sizes": {"lesions": len(errors["case"]), "measures": estimates(size_measures(errors), weights)},

@@ -93,9 +93,11 @@ def _froc_by_rule(model: Model) -> Figure:
         if rule not in model.rules:
             continue
         table = model.tables[rule.name]
-        found = sensitivity_at(lesion_ranking(table), once, table.lesions, table.judged, RATES)[0]
+        sensitivity = sensitivity_at(lesion_ranking(table), once, table.lesions, table.judged, RATES)[0]
         style = (0, (4, 2)) if rule.assignment == "hungarian" or rule is PRIMARY else "-"
-        axis.step(RATES, found, where="post", color=colour, linestyle=style, label=rule.name, zorder=2.5)
+        axis.step(
+            RATES, sensitivity, where="post", color=colour, linestyle=style, label=rule.name, zorder=2.5
+        )
     _froc_axis(axis)
     _legend(figure, f"{model.predictions.name}, by matching rule")
     return figure

@@ -41,13 +41,13 @@ class Failure:
 def failures(evaluation: Evaluation, model: Model, most: int) -> list[Failure]:
     """Up to `most` of each kind, the worst first: by probability, and by size. Without pictures."""
     table, scans = model.tables[PRIMARY.name], model.predictions.scans
-    found = []
+    shown = []
     fresh = np.flatnonzero(~table.false_duplicate)
     for row in fresh[np.argsort(-table.false_score[fresh], kind="stable")][:most]:
         case, number = int(table.false_case[row]), int(table.false_prediction[row])
         name = scans[case].types[number] or "lesion"
         caption = f"{evaluation.truths[case].case.id}: called {name} at {table.false_score[row]:.3f}"
-        found.append(Failure("false positive", case, number, -1, caption, scans[case].points_mm[number]))
+        shown.append(Failure("false positive", case, number, -1, caption, scans[case].points_mm[number]))
     point = model.predictions.operating_point
     missed = np.flatnonzero(table.lesion_score < (np.finfo(float).tiny if point is None else point))
     lesions = [evaluation.truths[table.lesion_case[i]].lesions[table.lesion_number[i]] for i in missed]
@@ -61,8 +61,8 @@ def failures(evaluation: Evaluation, model: Model, most: int) -> list[Failure]:
         caption = f"{evaluation.truths[case].case.id}: {lesion.annotation.type or 'lesion'}, {long_mm}, {how}"
         frame = evaluation.truths[case].frame
         centre = lesion.centre_mm @ frame.direction.T + frame.origin_mm
-        found.append(Failure("missed lesion", case, -1, int(table.lesion_number[row]), caption, centre))
-    return found
+        shown.append(Failure("missed lesion", case, -1, int(table.lesion_number[row]), caption, centre))
+    return shown
 
 
 def with_pictures(

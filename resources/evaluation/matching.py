@@ -174,23 +174,23 @@ def match(rule: Rule, candidates: Candidates, targets: Targets) -> tuple[npt.NDA
     """
     excluded = targets.excluded | ~targets.sized if rule.needs_boxes else targets.excluded
     values = preference(rule, candidates, targets)
-    found = np.full(len(candidates.probability), -1, np.intp)
+    targets_of = np.full(len(candidates.probability), -1, np.intp)
     wanted = np.where(excluded[None], 0.0, values)
     if rule.assignment == "hungarian":
         rows, columns = linear_sum_assignment(np.where(wanted > 0, 1 + wanted, 0.0), maximize=True)
         real = wanted[rows, columns] > 0
-        found[rows[real]] = columns[real]
+        targets_of[rows[real]] = columns[real]
     elif wanted.any():
         free = wanted.copy()
         for i in np.argsort(-candidates.probability, kind="stable"):
             best = int(free[i].argmax())
             if free[i, best] > 0:
-                found[i] = best
+                targets_of[i] = best
                 free[:, best] = 0.0
     on_excluded = (values[:, excluded] > 0).sum(1)
     on_lesion = (wanted > 0).sum(1)
     fates = [
-        HIT if found[i] >= 0 else IGNORED if on_excluded[i] else DUPLICATE if on_lesion[i] else FALSE
-        for i in range(len(found))
+        HIT if targets_of[i] >= 0 else IGNORED if on_excluded[i] else DUPLICATE if on_lesion[i] else FALSE
+        for i in range(len(targets_of))
     ]
-    return found, fates
+    return targets_of, fates

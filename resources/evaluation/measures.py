@@ -47,13 +47,13 @@ def lesion_measures(table: Table, operating_point: float | None) -> Measure:
     def measure(weights: Weights) -> dict[str, Floats]:
         sensitivity = sensitivity_at(ranking, weights, table.lesions, table.judged)
         alone = sensitivity_at(plain, weights, table.lesions, table.judged)
-        found = {f"sensitivity_at_{rate:g}": sensitivity[:, i] for i, rate in enumerate(FP_RATES)}
-        found["cpm"] = sensitivity.mean(1)
-        found["cpm_duplicates_ignored"] = alone.mean(1)
-        found["average_precision"] = average_precision(complete_ranking, weights, complete.lesions)
+        values = {f"sensitivity_at_{rate:g}": sensitivity[:, i] for i, rate in enumerate(FP_RATES)}
+        values["cpm"] = sensitivity.mean(1)
+        values["cpm_duplicates_ignored"] = alone.mean(1)
+        values["average_precision"] = average_precision(complete_ranking, weights, complete.lesions)
         if not table.judged.any():
-            found["average_precision"] = np.full(len(weights), np.nan)
-        return found | (points(weights) if points else {})
+            values["average_precision"] = np.full(len(weights), np.nan)
+        return values | (points(weights) if points else {})
 
     return measure
 
@@ -112,13 +112,13 @@ def size_measures(errors: dict[str, npt.NDArray]) -> Measure:
 
     def measure(weights: Weights) -> dict[str, Floats]:
         per_lesion = weights[:, errors["case"]]
-        found = {"distance_mm": ratio(per_lesion @ errors["distance_mm"], per_lesion.sum(1))}
+        means = {"distance_mm": ratio(per_lesion @ errors["distance_mm"], per_lesion.sum(1))}
         for i, name in enumerate(("long", "short", "z")):
             known = np.isfinite(difference[:, i])
             drawn = per_lesion[:, known]
-            found[f"{name}_error_mm"] = ratio(drawn @ difference[known, i], drawn.sum(1))
-            found[f"{name}_absolute_error_mm"] = ratio(drawn @ np.abs(difference[known, i]), drawn.sum(1))
-        return found
+            means[f"{name}_error_mm"] = ratio(drawn @ difference[known, i], drawn.sum(1))
+            means[f"{name}_absolute_error_mm"] = ratio(drawn @ np.abs(difference[known, i]), drawn.sum(1))
+        return means
 
     return measure
 
@@ -145,10 +145,7 @@ def scan_truth(case: Case) -> tuple[bool | None, str]:
 
 @dataclass(frozen=True)
 class Units:
-    """Scans, or patients, whose truth is known:
-
-    score and truth (n,), and the case whose weight is theirs (n,).
-    """
+    """Scans, or patients, whose truth is known. score, truth: (n,). The case (n,) gives the weight."""
 
     score: Floats
     positive: Bools
@@ -189,17 +186,17 @@ def unit_measures(units: Units, operating_point: float | None) -> Measure:
     def measure(weights: Weights) -> dict[str, Floats]:
         drawn = weights[:, units.case]
         positives = np.bincount(units.case[units.positive], minlength=weights.shape[1])
-        found = {
+        values = {
             "roc_area": roc_area(ranking, weights),
             "average_precision": average_precision(ranking, weights, positives),
             "expected_calibration_error": expected_calibration_error(units.score, units.positive, drawn),
             "brier": brier(units.score, units.positive, drawn),
         }
         if operating_point is None:
-            return found
+            return values
         called = (units.score >= operating_point).astype(np.int64)
         true_positive, true_negative = drawn @ (ill * called), drawn @ (well * (1 - called))
-        return found | {
+        return values | {
             "accuracy": ratio(true_positive + true_negative, drawn.sum(1)),
             "sensitivity": ratio(true_positive, drawn @ ill),
             "specificity": ratio(true_negative, drawn @ well),
@@ -227,7 +224,7 @@ def unit_summary(
         "positive_predictive_value": patients_of(called),
         "negative_predictive_value": patients_of(~called),
     }
-    found: dict[str, Any] = dict(estimates(unit_measures(units, operating_point), weights, behind))
+    measures: dict[str, Any] = dict(estimates(unit_measures(units, operating_point), weights, behind))
     counts = {"units": len(ill), "positive": int(ill.sum()), "negative": int((~ill).sum())}
     if operating_point is not None:
         counts |= {
@@ -236,7 +233,7 @@ def unit_summary(
             "false_positive": int((~ill & called).sum()),
             "true_negative": int((~ill & ~called).sum()),
         }
-    return {"counts": counts, "operating_point": operating_point, "measures": found}
+    return {"counts": counts, "operating_point": operating_point, "measures": measures}
 
 
 def lesion_summary(
@@ -245,7 +242,7 @@ def lesion_summary(
     """Measures of one rule with intervals, and the counts behind them."""
     names = [f"sensitivity_at_{rate:g}" for rate in FP_RATES] + ["operating_sensitivity"]
     behind = dict.fromkeys(names, len(set(patients[table.lesion_case].tolist())))
-    found: dict[str, Estimate] = estimates(lesion_measures(table, operating_point), weights, behind)
+    measures: dict[str, Estimate] = estimates(lesion_measures(table, operating_point), weights, behind)
     counts = {
         "lesions": len(table.lesion_case),
         "lesions_found": int(np.isfinite(table.lesion_score).sum()),
@@ -255,4 +252,4 @@ def lesion_summary(
         "predictions_not_judged": table.fates["not judged"],
         "predictions_ignored_on_excluded_findings": table.fates["ignored"],
     }
-    return {"counts": counts, "measures": found}
+    return {"counts": counts, "measures": measures}

@@ -1,7 +1,4 @@
-"""What became of every lesion and every prediction:
-
-one case to plain rows, all cases to one table per rule.
-"""
+"""What became of every lesion and every prediction: a case as plain rows, all cases as a table per rule."""
 
 from __future__ import annotations
 
@@ -97,12 +94,12 @@ def outcomes_of(truth: Truth, prediction: Prediction, rules: Iterable[Rule]) -> 
     truth.labels.forget()
     outcomes = {}
     for rule in rules:
-        found, fates = match(rule, candidates, targets)
+        assigned, fates = match(rule, candidates, targets)
         fates = [
             UNJUDGED if fate == FALSE and not there else fate
             for fate, there in zip(fates, complete, strict=True)
         ]
-        outcomes[rule.name] = Outcome(found, tuple(fates))
+        outcomes[rule.name] = Outcome(assigned, tuple(fates))
     return outcomes
 
 

@@ -65,8 +65,8 @@ def write_all(
     for name, figure in draw_figures(evaluation, summaries).items():
         charts[name] = files[f"figures/{name}.svg"] = image_of(figure, "svg")
         files[f"figures/{name}.png"] = image_of(figure, "png")
-    found = failures(evaluation, evaluation.models[0], gallery)
-    pictured = with_pictures(evaluation, evaluation.models[0], found, lambda text: tell(f"gallery: {text}"))
+    drawn = failures(evaluation, evaluation.models[0], gallery)
+    pictured = with_pictures(evaluation, evaluation.models[0], drawn, lambda text: tell(f"gallery: {text}"))
     files["index.html"] = render(metrics, charts, pictured).encode()
     files["lesions.csv"] = _csv(evaluation).encode()
     files["metrics.json"] = (json.dumps(_plain(metrics), indent=1, allow_nan=False) + "\n").encode()

@@ -63,16 +63,16 @@ def estimates(
     """
     sample = measure(np.ones((1, weights.shape[1]), np.int64))
     resampled = in_chunks(measure, weights)
-    found = {}
+    estimated = {}
     for name, values in sample.items():
         value, total = float(values[0]), (proportion_of or {}).get(name, 0)
         if not np.isfinite(value):
-            found[name] = Estimate(None, note="undefined in this sample")
+            estimated[name] = Estimate(None, note="undefined in this sample")
         elif value in (0.0, 1.0) and total > 0:
-            found[name] = Estimate(value, *wilson(round(value * total), total), note="Wilson's interval")
+            estimated[name] = Estimate(value, *wilson(round(value * total), total), note="Wilson's interval")
         else:
-            found[name] = interval(value, resampled[name])
-    return found
+            estimated[name] = interval(value, resampled[name])
+    return estimated
 
 
 def interval(value: float, resampled: Floats) -> Estimate:

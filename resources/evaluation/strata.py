@@ -96,9 +96,9 @@ def _lesion_figures(
     hits = np.bincount(part.lesion_case, part.lesion_score >= (operating_point or 0), part.cases)
 
     def measure(drawn: npt.NDArray) -> dict[str, Floats]:
-        found = {"cpm": cpm(ranking, drawn, part.lesions, part.judged)}
-        found["operating_sensitivity"] = ratio(drawn @ hits, drawn @ part.lesions)
-        return {name: found[name] for name in names}
+        measures = {"cpm": cpm(ranking, drawn, part.lesions, part.judged)}
+        measures["operating_sensitivity"] = ratio(drawn @ hits, drawn @ part.lesions)
+        return {name: measures[name] for name in names}
 
     behind = len(set(patients[part.lesion_case].tolist()))
     return estimates(measure, weights, dict.fromkeys(names, behind))
@@ -145,24 +145,24 @@ def _case_figures(
     weights: npt.NDArray,
 ) -> dict[str, Estimate]:
     undefined = Estimate(None, note="not known")
-    found = {"operating_sensitivity": undefined, "operating_false_positives_per_scan": undefined}
+    measures = {"operating_sensitivity": undefined, "operating_false_positives_per_scan": undefined}
     if len(part.lesion_case) < FEWEST:
-        found["cpm"] = TOO_FEW
+        measures["cpm"] = TOO_FEW
     else:
         ranking = lesion_ranking(part)
-        found |= estimates(lambda drawn: {"cpm": cpm(ranking, drawn, part.lesions, part.judged)}, weights)
+        measures |= estimates(lambda drawn: {"cpm": cpm(ranking, drawn, part.lesions, part.judged)}, weights)
     if operating_point is not None:
         at_point = estimates(operating_measures(part, operating_point), weights)
-        found |= {name: at_point[name] for name in found if name in at_point}
+        measures |= {name: at_point[name] for name in measures if name in at_point}
         if len(part.lesion_case) < FEWEST:
-            found["operating_sensitivity"] = TOO_FEW
-    found["roc_area"] = undefined
+            measures["operating_sensitivity"] = TOO_FEW
+    measures["roc_area"] = undefined
     if units is not None:
         inside = keep[units.case]
         some = Units(units.score[inside], units.positive[inside], units.case[inside])
         area = estimates(lambda drawn: {"roc_area": unit_measures(some, None)(drawn)["roc_area"]}, weights)
-        found |= area
-    return found
+        measures |= area
+    return measures
 
 
 def in_order(names: list[str]) -> list[str]:

@@ -96,11 +96,11 @@ def _of_point(annotation: Annotation, frame: Frame) -> Lesion:
 
 def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> Lesion:
     voxels = labels == annotation.label
-    found = ndimage.find_objects(voxels.astype(np.uint8))
-    if not found or found[0] is None:
+    boxes = ndimage.find_objects(voxels.astype(np.uint8))
+    if not boxes or boxes[0] is None:
         raise CaseError(f"expected the value {annotation.label} in {annotation.mask}, found it nowhere")
-    crop = voxels[found[0]].copy()
-    first = np.array([part.start for part in found[0][::-1]], np.intp)
+    crop = voxels[boxes[0]].copy()
+    first = np.array([part.start for part in boxes[0][::-1]], np.intp)
     lesion = _lesion(annotation, mark_of_mask(annotation, frame, crop, first), frame)
     key = measure_axes(crop, spacing_of(frame)).key.z
     on_key = frame.of_index(np.argwhere(crop[key])[:, ::-1] @ np.eye(2, 3) + first)[:, :2]

@@ -65,10 +65,10 @@ def jobs_of(
             _write_list(cases, scans, single)
         elif not cases.exists():
             raise InputError(f"{cases}: expected where the scans lie, found no such file: give --scans")
-    found = read_cases(cases)
-    if single and len(found) != 1:
-        raise CaseError(f"{cases}: expected one case for results of one scan, found {len(found)}")
-    placed = [(case, out if single else out / case.id) for case in found]
+    listed = read_cases(cases)
+    if single and len(listed) != 1:
+        raise CaseError(f"{cases}: expected one case for results of one scan, found {len(listed)}")
+    placed = [(case, out if single else out / case.id) for case in listed]
     jobs = [
         Job(case, folder, _report_of(case, report))
         for case, folder in placed
@@ -76,7 +76,7 @@ def jobs_of(
     ]
     if not jobs:
         raise InputError(f"{out}: expected results of the scans in {cases}, found none")
-    chosen = {case.id for case in part_of(found, part)}
+    chosen = {case.id for case in part_of(listed, part)}
     return [job for job in jobs if job.case.id in chosen]
 
 

@@ -156,16 +156,16 @@ def _measure(d: Detection, like: Detection) -> float:
 
 
 def _targets(pairs: Sequence[Pair]) -> tuple[int, ...]:
-    found: list[int] = []
+    numbers: list[int] = []
     per_organ: Counter[str] = Counter()
     priors = [p.prior for p in pairs if p.prior is not None and p.prior.above_operating_point]
     for d in sorted(priors, key=lambda d: -_measure(d, d)):
         organ = d.organ or d.type
         large = _measure(d, d) >= (LEAST_NODE_MM if _is_node(d) else LEAST_MM)
-        if large and per_organ[organ] < TARGETS_PER_ORGAN and len(found) < TARGETS:
-            found.append(d.number)
+        if large and per_organ[organ] < TARGETS_PER_ORGAN and len(numbers) < TARGETS:
+            numbers.append(d.number)
             per_organ[organ] += 1
-    return tuple(sorted(found))
+    return tuple(sorted(numbers))
 
 
 def _response(before: float, after: float, new: int, measured: bool) -> str:

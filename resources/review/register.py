@@ -73,8 +73,8 @@ def register(prior: Volume, follow_up: Volume) -> Registration:
         start = sitk.Euler3DTransform()
         start.SetCenter(centres[0].tolist())
         start.SetTranslation((centres[1] - centres[0] + [0, 0, shift]).tolist())
-        found = _refined(*coarse, start, COARSE_MM)
-        starts.append((*_fit(*coarse, found), found))
+        refined = _refined(*coarse, start, COARSE_MM)
+        starts.append((*_fit(*coarse, refined), refined))
     best = max(starts, key=lambda row: row[0] if row[1] >= LEAST_OVERLAP else row[0] - 1)[2]
     fine = _image(prior, FINE_MM), _image(follow_up, FINE_MM)
     transform = _refined(*fine, best, FINE_MM)

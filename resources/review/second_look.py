@@ -131,7 +131,7 @@ def look_again(text: str, detections: Sequence[Detection], volume: Volume) -> Se
 def _places(findings: tuple[Finding, ...], volume: Volume) -> Any:
     """Where in the scan the organs of the findings can be, as training works it out, without an organ map."""
     from resources.cases.cache import HU, CachedScan
-    from resources.training.reports.whereabouts import look
+    from resources.training.reports.location import location_prior
 
     config = DetectorConfig()
     grid = preprocess(volume, config.spacing_mm, config.stride)
@@ -139,7 +139,7 @@ def _places(findings: tuple[Finding, ...], volume: Volume) -> Any:
     array[HU] = grid.hu.numpy()
     scan = CachedScan(array, grid.lower, grid.spacing_mm, volume.geometry, {}, "")
     case = Case("scan", "patient", "review", None, ImageSource("scan"), findings=findings)
-    return look(case, scan)
+    return location_prior(case, scan)
 
 
 def _in_scan(finding: Finding, places: Any) -> bool:
@@ -157,7 +157,7 @@ def _organs(findings: Sequence[Finding], detections: Sequence[Detection]) -> npt
     0 where either names none, or where one lies in the other, or both belong to one class of the organ head.
     """
     from resources.cases.organs import canonical, head_class, region
-    from resources.training.reports.whereabouts import ELSEWHERE
+    from resources.training.reports.location import ELSEWHERE
 
     out = np.zeros((len(findings), len(detections)))
     for i, finding in enumerate(findings):

@@ -71,7 +71,7 @@ def projections(grid: Grid) -> list[Projection]:
     hu = grid.hu.numpy()
     low = grid.to_world(np.full((1, 3), -0.5))[0]
     high = grid.to_world(np.array([hu.shape]) - 0.5)[0]
-    found = []
+    slices = []
     for name, across, through in (("coronal", 0, 1), ("sagittal", 1, 0)):
         flat = hu.max(2 - through)[::-1]
         size = (
@@ -80,8 +80,8 @@ def projections(grid: Grid) -> list[Projection]:
         )
         png = encoded(grey_of(flat, PROJECTION_HU), "png", size)
         edges = (float(low[across]), float(high[across]), float(high[2]), float(low[2]))
-        found.append(Projection(name, png, across, 2, edges, size))
-    return found
+        slices.append(Projection(name, png, across, 2, edges, size))
+    return slices
 
 
 def thumbnail(grid: Grid, centre_mm: npt.ArrayLike, pixels: int = 96, half_mm: float = 35.0) -> bytes:

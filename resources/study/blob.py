@@ -44,14 +44,14 @@ def blobs(hu: npt.NDArray[np.integer], spacing_mm: float, kind: str) -> tuple[Fl
     if kind == "dark in soft tissue":
         image = 1 - image
     smallest, largest = (mm / spacing_mm for mm in SIGMAS_MM)
-    found = blob_dog(
+    blobs_zyxs = blob_dog(
         image, min_sigma=smallest, max_sigma=largest, sigma_ratio=1.6, threshold=0.02, overlap=0.3
     )
     around = gaussian_filter(hu.astype(np.float32), SURROUNDINGS_MM / spacing_mm / 2)
-    centres = found[:, :3].astype(np.intp)
+    centres = blobs_zyxs[:, :3].astype(np.intp)
     in_lung = around[tuple(centres.T)] < BODY_HU
-    found = found[in_lung if kind == "bright in lung" else ~in_lung]
-    return found[:, :3].astype(np.float64), _response(image, found)
+    blobs_zyxs = blobs_zyxs[in_lung if kind == "bright in lung" else ~in_lung]
+    return blobs_zyxs[:, :3].astype(np.float64), _response(image, blobs_zyxs)
 
 
 def _response(image: npt.NDArray[np.floating], found: npt.NDArray[np.floating]) -> Floats:

@@ -81,13 +81,13 @@ def make_group(chosen: argparse.Namespace, site: str, anatomy: str) -> Path:
 
 def compare_group(folder: Path, weights: Path, kinds: Sequence[str], processes: int) -> None:
     """Prints the figures of the detector and of these kinds of blobs on the scans of a folder."""
-    cases, found = folder / "cases.jsonl", folder / "detector"
-    step(predict, "--cases", cases, "--weights", weights, "--processes", processes, "--out", found)
-    pages = {"detector": evaluated(cases, found, folder / "page-detector")}
+    cases, predictions = folder / "cases.jsonl", folder / "detector"
+    step(predict, "--cases", cases, "--weights", weights, "--processes", processes, "--out", predictions)
+    pages = {"detector": evaluated(cases, predictions, folder / "page-detector")}
     for kind in kinds:
-        found = folder / kind.replace(" ", "-")
-        step(find_blobs, "--cases", cases, "--kind", kind, "--processes", processes, "--out", found)
-        pages[f"blobs {kind}"] = evaluated(cases, found, folder / f"page-{found.name}")
+        predictions = folder / kind.replace(" ", "-")
+        step(find_blobs, "--cases", cases, "--kind", kind, "--processes", processes, "--out", predictions)
+        pages[f"blobs {kind}"] = evaluated(cases, predictions, folder / f"page-{predictions.name}")
     report(pages)
 
 

@@ -68,9 +68,9 @@ def dice(counts: Counts) -> dict[str, float | None]:
 def compare(detector: Detector, volume: Volume, labels: Labels, values: Values) -> Counts:
     """The overlap of predicted and labelled classes on the network's grid."""
     grid, predicted = detector.organs(volume)
-    found = resample_labels(labels, grid).astype(np.int64)
-    table = np.array(head_table(values, int(found.max(initial=0))))
-    return overlap(predicted.numpy().astype(np.int64), table[found], len(head_classes()))
+    truth = resample_labels(labels, grid).astype(np.int64)
+    table = np.array(head_table(values, int(truth.max(initial=0))))
+    return overlap(predicted.numpy().astype(np.int64), table[truth], len(head_classes()))
 
 
 def abdomen(folder: Path) -> tuple[Volume, Labels]:
@@ -96,22 +96,22 @@ def detections_right(detector: Detector, case: Case, volume: Volume) -> list[boo
         near = np.linalg.norm(points - center_mm, axis=1) < (annotation.long_mm or 0.0) / 2
         if near.any():
             organ = str(annotation.attributes["organ"])
-            found = own[called[int(near.argmax())].organ or ""]
-            right.append(set(found) <= set(place_values(own, organ, None, annotation.type)))
+            named = own[called[int(near.argmax())].organ or ""]
+            right.append(set(named) <= set(place_values(own, organ, None, annotation.type)))
     return right
 
 
 def lesions_in(case: Case, volume: Volume) -> list[tuple[Annotation, npt.NDArray[np.float64]]]:
     """Lesions with a mask and the name of their organ, and their centres in LPS mm (x, y, z)."""
-    found = []
+    rows = []
     for path in sorted({a.mask for a in case.annotations if a.mask is not None}):
         labels = read_labels(Path(path))
         check_same_grid(Path(path), labels, volume.geometry)
         for a in case.annotations:
             if a.mask == path and a.status == "lesion" and isinstance(a.attributes.get("organ"), str):
                 middle = np.argwhere(labels.values == a.label).mean(0)[::-1]
-                found.append((a, volume.index_to_world(middle)[0]))
-    return found
+                rows.append((a, volume.index_to_world(middle)[0]))
+    return rows
 
 
 def measure(detector: Detector, cases: list[Case]) -> tuple[Counts, list[list[bool]]]:

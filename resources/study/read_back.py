@@ -88,16 +88,16 @@ def compare_stated(read: Iterable[Finding], mentions: Iterable[Mention]) -> tupl
     wanted = [m.finding for m in stated if not m.optional]
     score, missed = Count(), []
     for finding in wanted:
-        found = next((other for other in left if matches(other, finding)), None)
-        if found is None:
+        match = next((other for other in left if matches(other, finding)), None)
+        if match is None:
             missed.append(f"missed {_shown(finding)}")
         else:
-            left.remove(found)
+            left.remove(match)
             score.right += 1
     for mention in stated:
-        found = next((other for other in left if mention.optional and _repeats(other, mention.finding)), None)
-        if found is not None:
-            left.remove(found)
+        match = next((other for other in left if mention.optional and _repeats(other, mention.finding)), None)
+        if match is not None:
+            left.remove(match)
     score.add(0, score.right + len(left), len(wanted))
     return score, missed + [f"extra  {_shown(finding)}" for finding in left]
 
@@ -132,15 +132,15 @@ def compare_negatives(read: Iterable[Finding], mentions: Iterable[Mention]) -> t
     spoken = {
         _part(m.finding) for m in mentions if m.finding.presence == "absent" and not is_stated(m.finding)
     }
-    found = {
+    denied = {
         None if finding.organ in WIDE else _part(finding)
         for finding in read
         if not is_stated(finding) and _is_subject(finding)
     }
     score = Count()
-    score.add(len(found & spoken), len(found), len(spoken))
-    missed = [f"missed no {part}" for part in spoken - found]
-    return score, missed + [f"extra  no {part}" for part in found - spoken]
+    score.add(len(denied & spoken), len(denied), len(spoken))
+    missed = [f"missed no {part}" for part in spoken - denied]
+    return score, missed + [f"extra  no {part}" for part in denied - spoken]
 
 
 def _is_subject(finding: Finding) -> bool:

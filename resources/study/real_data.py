@@ -45,15 +45,15 @@ def read_split(data: Path) -> list[Row]:
     path = data / "split.tsv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            found = list(csv.DictReader(file, delimiter="\t"))
+            lines = list(csv.DictReader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CaseError(f"{path}: expected a table of ids, patients and splits, found: {error}") from None
-    for number, row in enumerate(found, 2):
+    for number, row in enumerate(lines, 2):
         if set(row) != {"id", "patient", "split"} or row["split"] not in ("train", "test"):
             raise CaseError(f"{path}, line {number}: expected id, patient and train or test, found {row}")
-    whole = {row["patient"] for row in found if not _is_crop(data, row["id"])}
+    whole = {row["patient"] for row in lines if not _is_crop(data, row["id"])}
     rows = []
-    for row in found:
+    for row in lines:
         split: Split = "test" if row["split"] == "test" else "train"
         if split == "train" and _for_validation(row["id"], row["patient"], whole):
             split = "validation"

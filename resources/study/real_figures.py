@@ -74,8 +74,10 @@ def group_measure(table: Table, probabilities: tuple[float, ...]) -> Measure:
 
     def measure(weights: npt.NDArray) -> dict[str, Floats]:
         at_rates = sensitivity_at(ranking, weights, table.lesions, table.judged, RATES)
-        found = {column_of(rate): at_rates[:, i] for i, rate in enumerate(RATES)}
-        return found | {column_of(None, p): at(weights)["operating_sensitivity"] for p, at in from_on.items()}
+        measures = {column_of(rate): at_rates[:, i] for i, rate in enumerate(RATES)}
+        return measures | {
+            column_of(None, p): at(weights)["operating_sensitivity"] for p, at in from_on.items()
+        }
 
     return measure
 
@@ -113,9 +115,9 @@ def figures_of(evaluation: Evaluation, rule: str, seed: int = 0) -> dict[str, An
         own = table.only(keep)
         people = len(set(patients[own.lesion_case].tolist()))
         columns = [column_of(rate) for rate in RATES] + [column_of(None, p) for p in probabilities]
-        found = estimates(group_measure(own, probabilities), weights, dict.fromkeys(columns, people))
+        measures = estimates(group_measure(own, probabilities), weights, dict.fromkeys(columns, people))
         counts = {"lesions": int(keep.sum()), "patients": people}
-        groups[title] = {**counts, "sensitivity": _plain(found)}
+        groups[title] = {**counts, "sensitivity": _plain(measures)}
     return {
         "rule": next(each.text for each in RULES if each.name == rule),
         "operating_point": point,

@@ -31,7 +31,7 @@ def detections_of(evaluation: Evaluation, rule: str) -> list[tuple[str, Failure]
     """
     model = evaluation.models[0]
     point = model.predictions.operating_point or 0.0
-    found = []
+    entries = []
     for number, truth in enumerate(evaluation.truths):
         if truth.case.source != WHOLE:
             continue
@@ -40,7 +40,7 @@ def detections_of(evaluation: Evaluation, rule: str) -> list[tuple[str, Failure]
         for i in above[np.argsort(-scan.probability[above], kind="stable")]:
             size = "" if scan.sizes_mm is None else " x ".join(f"{mm:.0f}" for mm in scan.sizes_mm[i]) + " mm"
             caption = f"{scan.types[i]}, p = {scan.probability[i]:.3f}, {size}"
-            found.append(
+            entries.append(
                 (outcome.fates[i], Failure(outcome.fates[i], number, int(i), -1, caption, scan.points_mm[i]))
             )
         hit = {int(lesion) for lesion in outcome.found[above]}
@@ -48,8 +48,10 @@ def detections_of(evaluation: Evaluation, rule: str) -> list[tuple[str, Failure]
             if place not in hit:
                 centre = lesion.centre_mm @ truth.frame.direction.T + truth.frame.origin_mm
                 caption = f"{lesion.annotation.type}, {lesion.measured[0]:.0f} mm"
-                found.append(("missed lesion", Failure("missed lesion", number, -1, place, caption, centre)))
-    return found
+                entries.append(
+                    ("missed lesion", Failure("missed lesion", number, -1, place, caption, centre))
+                )
+    return entries
 
 
 def write_page(

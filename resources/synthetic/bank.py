@@ -88,16 +88,16 @@ class Placed:
 @functools.lru_cache(maxsize=2)
 def lesions_of(path: Path) -> tuple[tuple[Case, int], ...]:
     """Case and number of each mask of a lung lesion in the training split of a list. Raises CaseError."""
-    found = tuple(
+    entries = tuple(
         (case, number)
         for case in read_cases(path)
         if case.split == "train"
         for number, annotation in enumerate(case.annotations)
         if annotation.kind == "mask" and annotation.type == "lung" and annotation.status == "lesion"
     )
-    if not found:
+    if not entries:
         raise CaseError(f"{path}: expected masks of lung lesions in the split train, found none")
-    return found
+    return entries
 
 
 @functools.lru_cache(maxsize=64)
@@ -154,10 +154,10 @@ def put_in(
     random = np.random.default_rng([job.seed, 18])
     count, hu = len(lesions_of(job.nodules)), np.rint(volume.hu).astype(np.int16)
     noise_hu = noise_of(volume, lungs)
-    found: list[Placed] = []
+    placed: list[Placed] = []
     wanted = min(job.count, int(lungs.ml / ML_PER_NODULE))
     for _ in range(TRIES * wanted):
-        if len(found) == wanted:
+        if len(placed) == wanted:
             break
         scale = float(np.exp(random.uniform(*np.log(SCALE))))
         nodule = nodule_of(job.nodules, int(random.integers(count)))
@@ -171,13 +171,15 @@ def put_in(
             continue
         before = hu[rendered.box][lesion].mean()
         blend(hu, rendered, nodule, noise_hu)
-        found.append(Placed(nodule, scale, rendered, lesion, float(hu[rendered.box][lesion].mean() - before)))
+        placed.append(
+            Placed(nodule, scale, rendered, lesion, float(hu[rendered.box][lesion].mean() - before))
+        )
         margin = [round(APART_MM / mm) for mm in volume.spacing_mm[::-1]]
         wide = tuple(
             slice(max(0, s.start - m), s.stop + m) for s, m in zip(rendered.box, margin, strict=True)
         )
         taken[wide] = True
-    return hu, found
+    return hu, placed
 
 
 def _suits(nodule: Nodule, scale: float, volume: Volume, noise_hu: float) -> bool:
@@ -214,18 +216,18 @@ def make_files(job: Job) -> int:
     lungs = scan_lungs(job.case, volume)
     if lungs.ml < ML_PER_NODULE:
         return 0
-    hu, found = put_in(volume, lungs, taken_by(job.case, volume), job)
-    if not found:
+    hu, nodules = put_in(volume, lungs, taken_by(job.case, volume), job)
+    if not nodules:
         raise InputError(f"{job.id}: expected room for nodules in {lungs.ml:.0f} ml of lung, found none")
     with whole(job.folder / job.id) as part:
         part.mkdir()
         labels = np.zeros(hu.shape, np.uint8)
-        for number, placed in enumerate(found, 1):
+        for number, placed in enumerate(nodules, 1):
             labels[placed.rendered.box][placed.lesion] = number
         write_image(part / "image.mha", hu, volume)
         write_image(part / "lesions.mha", labels, volume)
-        write_cases(part / "case.jsonl", [_case(job, part, found, volume)])
-    return len(found)
+        write_cases(part / "case.jsonl", [_case(job, part, nodules, volume)])
+    return len(nodules)
 
 
 def _case(job: Job, folder: Path, found: list[Placed], volume: Volume) -> Case:

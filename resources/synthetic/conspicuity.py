@@ -95,9 +95,9 @@ def real_lesions(table: Path, images: Path) -> Iterator[Seen]:
         for row in rows:
             same = [ellipse(r) for r in rows if r is not row]
             others = np.any(same, 0) if same else np.zeros(row.size[::-1], np.bool_)
-            found = seen(row.type or "unknown", hu, ellipse(row), others, row.spacing_mm[0])
-            if found is not None:
-                yield found
+            row_seen = seen(row.type or "unknown", hu, ellipse(row), others, row.spacing_mm[0])
+            if row_seen is not None:
+                yield row_seen
 
 
 def synthetic_lesions(path: Path) -> Iterator[Seen]:
@@ -112,9 +112,9 @@ def synthetic_lesions(path: Path) -> Iterator[Seen]:
             mask = labels == annotation.label
             z = int(mask.sum((1, 2)).argmax())
             others = (labels[z] > 0) & ~mask[z]
-            found = seen(annotation.type or "unknown", volume.hu[z], mask[z], others, volume.spacing_mm[0])
-            if found is not None:
-                yield found
+            row_seen = seen(annotation.type or "unknown", volume.hu[z], mask[z], others, volume.spacing_mm[0])
+            if row_seen is not None:
+                yield row_seen
 
 
 def describe(title: str, lesions: Iterable[Seen]) -> list[str]:

@@ -92,10 +92,10 @@ def paint_lesions(painter: Painter, count: int, types: dict[str, float] = TYPE_W
         texture: str | None = None
         cluster = number if len(sizes) > 1 else None
         for size in sizes:
-            found = find_room(painter, lesion_type, size, types)
-            if found is None:
+            room = find_room(painter, lesion_type, size, types)
+            if room is None:
                 continue
-            name, site, center = found
+            name, site, center = room
             if name == lesion_type:
                 texture = _paint_lesion(painter, name, site, (center, size), texture, cluster).texture
             else:  # it is of no group then

@@ -82,23 +82,24 @@ def lungs_of(volume: Volume, lung: Mask | None) -> Lungs:
     step = tuple(max(1, int(COARSE_MM / mm)) for mm in volume.spacing_mm[::-1])
     few = tuple(slice(s // 2, None, s) for s in step)
     sampling = tuple(s * mm for s, mm in zip(step, volume.spacing_mm[::-1], strict=True))
-    found = _by_density(volume.hu[few], sampling) if lung is None else lung[few]
-    inside, depth = np.zeros(found.shape, bool), np.zeros(found.shape, np.float32)
-    if found.any():
+    lungs = _by_density(volume.hu[few], sampling) if lung is None else lung[few]
+    inside, depth = np.zeros(lungs.shape, bool), np.zeros(lungs.shape, np.float32)
+    if lungs.any():
         from scipy import ndimage
 
-        box = _around(found, sampling)
-        inside[box] = _closed(found[box], sampling)
+        box = _around(lungs, sampling)
+        inside[box] = _closed(lungs[box], sampling)
         depth[box] = ndimage.distance_transform_edt(inside[box], sampling=sampling)
     return Lungs(inside, depth, step, volume)  # type: ignore[arg-type]
 
 
 def _around(mask: Mask, sampling: tuple[float, ...]) -> tuple[slice, ...]:
     """The box of a mask and of what a closing can reach."""
-    found = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    occupied = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     margins = [int(CLOSED_MM / mm) + 2 for mm in sampling]
     return tuple(
-        slice(max(0, int(ends[0]) - m), int(ends[-1]) + 1 + m) for ends, m in zip(found, margins, strict=True)
+        slice(max(0, int(ends[0]) - m), int(ends[-1]) + 1 + m)
+        for ends, m in zip(occupied, margins, strict=True)
     )
 
 
@@ -261,12 +262,12 @@ def noise_of(volume: Volume, lungs: Lungs) -> float:
     if not lungs.inside.any():
         return 0.0
     levels = np.flatnonzero(lungs.inside.any((1, 2)))
-    found = []
+    residues = []
     for level in levels[:: max(1, len(levels) // 12)]:
         z = min(int(level) * lungs.step[0] + lungs.step[0] // 2, len(volume.hu) - 1)
         plane = volume.hu[z].astype(np.float32)
         box = (slice(z, z + 1), slice(0, plane.shape[0]), slice(0, plane.shape[1]))
         lung = lungs.holds(box)[0] & (ndimage.maximum_filter(plane, 5) < FAR_HU)
-        found.append((plane - ndimage.uniform_filter(plane, 5))[lung])
-    values = np.abs(np.concatenate(found))
+        residues.append((plane - ndimage.uniform_filter(plane, 5))[lung])
+    values = np.abs(np.concatenate(residues))
     return 1.4826 * float(np.median(values)) if len(values) else 0.0

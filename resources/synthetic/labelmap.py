@@ -222,10 +222,10 @@ def _resample(space: Space, prepared: PreparedMap, tissues: dict[str, float]) ->
     wobble = space.draw.fork()
     organs = torch.zeros_like(space.label)
     for code, (label, tissue) in enumerate(prepared.classes):
-        found = np.nonzero(prepared.codes == code) if code else ()
-        if code and not len(found[0]):
+        voxels = np.nonzero(prepared.codes == code) if code else ()
+        if code and not len(voxels[0]):
             continue
-        crop, start = _smoothed(prepared, code, found)
+        crop, start = _smoothed(prepared, code, voxels)
         ends = [s + n for s, n in zip(start, crop.shape, strict=True)]
         corners = [
             [(v[i] - 0.5) * prepared.spacing_mm[2 - i] - centre[2 - i] for i in (2, 1, 0)]
@@ -248,12 +248,12 @@ def _resample(space: Space, prepared: PreparedMap, tissues: dict[str, float]) ->
     space.label = organs
 
 
-def _smoothed(prepared: PreparedMap, code: int, found: tuple) -> tuple[torch.Tensor, list[int]]:
+def _smoothed(prepared: PreparedMap, code: int, voxels: tuple) -> tuple[torch.Tensor, list[int]]:
     """A class's mask, blurred by about a voxel of the map, in its own bounding box; where that begins."""
     pad = 3
-    if found:
-        start = [max(0, int(axis.min()) - pad) for axis in found]
-        stop = [int(axis.max()) + pad + 1 for axis in found]
+    if voxels:
+        start = [max(0, int(axis.min()) - pad) for axis in voxels]
+        stop = [int(axis.max()) + pad + 1 for axis in voxels]
     else:
         start, stop = [0, 0, 0], list(prepared.codes.shape)
     part = prepared.codes[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] == code

@@ -163,9 +163,9 @@ def find_place(
     ball = torch.randn((48, 3), generator=draw.generator)
     ball = ball / ball.norm(dim=1, keepdim=True) * torch.rand((48, 1), generator=draw.generator) ** (1 / 3)
     radii = torch.tensor([(size.long_mm + size.short_mm) / 4] * 2 + [size.z_extent_mm / 2])
-    found = _labels_at(space, centers[:, None] + ball * radii)
+    labels = _labels_at(space, centers[:, None] + ball * radii)
     organ, allowed = (
-        torch.isin(found, torch.tensor(n, dtype=torch.uint8)).float().mean(1) for n in (mine, within)
+        torch.isin(labels, torch.tensor(n, dtype=torch.uint8)).float().mean(1) for n in (mine, within)
     )
     core = _labels_at(space, centers[:, None])[:, 0]
     small = size.long_mm < 25

@@ -83,13 +83,13 @@ def key_samples(deeplesion: Path, edge_mm: float) -> list[Sample]:
     """DeepLesion's key slices, each averaged to pixels of about `edge_mm`. Raises CaseError, InputError."""
     from skimage.measure import block_reduce
 
-    found = []
+    samples = []
     for hu, rows in key_slices(deeplesion / "DL_info_excerpt.csv", deeplesion):
         x, y, z = rows[0].spacing_mm
         block = max(1, round(edge_mm / x))
         plane = block_reduce(hu.astype(np.float32), block, np.mean, cval=-1000)
-        found.append(Sample(f"key slice {rows[0].series}", plane[None], (block * x, block * y, z)))
-    return found
+        samples.append(Sample(f"key slice {rows[0].series}", plane[None], (block * x, block * y, z)))
+    return samples
 
 
 def synthetic_samples(scans: Sequence[SyntheticScan], name: str) -> list[Sample]:
@@ -144,14 +144,14 @@ def noise_table(reals: Sequence[Sample], keys: Sequence[Sample], fakes: Sequence
     the real range.
     """
     lines = ["noise sd (HU), median of 5x5 patches   liver-like (20..130)   fat (-130..-70)"]
-    found = []
+    noise = []
     for sample in [*reals, *keys, *fakes]:
         body = sample.body
-        found.append((noise_sd(sample, 20, 130, body), noise_sd(sample, -130, -70, body)))
-        lines.append(f"{sample.name:32s} {found[-1][0]:12.1f} {found[-1][1]:18.1f}")
-    fake = np.array(found[-len(fakes) :])
+        noise.append((noise_sd(sample, 20, 130, body), noise_sd(sample, -130, -70, body)))
+        lines.append(f"{sample.name:32s} {noise[-1][0]:12.1f} {noise[-1][1]:18.1f}")
+    fake = np.array(noise[-len(fakes) :])
     for name, count in (("real scans", len(reals)), ("these and key slices", len(reals) + len(keys))):
-        real = np.array(found[:count])
+        real = np.array(noise[:count])
         inside = (fake >= np.nanmin(real, 0) / 1.5) & (fake <= np.nanmax(real, 0) * 1.5)
         share = [f"{n} of {len(fakes)}" for n in inside.sum(0)]
         lines.append(f"{f'within 1.5 of {name}':34s} {share[0]:>10s} {share[1]:>18s}")

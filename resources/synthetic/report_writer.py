@@ -210,14 +210,14 @@ class _Writer:
                 aorta = self.draw.randint(26, 36) if zone == "thorax" else self.draw.randint(15, 24)
                 length = f"{self.draw.uniform(8.5, 12):.1f}".replace(".", self.words["decimal"])
                 sentences.append(phrase.format(aorta=aorta, length=length, duct=self.draw.randint(3, 6)))
-        found = [Sentence(tidy(text)[0]) for text in sentences]
+        tidied = [Sentence(tidy(text)[0]) for text in sentences]
         if organ and self.scene.course not in (None, "stable") and self.draw.random() < RESOLVED_RATE:
             places = [name for name in RESOLVED_IN[zone] if name in self.scan.organs]
             former = imagined_lesion(self.draw.choice(places), self.draw)
             here = {(m.organ, m.side, m.segment) for m in self.scan.lesions}
             if (former.organ, former.side, former.segment) not in here:
-                found.append(self.teller.resolved(former))
-        return found
+                tidied.append(self.teller.resolved(former))
+        return tidied
 
     def _write_conclusion(self, document: _Document) -> None:
         lines = [self._verdict()]

@@ -204,11 +204,11 @@ class Space:
     def has(self, box: Box, labels: Sequence[int]) -> torch.Tensor:
         """Which voxels of a part bear one of the labels."""
         part = self.label[box]
-        found: torch.Tensor | None = None
+        mask: torch.Tensor | None = None
         for first, last in _runs(tuple(labels)):
             run = (part - first).le_(last - first)  # bytes: what is below `first` wraps around to above
-            found = run if found is None else found.bitwise_or_(run)
-        return torch.zeros_like(part, dtype=torch.bool) if found is None else found.view(torch.bool)
+            mask = run if mask is None else mask.bitwise_or_(run)
+        return torch.zeros_like(part, dtype=torch.bool) if mask is None else mask.view(torch.bool)
 
     def path(
         self, points: Sequence[Point], radii: Sequence[float], flat: float = 1.0, margin_mm: float = 0.0
@@ -273,13 +273,13 @@ class Space:
 
     def _places(self, boxes: Sequence[Box]) -> Xyz:
         """True x (n, 1, 1, nx), y (n, 1, ny, 1), z (n, nz, 1, 1) in mm of parts, as long as the longest."""
-        found = []
+        places_mm = []
         for axis, mm in enumerate(self._axes_mm):
             starts = np.array([box[axis].start for box in boxes])
             longest = max(box[axis].stop - box[axis].start for box in boxes)
             index = np.minimum(starts[:, None] + np.arange(longest), len(mm) - 1)
-            found.append(torch.from_numpy(mm[index]).to(self.device))
-        z, y, x = found
+            places_mm.append(torch.from_numpy(mm[index]).to(self.device))
+        z, y, x = places_mm
         return x[:, None, None, :], y[:, None, :, None], z[:, :, None, None]
 
     def slabs(self, box: Box) -> Iterator[Box]:

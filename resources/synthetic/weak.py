@@ -56,10 +56,10 @@ class View:
 
 def measure_lesion(labels: Labels, value: int, spacing_mm: Spacing) -> list[PlaneAxes]:
     """Axes of a lesion of a label map (z, y, x) on each of its slices, in z order; empty if it has none."""
-    found = find_objects((labels == value).astype(np.uint8))
-    if not found:
+    boxes = find_objects((labels == value).astype(np.uint8))
+    if not boxes:
         return []
-    zs, ys, xs = found[0]
+    zs, ys, xs = boxes[0]
     offset = np.array([xs.start, ys.start], np.float64)
     axes = []
     for z in range(zs.start, zs.stop):
@@ -91,13 +91,13 @@ def marking_probabilities(lesions: Sequence[TrueLesion], share: float) -> Array:
     """
     if not 0 <= share <= 0.5:
         raise ValueError(f"share: expected 0 to 0.5, found {share}")
-    found = []
+    shares = []
     for lesion in lesions:
         size = (math.log(lesion.long_mm) - LONG_LAW[0]) / LONG_LAW[1]
         contrast = (math.log(max(abs(lesion.contrast_hu), 1.0)) - CONTRAST_LAW[0]) / CONTRAST_LAW[1]
         score = SIZE_WEIGHT * size + CONTRAST_WEIGHT * contrast
-        found.append(share * (1 + math.erf(score / math.sqrt(2))))  # 2 share times the normal's quantile
-    return np.array(found, np.float64)
+        shares.append(share * (1 + math.erf(score / math.sqrt(2))))  # 2 share times the normal's quantile
+    return np.array(shares, np.float64)
 
 
 def deeplesion_view(

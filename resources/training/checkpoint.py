@@ -146,7 +146,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
         value = dict(enumerate(value))
     if not isinstance(value, dict):
         return {prefix: value}
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, item in value.items():
-        found |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return found
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat

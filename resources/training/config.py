@@ -122,9 +122,9 @@ class Supervision:
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
-    """When the averaged network looks at the training scans, and what it takes for sure.
+    """When the averaged network predicts the training scans, and what it takes for sure.
 
-    Rounds are at start_step and every every_steps after. views: mirrored copies of a scan it looks at, 1 to
+    Rounds are at start_step and every every_steps after. views: mirrored copies of a scan it predicts, 1 to
     8. A proposal of at least positive_above in the mean over views, seen in `persistence` rounds running, is
     a positive; one of at least doubtful_above is ignored; where every view stays below empty_below there is
     no lesion. pictures: mined lesions drawn a round in the audit log.
@@ -249,7 +249,7 @@ class Validation:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """start: weights to begin with. work: folder of checkpoints, logs and beliefs."""
+    """start: weights to begin with. work: folder of checkpoints, logs and pseudo-labels."""
 
     work: str
     sources: tuple[Source, ...]

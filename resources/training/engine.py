@@ -2,8 +2,8 @@
 
 Everything is a function of configuration, data, seed and step, so a run that was stopped ends where it would
 have ended: WORK/checkpoint.safetensors holds all that a step depends on. WORK/best.safetensors are the
-averaged weights of the best validation; WORK/beliefs, WORK/validation and WORK/board what their names say.
-Steps of pre-training come first and are numbered below 0.
+averaged weights of the best validation; WORK/pseudo_labels, WORK/validation and WORK/board what their names
+say. Steps of pre-training come first and are numbered below 0.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from resources.training.reports.pretrain import ReportBatch
 
 SCALARS_EVERY, PICTURE_EVERY = 10, 500
 """Steps between points of the curves, and between pictures."""
-OWN = ("beliefs", "validation", "board")
+OWN = ("pseudo_labels", "validation", "board")
 
 
 @dataclasses.dataclass
@@ -121,8 +121,10 @@ class Run:
             elif self._validation_due():
                 self.validate()
             for first, last in segments(self.config, self.step):
-                beliefs, hard = self.renew(first)
-                self.train_over(stream(self.scans, self.config, first, last, rank, ranks, beliefs, hard))
+                pseudo_labels, hard = self.renew(first)
+                self.train_over(
+                    stream(self.scans, self.config, first, last, rank, ranks, pseudo_labels, hard)
+                )
             self.keep()
             fabric.barrier()
             count = self.config.optimisation.batch
@@ -233,15 +235,15 @@ class Run:
         return tensors
 
     def renew(self, step: int) -> tuple[Path | None, Path | None]:
-        """Beliefs and hard negatives that hold from a step on; a round that begins there is done first."""
+        """Pseudo-labels and hard negatives from a step on; a round that begins there is done first."""
         number = round_of(self.config, step)
         if number is None:
             return None, None
-        folder = self.work / "beliefs" / f"{number:04d}"
+        folder = self.work / "pseudo_labels" / f"{number:04d}"
         if not folder.exists():
             self.keep()
             self.progress.say(
-                f"step {step}: round {number}, the averaged network looks at the training scans"
+                f"step {step}: round {number}, the averaged network predicts the training scans"
             )
             with self.signals.at_once(), self.progress.pause():
                 self.learner.agree()
@@ -267,7 +269,7 @@ class Run:
         with self.signals.at_once(), self.progress.pause():
             self.learner.agree()
             rank, ranks = self.fabric.global_rank, self.fabric.world_size
-            validation.look(self.learner.average, self.held, folder, rank, ranks)
+            validation.predict_scans(self.learner.average, self.held, folder, rank, ranks)
             self.fabric.barrier()
         if self.fabric.is_global_zero:
             scores = validation.score(self.held, folder)
@@ -286,7 +288,7 @@ class Run:
 
 
 def round_of(config: TrainingConfig, step: int) -> int | None:
-    """Number, from 0, of the teacher's round whose beliefs hold at a step; None before the first."""
+    """Number, from 0, of the teacher's round whose pseudo-labels hold at a step; None before the first."""
     teacher = config.teacher
     if not has_rounds(config) or step < teacher.start_step:
         return None
@@ -294,12 +296,12 @@ def round_of(config: TrainingConfig, step: int) -> int | None:
 
 
 def has_rounds(config: TrainingConfig) -> bool:
-    """Whether the averaged network looks at the training scans: for beliefs, or for hard negatives."""
+    """Whether the averaged network predicts the training scans: for pseudo-labels or hard negatives."""
     return config.strongest.uses_proposals or config.patches.hard > 0
 
 
 def segments(config: TrainingConfig, done: int) -> list[tuple[int, int]]:
-    """(first, last) steps, last not included, that see the same beliefs, from step `done` to the end."""
+    """(first, last) steps, last not included, with the same pseudo-labels, from step `done` to the end."""
     steps, teacher = config.optimisation.steps, config.teacher
     begins = range(teacher.start_step, steps, teacher.every_steps) if has_rounds(config) else ()
     edges = [done, *(step for step in begins if step > done), steps]

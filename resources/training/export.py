@@ -31,7 +31,7 @@ from resources.evaluation import EvaluationError
 from resources.evaluation.measures import scan_truth
 from resources.training.checkpoint import aside, read_checkpoint, take
 from resources.training.config import TrainingConfig, Validation
-from resources.training.validation import Held, look, match_all, open_held, read_candidates
+from resources.training.validation import Held, match_all, open_held, predict_scans, read_candidates
 
 FALSE_POSITIVES_PER_SCAN = 0.5
 """The operating point: the lowest probability with at most this many on the validation scans."""
@@ -68,11 +68,11 @@ def export(work: Path, out: Path, cases: Path | None = None, cache: Path | None 
     """
     tensors, state = read_checkpoint(work / "checkpoint.safetensors")
     config = decode_object(TrainingConfig, state["config"])
-    looked = work / "validation"
+    predicted = work / "validation"
     if cases is not None and cache is not None:
         settings = Validation(str(cases.absolute()), str(cache.absolute()))
         config = dataclasses.replace(config, validation=settings)
-        looked = work / "calibration" / hashlib.sha256(cases.read_bytes()).hexdigest()[:12]
+        predicted = work / "calibration" / hashlib.sha256(cases.read_bytes()).hexdigest()[:12]
     held = open_held(config, [])
     if held is None:
         network, step, calibration = CenterNet3D(config.network.detector), state["step"], "none"
@@ -85,8 +85,8 @@ def export(work: Path, out: Path, cases: Path | None = None, cache: Path | None 
             raise CaseError(f"{best}: expected the weights of a validation, found none; train further")
         network = load_network(best)
         step = int(network.config.provenance["step"])
-        folder = looked / f"{step:07d}"
-        look(network, held, folder, 0, 1)
+        folder = predicted / f"{step:07d}"
+        predict_scans(network, held, folder, 0, 1)
         fitted = fit(network.config, held, folder)
         calibration = f"{len(held.truths)} validation scans"
     fitted = dataclasses.replace(fitted, provenance=provenance(config, state, step, calibration))
@@ -122,15 +122,15 @@ def provenance(config: TrainingConfig, state: dict[str, Any], step: int, calibra
 
 
 def fit(plain: DetectorConfig, held: Held, folder: Path) -> DetectorConfig:
-    """The configuration with calibration and operating points, from the candidates that `look` wrote.
+    """The configuration with calibration and operating points, from the candidates `predict_scans` wrote.
 
     plain: of the network, its calibration being none.
     """
     predictions = read_candidates(held, folder)
     table = match_all(held, predictions)
-    found = table.lesion_score[table.lesion_prediction >= 0]
-    probability = np.concatenate([found, table.false_score])
-    calibration = _platt(probability, np.arange(len(probability)) < len(found))
+    hits = table.lesion_score[table.lesion_prediction >= 0]
+    probability = np.concatenate([hits, table.false_score])
+    calibration = _platt(probability, np.arange(len(probability)) < len(hits))
     top = np.array([scan.probability.max(initial=NOTHING) for scan in predictions])
     truth = [scan_truth(own.case)[0] for own in held.truths]
     pairs = zip(truth, held.truths, strict=True)  # a crop around a lesion says nothing of whole scans

@@ -70,7 +70,7 @@ def open_held(config: TrainingConfig, trained: list[Case]) -> Held | None:
     return held
 
 
-def look(network: CenterNet3D, held: Held, out: Path, rank: int, ranks: int) -> None:
+def predict_scans(network: CenterNet3D, held: Held, out: Path, rank: int, ranks: int) -> None:
     """Writes OUT/ID.npz of every `ranks`-th scan that is not there yet.
 
     network: averaged, eval, unfused; probabilities are not calibrated.
@@ -94,18 +94,18 @@ def predict(network: CenterNet3D, cached: Path, memory_bytes: int) -> dict[str, 
     grid = Grid(torch.from_numpy(np.asarray(scan.array[HU])), scan.lower, scan.spacing_mm)
     with torch.inference_mode():
         maps, _ = maps_of(network, grid, memory_bytes, str(cached))
-        found = candidates_of(maps, grid, scan.place)
-    return {"points_mm": grid.to_world(found.voxel), "probability": found.probability}
+        candidates = candidates_of(maps, grid, scan.place)
+    return {"points_mm": grid.to_world(candidates.voxel), "probability": candidates.probability}
 
 
-def _write(path: Path, found: dict[str, npt.NDArray[np.float64]]) -> None:
+def _write(path: Path, candidates: dict[str, npt.NDArray[np.float64]]) -> None:
     with whole(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, points_mm=found["points_mm"], probability=found["probability"])
+        np.savez_compressed(file, points_mm=candidates["points_mm"], probability=candidates["probability"])
 
 
 def read_candidates(held: Held, out: Path) -> list[Prediction]:
-    """What `look` wrote, in the order of the scans. Raises CaseError."""
-    found = []
+    """What `predict_scans` wrote, in the order of the scans. Raises CaseError."""
+    predictions = []
     for truth in held.truths:
         path = out / f"{truth.case.id}.npz"
         try:
@@ -114,8 +114,8 @@ def read_candidates(held: Held, out: Path) -> list[Prediction]:
         except (OSError, ValueError, KeyError) as error:
             raise CaseError(f"{path}: expected candidates of a validation, found: {error}") from None
         top = float(probability.max(initial=0.0))
-        found.append(Prediction(points, probability, ("",) * len(points), None, None, top))
-    return found
+        predictions.append(Prediction(points, probability, ("",) * len(points), None, None, top))
+    return predictions
 
 
 def match_all(held: Held, predictions: list[Prediction]) -> Table:

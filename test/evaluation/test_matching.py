@@ -115,10 +115,7 @@ boxes = st.lists(box, max_size=6)
 
 @given(boxes, st.lists(box, min_size=1, max_size=6), st.permutations(range(6)))
 def test_greedy_iou_agrees_with_monai(predicted: list, true: list, ranks: list[int]) -> None:
-    """MONAI's COCO matching of one class at IoU 0.1:
-
-    the same definition as ours, without excluded findings.
-    """
+    """MONAI's COCO matching of one class at IoU 0.1 defines hits as we do, without excluded findings."""
     scores = np.array([(ranks[i] + 1) / 7 for i in range(len(predicted))])
     ours, _ = outcome("iou_0.1", list(zip(predicted, scores, strict=True)), true)
     theirs = matching_batch(
@@ -214,10 +211,7 @@ def test_point_matching_differs_from_evalutils_where_lesions_overlap() -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_points_in_masks_agree_with_monai(seed: int) -> None:
-    """CAMELYON's rule in MONAI:
-
-    the best prediction in a label is its hit, further ones are no false positives.
-    """
+    """CAMELYON's rule in MONAI: the best prediction in a label is its hit, others are no false positives."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((20, 20, 20), np.int32)
     cubes = [(2, 2, 2), (12, 2, 2), (2, 12, 12), (12, 12, 2)]

@@ -21,9 +21,9 @@ from resources.training.reports.audit import (
     mined_of,
     write_log,
 )
-from resources.training.reports.beliefs import Believed
+from resources.training.reports.pseudo_labels import PseudoLesion
 
-LESION = Believed((20.0, 30.0, 11.0), (9.0, 6.0, 8.0), "liver", "positive", 0.8, "teacher", 0.9, 2)
+LESION = PseudoLesion((20.0, 30.0, 11.0), (9.0, 6.0, 8.0), "liver", "positive", 0.8, "teacher", 0.9, 2)
 FINDING = Finding("liver", "liver", span=(17, 42))
 CASE = Case("a/b", "p", "s", "train", ImageSource("a.mha"), findings=(Finding(None, "lung"), FINDING))
 
@@ -37,7 +37,7 @@ def scan_of(hu: int = 50) -> CachedScan:
     return CachedScan(array, (0, 10, 4), 2.0, place, {}, "")
 
 
-def test_every_believed_lesion_is_one_line(tmp_path: Path) -> None:
+def test_every_mined_lesion_is_one_line(tmp_path: Path) -> None:
     reported = dataclasses.replace(LESION, source="report", finding=1, size_mm=(12.0, None, None), type=None)
     doubtful = dataclasses.replace(LESION, verdict="doubtful")
     lines = mined_of(CASE, scan_of(), (doubtful, LESION, reported))

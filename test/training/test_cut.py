@@ -18,7 +18,7 @@ from resources.cases.case import Annotation, Case, CaseError, Completeness, Find
 from resources.training.config import Augmentation, Optimisation, Source, Supervision, TrainingConfig
 from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK, collate
 from resources.training.data.cut import Placement, cells_of, cut, place, sample_hu
-from resources.training.reports.beliefs import Beliefs
+from resources.training.reports.pseudo_labels import PseudoLabels
 from resources.training.targets.draw import lesions_of
 from resources.training.targets.known import KnownScan, known_of, pack, unpack
 from resources.training.targets.states import NEGATIVE, States, locate, states_of
@@ -175,11 +175,13 @@ def test_what_only_a_report_clears_in_an_organ() -> None:
     assert (patch.weight == 1).all()
 
 
-def test_beliefs_of_another_grid_are_refused() -> None:
+def test_pseudo_labels_of_another_grid_are_refused() -> None:
     scan, case = scan_of(), case_of()
-    beliefs = Beliefs((), (), (), np.zeros((2, 2, 2), bool))
-    with pytest.raises(CaseError, match=r"beliefs of a: expected \(12, 16, 20\) cells, found \(2, 2, 2\)"):
-        cut(case, scan, known_in(case, scan), still((8, 8, 8)), CONFIG, beliefs)
+    pseudo_labels = PseudoLabels((), (), (), np.zeros((2, 2, 2), bool))
+    with pytest.raises(
+        CaseError, match=r"pseudo-labels of a: expected \(12, 16, 20\) cells, found \(2, 2, 2\)"
+    ):
+        cut(case, scan, known_in(case, scan), still((8, 8, 8)), CONFIG, pseudo_labels)
 
 
 @settings(max_examples=20, deadline=None)

@@ -22,7 +22,7 @@ from resources.cases.case import CaseError
 from resources.training.config import Patches, Supervision, TrainingConfig
 from resources.training.data.batch import FULL, REPORT_NEGATIVE, TEACHER, WEAK, Batch, collate
 from resources.training.data.stream import open_scans, pools_of, stream
-from resources.training.reports.beliefs import Bag, Beliefs, Believed, write_beliefs
+from resources.training.reports.pseudo_labels import Bag, PseudoLabels, PseudoLesion, write_pseudo_labels
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def batches(
     last: int = 4,
     rank: int = 0,
     ranks: int = 1,
-    beliefs: Path | None = None,
+    pseudo_labels: Path | None = None,
 ) -> list[Batch]:
-    return [b for b, _ in stream(open_scans(config), config, first, last, rank, ranks, beliefs)]
+    return [b for b, _ in stream(open_scans(config), config, first, last, rank, ranks, pseudo_labels)]
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -104,21 +104,23 @@ def test_nothing_is_drawn_from_the_global_generator(config: TrainingConfig) -> N
 
 
 def write_round(config: TrainingConfig, folder: Path, shape: tuple[int, int, int] | None = None) -> Path:
-    """Beliefs of the scans without complete annotation: a lesion and a bag in the liver, empty elsewhere."""
+    """Pseudo-labels of the scans without complete annotation: a lesion, a bag in the liver, else empty."""
     scans = open_scans(config)
     for number, (_, case) in enumerate(scans.cases):
         if case.completeness.kind == "all":
             continue
         scan = scans.open(number)
         z, y, x = ((np.array(scan.lower) + np.array(scan.shape) / 2) * scan.spacing_mm).tolist()
-        lesion = Believed((x + 20, y, z), (10.0, 8.0, None), "bone", "positive", 0.5, "teacher", 0.9, 2)
+        lesion = PseudoLesion((x + 20, y, z), (10.0, 8.0, None), "bone", "positive", 0.5, "teacher", 0.9, 2)
         bag = Bag("liver", "liver", None, 50, 10.0, None, 0.5, 0)
         empty = np.ones(shape or tuple(n // 2 for n in scan.shape), bool)
-        write_beliefs(folder, case.id, Beliefs((), (lesion,), (bag,), empty))
+        write_pseudo_labels(folder, case.id, PseudoLabels((), (lesion,), (bag,), empty))
     return folder
 
 
-def test_beliefs_are_learnt_and_patches_are_cut_near_them(config: TrainingConfig, tmp_path: Path) -> None:
+def test_pseudo_labels_are_learnt_and_patches_are_cut_near_them(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
     learning = dataclasses.replace(
         config, supervision=Supervision(teacher=1.0, bag=1.0, report_negative=1.0),
         patches=Patches((16, 16, 24), lesion=0.5, hard=0.0, report=0.5, workers=0),
@@ -128,7 +130,7 @@ def test_beliefs_are_learnt_and_patches_are_cut_near_them(config: TrainingConfig
     assert sum(len(part.case) for part in pools[0].lesions) == 2
     assert sum(len(part.case) for part in pools[1].lesions) == 3
     assert pools[1].bags.tolist() == [[2, 0], [3, 0]]
-    found = batches(learning, 0, 12, beliefs=folder)
+    found = batches(learning, 0, 12, pseudo_labels=folder)
     bone = torch.cat([b.heat[:, 0] == 1 for b in found])
     said = torch.cat([b.said_by[:, 0] for b in found])
     assert bone.any()
@@ -190,9 +192,9 @@ def test_what_is_wrong_names_the_case(config: TrainingConfig, tmp_path: Path, wo
     learning = dataclasses.replace(with_workers(config, workers), supervision=Supervision(teacher=1.0))
     folder = write_round(learning, tmp_path / "0001", (1, 1, 1))
     with pytest.raises(
-        CaseError, match=r"^case b\d: beliefs of b\d: expected \(.*\) cells, found \(1, 1, 1\)$"
+        CaseError, match=r"^case b\d: pseudo-labels of b\d: expected \(.*\) cells, found \(1, 1, 1\)$"
     ):
-        batches(learning, 0, 8, beliefs=folder)
+        batches(learning, 0, 8, pseudo_labels=folder)
 
 
 def children_of(process: int) -> list[int]:

@@ -128,7 +128,7 @@ def test_killed_at_random_three_times(scans: Path, capsys: pytest.CaptureFixture
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     assert main([str(file), "--resume"]) == 0
-    for name in ("checkpoint.safetensors", "beliefs/0002/hard.json", "beliefs/0003/hard.json"):
+    for name in ("checkpoint.safetensors", "pseudo_labels/0002/hard.json", "pseudo_labels/0003/hard.json"):
         assert (scans / "alone" / name).read_bytes() == (scans / "killed" / name).read_bytes(), name
     for first, second in zip(
         *(load_file(scans / work / "best.safetensors").values() for work in ("alone", "killed")), strict=True

@@ -1,4 +1,4 @@
-"""What is believed of a scan: proposals, marks and findings by hand."""
+"""The pseudo-labels of a scan: proposals, marks and findings by hand."""
 
 import dataclasses
 import random
@@ -12,10 +12,10 @@ from resources.cases.cache import HU, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.training.config import Supervision, Teacher
-from resources.training.reports.beliefs import Bag, Believed, Proposal
 from resources.training.reports.clearing import cleared_types
 from resources.training.reports.guidance import UNCERTAIN, resolve, size_of
 from resources.training.reports.matching import MISSED
+from resources.training.reports.pseudo_labels import Bag, Proposal, PseudoLesion
 
 VALUES = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
 ALL = Supervision(teacher=1, report_positive=1, bag=1, report_negative=1)
@@ -41,7 +41,7 @@ def seen(
     return Proposal((x, 40.0, z), (size, 0.8 * size, size), types, rounds)
 
 
-def believed(
+def resolved(
     proposals: tuple[Proposal, ...] = (),
     findings: tuple[Finding, ...] = (),
     marks: tuple[Annotation, ...] = (),
@@ -49,7 +49,7 @@ def believed(
     height: int = 48,
     untaught: frozenset[str] = frozenset(),
     **completeness: object,
-) -> tuple[tuple[Believed, ...], tuple[Bag, ...]]:
+) -> tuple[tuple[PseudoLesion, ...], tuple[Bag, ...]]:
     given = {"organ_labels": "o.nii", "organ_values": VALUES} | completeness
     case = Case(
         "a", "p", "s", "train", ImageSource("a.mha"), marks, Completeness(**given), findings  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def absent(organ: str | None, kind: str | None = None, **changes: object) -> Fin
 
 def test_a_finding_and_a_proposal_that_fit_are_a_lesion_of_the_reports_size() -> None:
     one = seen(p=0.3, size=14.0)
-    lesions, bags = believed((one,), (LIVER,))
+    lesions, bags = resolved((one,), (LIVER,))
     assert bags == ()
     (lesion,) = lesions
     assert (lesion.source, lesion.verdict, lesion.finding, lesion.type) == ("report", "positive", 0, "liver")
@@ -77,23 +77,23 @@ def test_a_finding_and_a_proposal_that_fit_are_a_lesion_of_the_reports_size() ->
 
 def test_sizes_by_the_report_and_the_shape_law() -> None:
     assert size_of(Finding(None, None, sizes_mm=(9.0, 16.0))) == pytest.approx((16, 9, Z_RATIO[0.50] * 12))
-    lesions, _ = believed((seen(size=14.0),), (dataclasses.replace(LIVER, sizes_mm=()),))
+    lesions, _ = resolved((seen(size=14.0),), (dataclasses.replace(LIVER, sizes_mm=()),))
     assert lesions[0].size_mm == (14.0, 0.8 * 14.0, 14.0)  # nothing told: what the teacher sees
 
 
 def test_an_uncertain_finding_weighs_less() -> None:
     sure, unsure = (
-        believed((seen(),), (dataclasses.replace(LIVER, presence=presence),))[0][0]
+        resolved((seen(),), (dataclasses.replace(LIVER, presence=presence),))[0][0]
         for presence in ("present", "uncertain")
     )
     assert unsure.weight == pytest.approx(UNCERTAIN * sure.weight)
-    _, (bag,) = believed((), (dataclasses.replace(LIVER, presence="uncertain"),))
+    _, (bag,) = resolved((), (dataclasses.replace(LIVER, presence="uncertain"),))
     assert bag.weight == UNCERTAIN
 
 
 def test_a_finding_without_a_proposal_is_a_bag() -> None:
     kidney = Finding("kidney", "kidney", side="left", count="several")
-    lesions, bags = believed((seen("lung", 0.1),), (LIVER, kidney))
+    lesions, bags = resolved((seen("lung", 0.1),), (LIVER, kidney))
     assert lesions == ()
     assert bags == (
         Bag("liver", "liver", None, 1, 12.0, None, 1.0, 0),
@@ -112,7 +112,7 @@ def test_a_ruled_out_map_may_show_a_type_that_nobody_marked() -> None:
 
 def test_what_a_count_lacks_is_a_bag() -> None:
     three = dataclasses.replace(LIVER, count=3)
-    lesions, bags = believed((seen(x=20.0, size=6.0), seen(x=60.0, size=12.0)), (three,))
+    lesions, bags = resolved((seen(x=20.0, size=6.0), seen(x=60.0, size=12.0)), (three,))
     assert [lesion.finding for lesion in lesions] == [0, 0]
     assert [lesion.size_mm[0] for lesion in lesions] == [6.0, 12.0]
     assert [(bag.count, bag.size_mm) for bag in bags] == [(1, None)]  # the largest is found
@@ -121,10 +121,10 @@ def test_what_a_count_lacks_is_a_bag() -> None:
 def test_places_that_would_all_do_leave_the_finding_a_bag() -> None:
     """Five weak proposals in the liver and one finding: none is likelier than the others together."""
     proposals = tuple(seen(p=0.1, x=10.0 + 15 * i) for i in range(5))
-    lesions, bags = believed(proposals, (LIVER,))
+    lesions, bags = resolved(proposals, (LIVER,))
     assert lesions == ()
     assert len(bags) == 1
-    one = believed(proposals[:1], (LIVER,))[0][0]
+    one = resolved(proposals[:1], (LIVER,))[0][0]
     assert one.weight == pytest.approx(0.1 / (0.1 + MISSED))
 
 
@@ -136,7 +136,7 @@ def test_the_teacher_alone() -> None:
         seen(p=0.2, x=80.0, rounds=9),
         seen(p=0.1, x=10.0),
     )
-    lesions, bags = believed(proposals)
+    lesions, bags = resolved(proposals)
     assert bags == ()
     assert [(b.center_mm[0], b.verdict, b.source) for b in lesions] == [
         (40.0, "positive", "teacher"),
@@ -150,57 +150,57 @@ def test_the_teacher_alone() -> None:
 def test_each_kind_can_be_switched_off() -> None:
     proposals, findings = (seen(p=0.9, rounds=2), seen("kidney", 0.9, 200.0, rounds=2)), (LIVER,)
     off = dataclasses.replace(ALL, report_positive=0.0)
-    lesions, bags = believed(proposals, findings, supervision=off)
+    lesions, bags = resolved(proposals, findings, supervision=off)
     assert [b.source for b in lesions] == ["teacher", "teacher"]
     assert [bag.finding for bag in bags] == [0]
-    lesions, _ = believed(proposals, findings, supervision=dataclasses.replace(ALL, teacher=0.0))
+    lesions, _ = resolved(proposals, findings, supervision=dataclasses.replace(ALL, teacher=0.0))
     assert [b.source for b in lesions] == ["report"]
     spleen = Finding("abdomen", "spleen")
-    assert believed((), (spleen,), supervision=dataclasses.replace(ALL, bag=0.0)) == ((), ())
+    assert resolved((), (spleen,), supervision=dataclasses.replace(ALL, bag=0.0)) == ((), ())
 
 
 def test_a_marked_lesion_is_no_news_and_its_sentence_is_accounted_for() -> None:
     at_mark, elsewhere = seen(x=22.0, p=0.9), seen(x=60.0, p=0.6)
     second = dataclasses.replace(LIVER, sizes_mm=(20.0,))
-    assert believed((at_mark,), (LIVER,), (MARK,)) == ((), ())
-    lesions, bags = believed((at_mark, elsewhere), (LIVER, second), (MARK,))
+    assert resolved((at_mark,), (LIVER,), (MARK,)) == ((), ())
+    lesions, bags = resolved((at_mark, elsewhere), (LIVER, second), (MARK,))
     assert [(b.center_mm[0], b.finding) for b in lesions] == [(60.0, 1)]
     assert bags == ()
     edge = seen(x=28.5, p=0.9, rounds=2)  # beyond the mark's sure part, within what it may cover
-    assert believed((edge,), (), (MARK,)) == ((), ())
-    assert len(believed((seen(x=36.0, p=0.9, rounds=2),), (), (MARK,))[0]) == 1
-    assert [bag.finding for bag in believed((), (LIVER,))[1]] == [0]  # without the mark it is sought
+    assert resolved((edge,), (), (MARK,)) == ((), ())
+    assert len(resolved((seen(x=36.0, p=0.9, rounds=2),), (), (MARK,))[0]) == 1
+    assert [bag.finding for bag in resolved((), (LIVER,))[1]] == [0]  # without the mark it is sought
 
 
 def test_complete_places_are_known() -> None:
-    assert believed((seen(p=0.9, rounds=2),), (LIVER,), kind="all") == ((), ())
+    assert resolved((seen(p=0.9, rounds=2),), (LIVER,), kind="all") == ((), ())
     proposals = (seen(p=0.9, rounds=2), seen("kidney", 0.9, 200.0, rounds=2))
-    lesions, bags = believed(proposals, (LIVER,), kind="organs", organs=("liver",))
+    lesions, bags = resolved(proposals, (LIVER,), kind="organs", organs=("liver",))
     assert [b.type for b in lesions] == ["kidney"]
     assert bags == ()
-    lesions, _ = believed(proposals, kind="slices", slices=(10, 30))
+    lesions, _ = resolved(proposals, kind="slices", slices=(10, 30))
     assert lesions == ()
-    assert len(believed(proposals, kind="slices", slices=(40, 47))[0]) == 2
+    assert len(resolved(proposals, kind="slices", slices=(40, 47))[0]) == 2
 
 
 def test_what_the_report_clears_or_rules_out_is_no_positive() -> None:
     liver, kidney = seen(p=0.9, rounds=2), seen("kidney", 0.9, 200.0, rounds=2)
-    assert [b.type for b in believed((liver, kidney), (absent("liver"),))[0]] == ["kidney"]
+    assert [b.type for b in resolved((liver, kidney), (absent("liver"),))[0]] == ["kidney"]
     bones = seen("bone", 0.9, 200.0, rounds=2)
-    assert believed((bones,), (absent("bone", "bone"),)) == ((), ())
-    assert len(believed((bones,), (absent("spine", "bone"),))[0]) == 1
-    assert len(believed((liver,), (absent("liver", time="prior"),))[0]) == 1
+    assert resolved((bones,), (absent("bone", "bone"),)) == ((), ())
+    assert len(resolved((bones,), (absent("spine", "bone"),))[0]) == 1
+    assert len(resolved((liver,), (absent("liver", time="prior"),))[0]) == 1
 
 
 def test_no_metastases_never_denies_what_the_report_tells_of() -> None:
     """With and without a label map."""
     liver, kidney = seen(p=0.9, rounds=2), seen("kidney", 0.9, 280.0, rounds=2)
     for mapped in ({}, {"organ_labels": None, "organ_values": {}}):
-        lesions, bags = believed((liver, kidney), (absent(None), LIVER), **mapped)
+        lesions, bags = resolved((liver, kidney), (absent(None), LIVER), **mapped)
         assert [(b.type, b.source, b.finding) for b in lesions] == [("liver", "report", 1)]
         assert bags == ()
-        assert believed((liver, kidney), (absent(None),), **mapped) == ((), ())
-    _, bags = believed((), (absent(None), LIVER))
+        assert resolved((liver, kidney), (absent(None),), **mapped) == ((), ())
+    _, bags = resolved((), (absent(None), LIVER))
     assert [bag.finding for bag in bags] == [1]
 
 
@@ -224,21 +224,21 @@ def test_types_that_are_ruled_out() -> None:
 def test_resolved_and_prior_lesions_are_no_positives() -> None:
     for time in ("resolved", "prior"):
         gone = dataclasses.replace(LIVER, time=time)
-        assert believed((seen(p=0.3),), (gone,))[0][0].verdict == "doubtful"
-        assert believed((), (gone,)) == ((), ())
+        assert resolved((seen(p=0.3),), (gone,))[0][0].verdict == "doubtful"
+        assert resolved((), (gone,)) == ((), ())
     benign = dataclasses.replace(LIVER, character="benign")
-    assert believed((), (benign,)) == ((), ())
+    assert resolved((), (benign,)) == ((), ())
 
 
 def test_a_finding_without_a_place_in_a_piece_of_a_scan_may_lie_outside_it() -> None:
     bone = Finding("bone", "rib")
-    assert believed((), (bone,))[1] == ()  # 96 mm
-    (bag,) = believed((), (bone,), height=80)[1]
+    assert resolved((), (bone,))[1] == ()  # 96 mm
+    (bag,) = resolved((), (bone,), height=80)[1]
     assert (bag.z_mm, bag.count) == (None, 1)
     adrenal = Finding("abdomen", "adrenal gland")
     gone = {**VALUES, "adrenal gland": (9,)}
     assert (
-        believed((), (adrenal,), organ_values=gone, height=80)[1] == ()
+        resolved((), (adrenal,), organ_values=gone, height=80)[1] == ()
     )  # the map knows it, the scan ends before
 
 
@@ -253,7 +253,7 @@ def test_the_order_of_findings_and_proposals_changes_nothing() -> None:
     ]  # fmt: skip
 
     def outcome() -> tuple[list[str], list[str]]:
-        lesions, bags = believed(tuple(proposals), tuple(findings))
+        lesions, bags = resolved(tuple(proposals), tuple(findings))
         named = [
             (dataclasses.replace(b, finding=None), b.finding is not None and findings[b.finding])
             for b in lesions

@@ -79,7 +79,10 @@ def check_results(house: Path, data: Path) -> None:
         assert min(figure.size) >= 200
         assert len(figure.convert("RGB").getcolors(2**24) or []) > 20
     assert "metastasis of 24 mm in the liver" in (data / "reports_read.txt").read_text(encoding="utf-8")
-    assert sorted(path.parent.name for path in data.glob("run/beliefs/*/audit.jsonl")) == ["0000", "0001"]
+    assert sorted(path.parent.name for path in data.glob("run/pseudo_labels/*/audit.jsonl")) == [
+        "0000",
+        "0001",
+    ]
     assert (data / "evaluation" / "index.html").exists()
     metrics = json.loads((data / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["split"] == "test"

@@ -9,7 +9,7 @@ from model.geometry import along_world
 from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.training.reports.joint import account
-from resources.training.reports.whereabouts import look
+from resources.training.reports.location import location_prior
 from resources.training.targets.states import locate
 
 VALUES = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
@@ -36,7 +36,7 @@ def accounted(
     known = Completeness(organ_labels="o.nii", organ_values=VALUES) if mapped else Completeness()
     case = Case("a", "p", "s", "train", ImageSource("a.mha"), marks, known, findings)
     scan = scan_of()
-    found, rest = account(case, locate(case, scan), look(case, scan), LESION_TYPES)
+    found, rest = account(case, locate(case, scan), location_prior(case, scan), LESION_TYPES)
     return found, [(one.number, one.count, one.sized) for one in rest]
 
 

@@ -21,7 +21,7 @@ from resources.training.data.stream import stream
 from resources.training.engine import Run
 from resources.training.export import main as export
 from resources.training.targets import supervise
-from resources.training.validation import Held, look, match_all, read_candidates
+from resources.training.validation import Held, match_all, predict_scans, read_candidates
 
 pytestmark = pytest.mark.slow
 STEPS = 200
@@ -55,7 +55,7 @@ def test_full_supervision_learns_and_finds(run: Run, tmp_path: Path) -> None:
     assert loss_of(run, run.learner.average) < 0.25 * before
     cases = [case for _, case in run.scans.cases]
     trained = Held(prepare(cases, Settings(), lambda _: None), Path(run.config.sources[0].cache))
-    look(run.learner.average, trained, tmp_path, 0, 1)
+    predict_scans(run.learner.average, trained, tmp_path, 0, 1)
     table = match_all(trained, read_candidates(trained, tmp_path))
     assert len(table.lesion_score) == 8
     sure = table.lesion_score.min()

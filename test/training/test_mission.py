@@ -18,7 +18,7 @@ from resources.reports.attach import main as attach
 from resources.training.__main__ import main as train
 from resources.training.config import TrainingConfig, read_config
 from resources.training.export import main as export
-from resources.training.reports.beliefs import read_beliefs
+from resources.training.reports.pseudo_labels import read_pseudo_labels
 
 MISSION = ROOT / "resources" / "configs" / "mission.toml"
 SMALL = {
@@ -103,7 +103,7 @@ def test_from_the_official_layouts_to_predictions(tmp_path: Path) -> None:
     assert train([str(file)]) == 0
     work = Path(config.work)
     assert work == tmp_path / "build" / "runs" / "mission"
-    check_beliefs(config, work / "beliefs")
+    check_pseudo_labels(config, work / "pseudo_labels")
     weights = tmp_path / "weights"
     assert export(["--work", str(work), "--out", str(weights / "mission.safetensors")]) == 0
     told = load_network(weights / "mission.safetensors").config.provenance
@@ -118,15 +118,17 @@ def test_from_the_official_layouts_to_predictions(tmp_path: Path) -> None:
         assert 0 <= likelihood <= 1
 
 
-def check_beliefs(config: TrainingConfig, folder: Path) -> None:
+def check_pseudo_labels(config: TrainingConfig, folder: Path) -> None:
     """Both rounds looked at every training scan, and found lesions that nobody marked, and no others."""
     assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == ["0000", "0001"]
     told = {}
     for source in config.sources:
         for case in read_cases(Path(source.cases)):
             if case.split == "train":
-                beliefs = read_beliefs(folder / "0001", case.id)
-                told[case.id] = {one.finding for one in (*beliefs.lesions, *beliefs.bags)} - {None}
+                pseudo_labels = read_pseudo_labels(folder / "0001", case.id)
+                told[case.id] = {one.finding for one in (*pseudo_labels.lesions, *pseudo_labels.bags)} - {
+                    None
+                }
     # the sentence of s2 is taken for its mark, so that only that of s1 tells of a lesion nobody marked
     assert {name: findings for name, findings in told.items() if findings} == {"s1": {0}}
     log = (folder / "0001" / "audit.jsonl").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Beliefs over what is known, on patches of 8 x 8 x 8 cells of 4 mm, by hand."""
+"""Pseudo-labels over what is known, on patches of 8 x 8 x 8 cells of 4 mm, by hand."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from resources.training.data.batch import (
     UNMARKED,
     WEAK,
 )
-from resources.training.reports.beliefs import Bag, Believed
 from resources.training.reports.overlay import (
     Cells,
     Placed,
     bag_of,
-    draw_believed,
+    draw_pseudo_lesions,
     with_empty,
     without_report,
 )
+from resources.training.reports.pseudo_labels import Bag, PseudoLesion
 from resources.training.targets.draw import Drawing, Known, Lesions, draw_known, draw_lesions
 from resources.training.targets.states import IGNORED, NEGATIVE
 
@@ -42,23 +42,25 @@ def unknown() -> Known:
     return torch.full((8, 8, 8), IGNORED, dtype=torch.int8), torch.ones(8, 8, 8), said_by
 
 
-def believed(**changes: object) -> Believed:
-    first = Believed((0, 0, 0), (8.0, 8.0, 8.0), "liver", "positive", 0.6, "teacher", 0.9, 2)
+def lesion_of(**changes: object) -> PseudoLesion:
+    first = PseudoLesion((0, 0, 0), (8.0, 8.0, 8.0), "liver", "positive", 0.6, "teacher", 0.9, 2)
     return dataclasses.replace(first, **changes)  # type: ignore[arg-type]
 
 
-def placed(lesion: Believed, kind: int = 1, center: tuple[float, ...] = MIDDLE, size: float = 8.0) -> Placed:
+def placed(
+    lesion: PseudoLesion, kind: int = 1, center: tuple[float, ...] = MIDDLE, size: float = 8.0
+) -> Placed:
     return Placed(lesion, torch.tensor(center), torch.tensor([size, size, math.nan]), kind)
 
 
 def drawn(known: Known, lesions: list[Placed], supervision: Supervision = ON) -> Drawing:
     drawing = draw_known(known, 3)
-    draw_believed(drawing, lesions, supervision, 2.0, 10.0)
+    draw_pseudo_lesions(drawing, lesions, supervision, 2.0, 10.0)
     return drawing
 
 
 def test_a_positive_of_the_teacher() -> None:
-    target = drawn(unknown(), [placed(believed())]).finish()
+    target = drawn(unknown(), [placed(lesion_of())]).finish()
     positive = target.heat[1] == 1
     assert int(positive.sum()) == 7
     assert (target.weight[1][positive] == 0.6).all()
@@ -76,9 +78,9 @@ def test_a_positive_of_the_teacher() -> None:
 
 
 def test_one_that_a_finding_was_assigned_to_and_one_of_unknown_type() -> None:
-    target = drawn(unknown(), [placed(believed(source="report", finding=0))]).finish()
+    target = drawn(unknown(), [placed(lesion_of(source="report", finding=0))]).finish()
     assert target.said_by[1, 4, 4, 4] == REPORT_POSITIVE
-    target = drawn(unknown(), [placed(believed(type=None), kind=-1)]).finish()
+    target = drawn(unknown(), [placed(lesion_of(type=None), kind=-1)]).finish()
     assert target.heat.max() == 0
     assert (target.weight[:, 4, 4, 4] == 0).all()
     assert (target.any_heat[4, 4, 4], target.any_said_by[4, 4, 4]) == (1, TEACHER)
@@ -87,12 +89,12 @@ def test_one_that_a_finding_was_assigned_to_and_one_of_unknown_type() -> None:
 @pytest.mark.parametrize(
     ("lesion", "supervision"),
     [
-        (believed(verdict="doubtful"), ON),
-        (believed(), dataclasses.replace(ON, teacher=0.0)),
-        (believed(source="report"), dataclasses.replace(ON, report_positive=0.0)),
+        (lesion_of(verdict="doubtful"), ON),
+        (lesion_of(), dataclasses.replace(ON, teacher=0.0)),
+        (lesion_of(source="report"), dataclasses.replace(ON, report_positive=0.0)),
     ],
 )
-def test_what_is_doubtful_or_not_learnt_is_ignored(lesion: Believed, supervision: Supervision) -> None:
+def test_what_is_doubtful_or_not_learnt_is_ignored(lesion: PseudoLesion, supervision: Supervision) -> None:
     target = drawn(unknown(), [placed(lesion)], supervision).finish()
     assert target.any_heat.max() == target.heat.max() == 0
     assert (target.weight[:, 4, 4, 4] == 0).all()
@@ -100,20 +102,20 @@ def test_what_is_doubtful_or_not_learnt_is_ignored(lesion: Believed, supervision
     assert (target.weight[:, 0, 0, 0] == 1).all()
 
 
-def test_beliefs_give_way_to_complete_annotation() -> None:
+def test_pseudo_labels_give_way_to_complete_annotation() -> None:
     state, weight, said_by = unknown()
     state[:, :, 4:], said_by[:, :, 4:] = NEGATIVE, FULL
-    target = drawn((state, weight, said_by), [placed(believed())]).finish()
+    target = drawn((state, weight, said_by), [placed(lesion_of())]).finish()
     assert target.heat.max() == 0  # its centre is known to be free
     assert (target.said_by[:, :, :, 4:] == FULL).all()
     assert (target.weight[:, :, :, 4:] == 1).all()
-    beside = drawn((state, weight, said_by), [placed(believed(), center=(8.5, 8.5, 6.5))]).finish()
+    beside = drawn((state, weight, said_by), [placed(lesion_of(), center=(8.5, 8.5, 6.5))]).finish()
     positive = (beside.heat[1] == 1).nonzero()
     assert positive[:, 2].max() == 3  # not in the part that is known
     assert (beside.weight[:, :, :, 4:] == 1).all()
 
 
-def test_beliefs_give_way_to_marks_and_their_edges() -> None:
+def test_pseudo_labels_give_way_to_marks_and_their_edges() -> None:
     mark = Lesions(
         torch.tensor([MIDDLE]),
         torch.full((1, 3), 8.0),
@@ -127,7 +129,7 @@ def test_beliefs_give_way_to_marks_and_their_edges() -> None:
     draw_lesions(drawing, mark, 2.0, 10.0)
     before = drawing.finish()
     for center in (MIDDLE, (6.5, 6.5, 6.5)):
-        draw_believed(drawing, [placed(believed(), kind=2, center=center)], ON, 2.0, 10.0)
+        draw_pseudo_lesions(drawing, [placed(lesion_of(), kind=2, center=center)], ON, 2.0, 10.0)
     after = drawing.finish()
     assert torch.equal(after.heat, before.heat)
     assert (after.weight[1][before.heat[1] == 1] == 1).all()
@@ -137,17 +139,17 @@ def test_beliefs_give_way_to_marks_and_their_edges() -> None:
 def test_a_report_yields_to_what_is_sure_but_not_to_what_is_doubtful() -> None:
     state, weight, said_by = unknown()
     state[:], weight[:], said_by[:] = NEGATIVE, 0.5, REPORT_NEGATIVE
-    sure = drawn((state, weight, said_by), [placed(believed())]).finish()
+    sure = drawn((state, weight, said_by), [placed(lesion_of())]).finish()
     assert (sure.heat[1, 4, 4, 4], sure.said_by[1, 4, 4, 4]) == (1, TEACHER)
-    doubtful = drawn((state, weight, said_by), [placed(believed(verdict="doubtful"))]).finish()
+    doubtful = drawn((state, weight, said_by), [placed(lesion_of(verdict="doubtful"))]).finish()
     assert (doubtful.weight == 0.5).all()
 
 
-def test_the_order_of_beliefs_does_not_matter() -> None:
+def test_the_order_of_pseudo_labels_does_not_matter() -> None:
     pair = [
-        placed(believed()),
-        placed(believed(verdict="doubtful"), center=(8.5, 8.5, 12.5)),
-        placed(believed(source="report"), kind=2, center=(2.5, 8.5, 4.5)),
+        placed(lesion_of()),
+        placed(lesion_of(verdict="doubtful"), center=(8.5, 8.5, 12.5)),
+        placed(lesion_of(source="report"), kind=2, center=(2.5, 8.5, 4.5)),
     ]
     one, other = (drawn(unknown(), lesions).finish() for lesions in (pair, pair[::-1]))
     for field in dataclasses.fields(one):
@@ -165,7 +167,7 @@ def test_empty_cells_are_negative_where_nothing_else_is_known() -> None:
     assert (found[2][1] == WEAK).all()
     assert (found[1][0] == 0).all()
     assert (found[2][3:] == UNMARKED).all()
-    target = drawn(found, [placed(believed(), center=(4.5, 8.5, 8.5))]).finish()
+    target = drawn(found, [placed(lesion_of(), center=(4.5, 8.5, 8.5))]).finish()
     assert (target.heat[1, 2, 4, 4], target.said_by[1, 2, 4, 4]) == (1, TEACHER)  # it has changed its mind
 
 
@@ -203,7 +205,7 @@ def test_a_bag_in_a_patch() -> None:
     state[4], said_by[4] = NEGATIVE, FULL  # known to be free
     weight[5] = 0  # the edge of a mark, or outside
     said_by[6], state[6] = REPORT_NEGATIVE, NEGATIVE
-    drawing = drawn((state, weight, said_by), [placed(believed(), center=(4.5, 4.5, 4.5))])
+    drawing = drawn((state, weight, said_by), [placed(lesion_of(), center=(4.5, 4.5, 4.5))])
     bag = bag_of(BAG, 1, torch.ones(8, 8, 8, dtype=torch.bool), drawing, 0.25, 1.1)
     assert bag is not None
     assert (bag.type, bag.count, bag.weight) == (1, 1, 0.125)

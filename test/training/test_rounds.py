@@ -25,7 +25,7 @@ from resources.training.config import (
     TrainingConfig,
 )
 from resources.training.data.stream import Scans, open_scans
-from resources.training.reports.beliefs import Believed, Proposal, read_beliefs
+from resources.training.reports.pseudo_labels import Proposal, PseudoLesion, read_pseudo_labels
 from resources.training.reports.rounds import HARD_PER_SCAN, hard_negatives, renew
 
 ALL = Completeness("all")
@@ -82,16 +82,16 @@ def opened(config: TrainingConfig) -> Scans:
 def run(config: TrainingConfig, number: int = 0) -> Path:
     """One process's round; its folder."""
     renew(loud(160), opened(config), config, number, 0, 1, alone)
-    return Path(config.work) / "beliefs" / f"{number:04d}"
+    return Path(config.work) / "pseudo_labels" / f"{number:04d}"
 
 
-def test_a_round_says_what_is_believed_of_every_scan(data: Path, tmp_path: Path) -> None:
+def test_a_round_writes_the_pseudo_labels_of_every_scan(data: Path, tmp_path: Path) -> None:
     folder = run(config_of(data, tmp_path))
     assert sorted(path.name for path in folder.parent.iterdir()) == ["0000"]
     names = {"full", "clear", "deep/told", "bare"}
     expected = {f"{name}.{kind}" for name in names for kind in ("json", "npz")} | {"hard.json", "audit.jsonl"}
     assert set(files_below(folder)) in (expected, expected | {"audit.png"})
-    full, told, bare = (read_beliefs(folder, name) for name in ("full", "deep/told", "bare"))
+    full, told, bare = (read_pseudo_labels(folder, name) for name in ("full", "deep/told", "bare"))
     assert (full.proposals, full.lesions, full.bags, full.empty.any()) == ((), (), (), False)
     assert bare.empty.shape == (24, 24, 28)
     assert 0.5 < bare.empty.mean() < 0.99
@@ -111,7 +111,7 @@ def test_what_persists_becomes_positive_and_is_logged(data: Path, tmp_path: Path
     config = config_of(data, tmp_path)
     run(config, 0)
     folder = run(config, 1)
-    bare = read_beliefs(folder, "bare")
+    bare = read_pseudo_labels(folder, "bare")
     assert {p.rounds for p in bare.proposals} == {2}
     sure = [x for x in bare.lesions if x.verdict == "positive"]
     assert len(sure) == sum(p.probability >= 0.6 for p in bare.proposals) > 0
@@ -120,7 +120,7 @@ def test_what_persists_becomes_positive_and_is_logged(data: Path, tmp_path: Path
     assert logged == [list(x.center_mm) for x in sure]
     assert (folder / "audit.png").stat().st_size > 10_000
     # After a round that is missing all start over.
-    assert {p.rounds for p in read_beliefs(run(config, 3), "bare").proposals} == {1}
+    assert {p.rounds for p in read_pseudo_labels(run(config, 3), "bare").proposals} == {1}
 
 
 def test_two_processes_write_the_bytes_of_one(data: Path, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_round_that_was_killed_goes_on_where_it_was(data: Path, tmp_path: Path
     broken.write_bytes(b"")
     with pytest.raises(CaseError, match="case deep/told"):
         renew(loud(160), scans, own, 0, 0, 1, alone)
-    part = tmp_path / "work" / "beliefs" / ".0000.part"
+    part = tmp_path / "work" / "pseudo_labels" / ".0000.part"
     assert not part.with_name("0000").exists()
     before = {name: os.stat(part / f"{name}.json").st_mtime_ns for name in ("full", "clear")}
     (part / "deep").mkdir()
@@ -157,7 +157,7 @@ def test_a_round_that_was_killed_goes_on_where_it_was(data: Path, tmp_path: Path
     folder = run(own)
     assert {name: os.stat(folder / f"{name}.json").st_mtime_ns for name in before} == before
     run(config_of(data, tmp_path / "other"))
-    assert files_below(folder) == files_below(tmp_path / "other" / "beliefs" / "0000")
+    assert files_below(folder) == files_below(tmp_path / "other" / "pseudo_labels" / "0000")
     assert not part.exists()
     done = files_below(tmp_path / "work")
     run(own)  # there already
@@ -165,16 +165,16 @@ def test_a_round_that_was_killed_goes_on_where_it_was(data: Path, tmp_path: Path
 
 
 def test_only_scans_that_gain_are_looked_at(data: Path, tmp_path: Path) -> None:
-    """Without hard negatives nobody looks at what is all annotated; for them alone nothing is believed."""
+    """Without hard negatives nothing is run on what is all annotated; for them alone nothing is labelled."""
     plain = config_of(data, tmp_path / "plain", patches=Patches(shape=(16, 16, 16), hard=0.0))
     folder = run(plain)
     assert (folder / "hard.json").read_text(encoding="utf-8") == "[]"
-    assert read_beliefs(folder, "bare").proposals
+    assert read_pseudo_labels(folder, "bare").proposals
     folder = run(config_of(data, tmp_path / "hard", supervision=Supervision()))
     assert len(json.loads((folder / "hard.json").read_text(encoding="utf-8"))) == 10
     for name in ("full", "clear", "deep/told", "bare"):
-        assert read_beliefs(folder, name).proposals == ()
-        assert not read_beliefs(folder, name).empty.any()
+        assert read_pseudo_labels(folder, name).proposals == ()
+        assert not read_pseudo_labels(folder, name).empty.any()
 
 
 def test_a_case_may_not_be_called_like_the_file_of_hard_negatives(data: Path, tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_hard_negatives_are_the_surest_where_there_is_no_lesion() -> None:
     assert len(found) == HARD_PER_SCAN
     assert hard_negatives(case_of(Completeness()), scan, proposals, ()) == []
     assert hard_negatives(case_of(ALL), scan, [], ()) == []
-    believed = Believed((4.0, 40.0, 41.0), (None, None, None), None, "doubtful", 0.5, "teacher", 0.5, 1)
-    spared = hard_negatives(case_of(ALL), scan, proposals[:2], [believed])
+    doubtful = PseudoLesion((4.0, 40.0, 41.0), (None, None, None), None, "doubtful", 0.5, "teacher", 0.5, 1)
+    spared = hard_negatives(case_of(ALL), scan, proposals[:2], [doubtful])
     assert [place.voxel for place in spared] == [(20, 20, 20)]
 
 

@@ -18,7 +18,7 @@ from resources.training.config import read_config
 from resources.training.data.stream import stream
 from resources.training.engine import Run
 from resources.training.targets import supervise
-from resources.training.validation import Held, look, match_all, read_candidates
+from resources.training.validation import Held, match_all, predict_scans, read_candidates
 
 pytestmark = pytest.mark.slow
 FAINT_HU = 100.0
@@ -57,7 +57,7 @@ def scores_of(network: CenterNet3D, folder: Path, out: Path) -> tuple[np.ndarray
     """Probability of each of the eight faint balls, and the highest of all else."""
     cases = read_cases(folder / "truth.jsonl")
     held = Held(prepare(cases, Settings(), lambda _: None), folder / "cache")
-    look(network, held, out, 0, 1)
+    predict_scans(network, held, out, 0, 1)
     table = match_all(held, read_candidates(held, out))
     assert len(table.lesion_score) == 8
     return table.lesion_score, float(table.false_score.max())
@@ -68,15 +68,18 @@ def control(bright: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarra
     """What the faint balls come to if nothing is said of them."""
     folder = tmp_path_factory.mktemp("control")
     run = go_on(folder, bright, "nothing", "", "0.5")
-    return scores_of(run.learner.average, folder / "faint", folder / "look")[0]
+    return scores_of(run.learner.average, folder / "faint", folder / "predictions")[0]
 
 
 def loss_of(run: Run, network: CenterNet3D, name: str) -> float:
-    """One supervision's loss, in the mean over forty batches with the beliefs of the first round."""
-    rounds = run.work / "beliefs" / "0000"
-    beliefs = rounds if rounds.exists() else None
+    """One supervision's loss, in the mean over forty batches with the pseudo-labels of the first round."""
+    rounds = run.work / "pseudo_labels" / "0000"
+    pseudo_labels = rounds if rounds.exists() else None
     total = 0.0
-    with contextlib.closing(stream(run.scans, run.config, 0, 40, 0, 1, beliefs)) as batches, torch.no_grad():
+    with (
+        contextlib.closing(stream(run.scans, run.config, 0, 40, 0, 1, pseudo_labels)) as batches,
+        torch.no_grad(),
+    ):
         for batch, _ in batches:
             found = supervise.losses(*network(batch.hu), batch, run.config.supervision, lambda value: value)
             total += float(found[name])
@@ -98,6 +101,6 @@ def test_a_supervision_finds_what_it_speaks_of(
     run = go_on(tmp_path, bright, known, supervision, teacher)
     network = run.learner.average
     assert loss_of(run, network, name) < 0.8 * loss_of(run, load_network(bright), name)
-    found, false = scores_of(network, tmp_path / "faint", tmp_path / "look")
+    found, false = scores_of(network, tmp_path / "faint", tmp_path / "predictions")
     assert found.mean() > control.mean() + 0.2
     assert found.min() > false

@@ -16,8 +16,8 @@ from model.preprocess import preprocess
 from model.volume import Volume
 from resources.cases.cache import HU, CachedScan
 from resources.training.config import Teacher
-from resources.training.reports.beliefs import Proposal
-from resources.training.reports.teacher import VIEWS, link, look
+from resources.training.reports.pseudo_labels import Proposal
+from resources.training.reports.teacher import VIEWS, link, propose
 
 ALL = Teacher(views=1, doubtful_above=0.011, empty_below=0.01)
 MEMORY = 10**9
@@ -37,7 +37,7 @@ def scan_of(volume: Volume) -> CachedScan:
 
 def test_one_view_is_the_detectors_own_output() -> None:
     volume = noise_of((33, 41, 46))
-    proposals, _ = look(loud(), scan_of(volume), ALL, MEMORY)
+    proposals, _ = propose(loud(), scan_of(volume), ALL, MEMORY)
     lesions = [x for x in Detector([loud()], "own", "cpu").predict(volume).lesions if x.probability >= 0.011]
     assert len(lesions) > 20
     for proposal, lesion in zip(proposals, lesions, strict=True):
@@ -51,8 +51,8 @@ def test_one_view_is_the_detectors_own_output() -> None:
 def test_tiles_change_nothing() -> None:
     scan = scan_of(noise_of((96, 40, 48)))
     teacher = dataclasses.replace(ALL, empty_below=0.05, doubtful_above=0.15)
-    whole, empty = look(loud(), scan, teacher, MEMORY)
-    tiled, other = look(loud(), scan, teacher, 64 * 40 * 48 * 120)
+    whole, empty = propose(loud(), scan, teacher, MEMORY)
+    tiled, other = propose(loud(), scan, teacher, 64 * 40 * 48 * 120)
     assert (empty == other).mean() > 0.999
     np.testing.assert_allclose([p.center_mm for p in whole], [p.center_mm for p in tiled], atol=1e-3)
 
@@ -65,8 +65,8 @@ def test_a_mirrored_scan_gives_mirrored_proposals(axis: int, views: int) -> None
     other = dataclasses.replace(scan, array=np.flip(scan.array, axis + 1))
     teacher = dataclasses.replace(ALL, views=views, empty_below=0.05, doubtful_above=0.15)
     network = loud()
-    proposals, empty = look(network, scan, teacher, MEMORY)
-    turned, emptier = look(network, other, teacher, MEMORY)
+    proposals, empty = propose(network, scan, teacher, MEMORY)
+    turned, emptier = propose(network, other, teacher, MEMORY)
     np.testing.assert_array_equal(np.flip(empty, axis), emptier)
     assert 0.5 < empty.mean() < 0.9
     assert 20 < len(proposals) == len(turned)
@@ -99,11 +99,11 @@ def test_empty_is_below_in_every_view_and_away_from_proposals() -> None:
     network.out.bias.data[:8] = -5.0  # a probability of 0.0067 everywhere
     scan = scan_of(noise_of())
     teacher = Teacher(views=2, doubtful_above=0.2, empty_below=0.007)
-    proposals, empty = look(network, scan, teacher, MEMORY)
+    proposals, empty = propose(network, scan, teacher, MEMORY)
     assert proposals == ()
     assert empty.shape == (24, 24, 24)
     assert empty.all()
-    assert not look(network, scan, dataclasses.replace(teacher, empty_below=0.006), MEMORY)[1].any()
+    assert not propose(network, scan, dataclasses.replace(teacher, empty_below=0.006), MEMORY)[1].any()
 
 
 def test_no_cell_near_a_proposal_is_empty() -> None:
@@ -120,7 +120,7 @@ def test_no_cell_near_a_proposal_is_empty() -> None:
 
     network.out.register_forward_hook(lift)
     scan = scan_of(noise_of())
-    proposals, empty = look(network, scan, Teacher(views=1, empty_below=0.01), MEMORY)
+    proposals, empty = propose(network, scan, Teacher(views=1, empty_below=0.01), MEMORY)
     (found,) = proposals
     assert found.types.index(found.probability) == 3
     # Cell (z 8, y 10, x 12) has its centre at voxel (16.5, 20.5, 24.5): mm = voxel * 2 + origin.
@@ -134,11 +134,11 @@ def test_no_cell_near_a_proposal_is_empty() -> None:
 def test_a_network_that_trains_or_breaks_is_refused() -> None:
     scan = scan_of(noise_of())
     with pytest.raises(ValueError, match="evaluation mode"):
-        look(lively().train(), scan, ALL, MEMORY)
+        propose(lively().train(), scan, ALL, MEMORY)
     broken = lively()
     broken.out.bias.data[0] = torch.nan
     with pytest.raises(NotFiniteError, match="finite"):
-        look(broken, scan, ALL, MEMORY)
+        propose(broken, scan, ALL, MEMORY)
 
 
 def proposal(x: float, long_mm: float = 6.0, rounds: int = 1) -> Proposal:

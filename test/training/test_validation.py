@@ -15,7 +15,7 @@ from resources.cases.case import Case, write_cases
 from resources.cases.images import read_case_volume
 from resources.cases.strict import CaseError
 from resources.training.config import TrainingConfig, read_config
-from resources.training.validation import Held, look, match_all, open_held, read_candidates, score
+from resources.training.validation import Held, match_all, open_held, predict_scans, read_candidates, score
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def test_the_same_as_the_detector_and_in_any_number_of_processes(
 ) -> None:
     config, cases = scans
     held = opened(config)
-    look(network(config), held, tmp_path / "one", 0, 1)
+    predict_scans(network(config), held, tmp_path / "one", 0, 1)
     for rank in (1, 0):
-        look(network(config), held, tmp_path / "two", rank, 2)
+        predict_scans(network(config), held, tmp_path / "two", rank, 2)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == [f"scan-{number}.npz" for number in range(4)]
     detector = Detector([network(config)], "here", "cpu")
@@ -59,7 +59,7 @@ def test_what_is_there_is_left(tmp_path: Path, scans: tuple[TrainingConfig, list
     held = opened(scans[0])
     write_candidates(tmp_path, "scan-2", np.zeros((0, 3)), np.zeros(0))
     before = (tmp_path / "scan-2.npz").read_bytes()
-    look(network(scans[0]), held, tmp_path, 0, 1)
+    predict_scans(network(scans[0]), held, tmp_path, 0, 1)
     assert (tmp_path / "scan-2.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -129,5 +129,5 @@ def test_a_network_that_says_nothing_finite(tmp_path: Path, scans: tuple[Trainin
     broken = network(scans[0])
     broken.out.bias.data[0] = float("nan")
     with pytest.raises(NotFiniteError, match="scan-0.b2nd: expected finite output of the network"):
-        look(broken, opened(scans[0]), tmp_path, 0, 1)
+        predict_scans(broken, opened(scans[0]), tmp_path, 0, 1)
     assert list(tmp_path.iterdir()) == []

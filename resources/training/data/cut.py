@@ -17,16 +17,16 @@ from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, CaseError
 from resources.training.config import Augmentation, TrainingConfig
 from resources.training.data.batch import SPEAKERS, UNMARKED, Batch, PatchBag
-from resources.training.reports.beliefs import Beliefs, Believed
 from resources.training.reports.clearing import cleared_types
 from resources.training.reports.overlay import (
     Cells,
     Placed,
     bag_of,
-    draw_believed,
+    draw_pseudo_lesions,
     with_empty,
     without_report,
 )
+from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion
 from resources.training.targets.draw import Lesions, draw_known, draw_lesions
 from resources.training.targets.known import OUTSIDE, KnownScan, unpack
 
@@ -133,9 +133,9 @@ def cut(
     known: KnownScan,
     placement: Placement,
     config: TrainingConfig,
-    beliefs: Beliefs | None = None,
+    pseudo_labels: PseudoLabels | None = None,
 ) -> Batch:
-    """A patch, as a batch of one, with its targets. Raises CaseError if the beliefs are of another grid."""
+    """A patch, as a batch of one, with its targets. Raises CaseError where the pseudo-labels do not fit."""
     detector, supervision = config.network.detector, config.supervision
     spacing_mm, size_scale_mm = scan.spacing_mm, detector.size_scale_mm
     flat, inside, z_mm = cells_of(scan, placement)
@@ -145,26 +145,26 @@ def cut(
         cleared = tuple(detector.types.index(name) for name in sorted(cleared_types(case)))
     else:
         own = without_report(own)
-    if beliefs is not None and beliefs.empty.shape != tuple(known.code.shape):
-        shapes = f"{tuple(known.code.shape)} cells, found {beliefs.empty.shape}"
-        raise CaseError(f"beliefs of {case.id}: expected {shapes}")
-    if beliefs is not None and supervision.teacher > 0:
-        own = with_empty(own, torch.from_numpy(beliefs.empty).flatten()[flat] & inside)
+    if pseudo_labels is not None and pseudo_labels.empty.shape != tuple(known.code.shape):
+        shapes = f"{tuple(known.code.shape)} cells, found {pseudo_labels.empty.shape}"
+        raise CaseError(f"pseudo-labels of {case.id}: expected {shapes}")
+    if pseudo_labels is not None and supervision.teacher > 0:
+        own = with_empty(own, torch.from_numpy(pseudo_labels.empty).flatten()[flat] & inside)
     drawing = draw_known(own, len(detector.types), cleared)
     draw_lesions(drawing, _moved(known.lesions, placement), spacing_mm, size_scale_mm)
     bags: list[PatchBag] = []
-    if beliefs is not None:
-        placed = [_placed(lesion, scan, placement, detector.types) for lesion in beliefs.lesions]
-        draw_believed(drawing, placed, supervision, spacing_mm, size_scale_mm)
+    if pseudo_labels is not None:
+        placed = [_placed(lesion, scan, placement, detector.types) for lesion in pseudo_labels.lesions]
+        draw_pseudo_lesions(drawing, placed, supervision, spacing_mm, size_scale_mm)
         if supervision.bag > 0:
             here = Cells(torch.where(inside, known.organs.flatten()[flat], 0), z_mm, inside)
-            for bag in beliefs.bags:
+            for bag in pseudo_labels.bags:
                 place = here.of(bag, case.completeness)
                 whole = all_cells(scan, known).of(bag, case.completeness)
                 share = int(place.sum()) / placement.scale**3 / max(1, int(whole.sum()))
                 kind = _channel(bag.type, detector.types)
-                found = bag_of(bag, kind, place, drawing, share, placement.scale)
-                bags += [found] if found is not None else []
+                patch_bag = bag_of(bag, kind, place, drawing, share, placement.scale)
+                bags += [patch_bag] if patch_bag is not None else []
     target = drawing.finish()
     tensors = {f.name: getattr(target, f.name)[None] for f in dataclasses.fields(target)}
     tensors["organs"] = torch.where(inside, known.classes.flatten()[flat], -1)[None]
@@ -228,7 +228,7 @@ def _moved(lesions: Lesions, placement: Placement) -> Lesions:
     return dataclasses.replace(lesions, center=center, size_mm=lesions.size_mm * placement.scale)
 
 
-def _placed(lesion: Believed, scan: CachedScan, placement: Placement, types: tuple[str, ...]) -> Placed:
+def _placed(lesion: PseudoLesion, scan: CachedScan, placement: Placement, types: tuple[str, ...]) -> Placed:
     voxel = scan.grid.world_to_voxel(lesion.center_mm)[0]
     center = placement.to_patch(torch.from_numpy(voxel)).float()
     size = [math.nan if mm is None else mm * placement.scale for mm in lesion.size_mm]

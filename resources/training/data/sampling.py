@@ -20,7 +20,7 @@ from resources.cases.case import Case, CaseError
 from resources.cases.lesions import LONG_MM
 from resources.training.config import Patches, Supervision
 from resources.training.data.cut import all_cells
-from resources.training.reports.beliefs import Bag, Believed
+from resources.training.reports.pseudo_labels import Bag, PseudoLesion
 from resources.training.targets.known import KnownScan
 
 SIZE_EDGES_MM = (10.0, 20.0)
@@ -44,7 +44,7 @@ class Points:
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """What patches of one source can be near. lesions: small, middling, large. bags: (n, 2) number of the
-    case and of the bag in its beliefs.
+    case and of the bag in its pseudo-labels.
     """
 
     cases: npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ class Pool:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A case, and a place in it: a voxel to be near to, a bag of its beliefs, or neither: anywhere."""
+    """A case, and a place in it: a voxel to be near to, one of its bags, or neither: anywhere."""
 
     case: int
     voxel: Voxel | None = None
@@ -93,8 +93,8 @@ def pool_of(
     )
 
 
-def counts(lesion: Believed, supervision: Supervision) -> bool:
-    """Whether a believed lesion is learnt as a positive."""
+def counts(lesion: PseudoLesion, supervision: Supervision) -> bool:
+    """Whether a pseudo-labelled lesion is learnt as a positive."""
     used = supervision.teacher if lesion.source == "teacher" else supervision.report_positive
     return lesion.verdict == "positive" and used > 0
 
@@ -103,12 +103,12 @@ def read_hard(path: Path, numbers: dict[str, int]) -> list[tuple[int, Voxel]]:
     """Case and voxel of the places of a round's hard.json, cases not in `numbers` aside. Raises CaseError."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        found = [(str(row["case"]), tuple(float(v) for v in row["voxel"])) for row in rows]
+        places = [(str(row["case"]), tuple(float(v) for v in row["voxel"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CaseError(f"{path}: expected a list of cases and voxels, found: {error!r}") from None
-    if any(len(voxel) != 3 for _, voxel in found):
+    if any(len(voxel) != 3 for _, voxel in places):
         raise CaseError(f"{path}: expected voxels (z, y, x), found others")
-    return [(numbers[case], (v[0], v[1], v[2])) for case, v in found if case in numbers]
+    return [(numbers[case], (v[0], v[1], v[2])) for case, v in places if case in numbers]
 
 
 def choose(

@@ -38,7 +38,7 @@ from resources.training.data.sampling import (
     read_hard,
 )
 from resources.training.progress import tracked
-from resources.training.reports.beliefs import Beliefs, read_beliefs, read_places
+from resources.training.reports.pseudo_labels import PseudoLabels, read_places, read_pseudo_labels
 from resources.training.targets.known import KnownScan, known_of
 from resources.training.targets.states import locate
 
@@ -139,9 +139,9 @@ def _lesions(case: Case, scan: CachedScan) -> list[tuple[Voxel, float]]:
 
 
 def pools_of(
-    scans: Scans, config: TrainingConfig, beliefs: Path | None, hard: Path | None
+    scans: Scans, config: TrainingConfig, pseudo_labels: Path | None, hard: Path | None
 ) -> tuple[Pool, ...]:
-    """What patches of each source can be near, annotated and believed. Raises CaseError."""
+    """What patches of each source can be near, annotated and pseudo-labelled. Raises CaseError."""
     numbers = {case.id: number for number, (_, case) in enumerate(scans.cases)}
     wrong = collections.defaultdict(list)
     for number, voxel in read_hard(hard, numbers) if hard is not None else ():
@@ -152,12 +152,12 @@ def pools_of(
         own = [number for number, (other, _) in enumerate(scans.cases) if other.name == source.name]
         lesions = [(n, voxel, long_mm) for n in own for voxel, long_mm in scans.lesions[n]]
         bags: list[tuple[int, int]] = []
-        for n in own if beliefs is not None else ():
-            assert beliefs is not None
-            if not _has_beliefs(scans.cases[n][1], beliefs):
+        for n in own if pseudo_labels is not None else ():
+            assert pseudo_labels is not None
+            if not _has_pseudo_labels(scans.cases[n][1], pseudo_labels):
                 continue
-            believed, bag_places = read_places(beliefs, scans.cases[n][1].id)
-            for lesion in believed:
+            lesions, bag_places = read_places(pseudo_labels, scans.cases[n][1].id)
+            for lesion in lesions:
                 if counts(lesion, supervision):
                     long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
                     lesions.append((n, _voxel(lesion.center_mm, scans.grids[n]), long_mm))
@@ -166,7 +166,7 @@ def pools_of(
     return tuple(pools)
 
 
-def _has_beliefs(case: Case, folder: Path) -> bool:
+def _has_pseudo_labels(case: Case, folder: Path) -> bool:
     """Of a completely annotated case a round may have none."""
     return case.completeness.kind != "all" or (folder / f"{case.id}.json").exists()
 
@@ -175,13 +175,13 @@ class _Steps(Dataset[Batch | str]):
     """The batches of one rank; the text of an error in place of a batch that could not be made."""
 
     def __init__(
-        self, scans: Scans, config: TrainingConfig, pools: tuple[Pool, ...], beliefs: Path | None,
+        self, scans: Scans, config: TrainingConfig, pools: tuple[Pool, ...], pseudo_labels: Path | None,
         steps: range, numbers: range,
     ):  # fmt: skip
-        self.scans, self.config, self.pools, self.beliefs = scans, config, pools, beliefs
+        self.scans, self.config, self.pools, self.pseudo_labels = scans, config, pools, pseudo_labels
         self.settings = {source.name: config.of(source) for source in config.sources}
         self.steps, self.numbers = steps, numbers
-        self.kept: collections.OrderedDict[int, tuple[CachedScan, KnownScan, Beliefs | None]]
+        self.kept: collections.OrderedDict[int, tuple[CachedScan, KnownScan, PseudoLabels | None]]
         self.kept = collections.OrderedDict()
 
     def __len__(self) -> int:
@@ -203,37 +203,41 @@ class _Steps(Dataset[Batch | str]):
 
     def _patch(self, choice: Choice, random: np.random.Generator) -> Batch:
         source, case = self.scans.cases[choice.case]
-        scan, known, beliefs = self._load(choice.case)
-        bags = () if beliefs is None else beliefs.bags
+        scan, known, pseudo_labels = self._load(choice.case)
+        bags = () if pseudo_labels is None else pseudo_labels.bags
         shape = self.config.patches.shape
         # of a generator of its own: a run without pieces has the patches that it always had
         size, corner = piece_of(shape, scan.spacing_mm, source.pieces, random.spawn(1)[0])
         middle = middle_of(choice, case, scan, known, bags, size, random)
         placement = place(middle, size, self.config.augmentation, random)
-        patch = cut(case, scan, known, placement, self.settings[source.name], beliefs)
+        patch = cut(case, scan, known, placement, self.settings[source.name], pseudo_labels)
         return patch if size == shape else in_air(patch, shape, corner)
 
-    def _load(self, number: int) -> tuple[CachedScan, KnownScan, Beliefs | None]:
-        found = self.kept.pop(number, None)
-        if found is None:
+    def _load(self, number: int) -> tuple[CachedScan, KnownScan, PseudoLabels | None]:
+        loaded = self.kept.pop(number, None)
+        if loaded is None:
             source, case = self.scans.cases[number]
             scan = self.scans.open(number)
             known = known_of(case, scan, Path(source.cache), self.config.network.detector.types)
-            used = self.beliefs is not None and _has_beliefs(case, self.beliefs)
-            found = scan, known, read_beliefs(self.beliefs, case.id) if used and self.beliefs else None
-        self.kept[number] = found
+            used = self.pseudo_labels is not None and _has_pseudo_labels(case, self.pseudo_labels)
+            loaded = (
+                scan,
+                known,
+                read_pseudo_labels(self.pseudo_labels, case.id) if used and self.pseudo_labels else None,
+            )
+        self.kept[number] = loaded
         if len(self.kept) > KEPT:
             self.kept.popitem(last=False)
-        return found
+        return loaded
 
 
 def _check_shared_memory(config: TrainingConfig, patches: int, workers: int) -> None:
     """Raises CaseError where /dev/shm, through which workers send batches, is too small: they would hang."""
     try:
-        found = os.statvfs(SHARED_MEMORY)
+        volume = os.statvfs(SHARED_MEMORY)
     except OSError:
         return
-    free = found.f_bavail * found.f_frsize
+    free = volume.f_bavail * volume.f_frsize
     need = BYTES_PER_VOXEL * math.prod(config.patches.shape) * patches * (workers * AHEAD + 1)
     if free < need:
         raise CaseError(
@@ -270,21 +274,27 @@ def stream(
     last_step: int,
     rank: int,
     ranks: int,
-    beliefs: Path | None = None,
+    pseudo_labels: Path | None = None,
     hard: Path | None = None,
 ) -> Generator[tuple[Batch, float]]:
     """The batches of the steps from first_step up to, without, last_step; and the seconds waited for each.
 
     A rank's part of a step is optimisation.batch / ranks patches, so the step is the same over however many
-    ranks; it depends on seed, step and files alone, not on the workers. beliefs: folder of the last round.
-    hard: its hard.json. Raises CaseError: one line that names the case. Close it to end its workers early.
+    ranks; it depends on seed, step and files alone, not on the workers. pseudo_labels: folder of the last
+    round; hard: its hard.json. Raises CaseError: one line that names the case. Close it to end its workers
+    early.
     """
     size = config.optimisation.batch
     if size % ranks:
         raise CaseError(f"optimisation.batch: expected a multiple of {ranks} ranks, found {size}")
     numbers = range(rank * size // ranks, (rank + 1) * size // ranks)
     steps = _Steps(
-        scans, config, pools_of(scans, config, beliefs, hard), beliefs, range(first_step, last_step), numbers
+        scans,
+        config,
+        pools_of(scans, config, pseudo_labels, hard),
+        pseudo_labels,
+        range(first_step, last_step),
+        numbers,
     )
     workers = min(config.patches.workers, len(steps))
     if workers:
@@ -299,10 +309,10 @@ def stream(
     try:
         for _ in steps.steps:
             started = time.perf_counter()
-            found = next(batches) if not workers else _received(batches)
-            if isinstance(found, str):
-                raise CaseError(found)
-            yield found, time.perf_counter() - started
+            batch = next(batches) if not workers else _received(batches)
+            if isinstance(batch, str):
+                raise CaseError(batch)
+            yield batch, time.perf_counter() - started
     finally:
         if workers:
             batches._shutdown_workers()  # type: ignore[attr-defined]  # now, not when the last reference goes

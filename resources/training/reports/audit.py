@@ -21,7 +21,7 @@ from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Point
 from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO
 from resources.review.planes import AROUND_MM, PLANES, WINDOWS, square, window_of
-from resources.training.reports.beliefs import Believed, Sizes
+from resources.training.reports.pseudo_labels import PseudoLesion, Sizes
 
 EDGE_MM = (120.0, 260.0)
 """A picture is three times as wide as the lesion, but within these."""
@@ -37,7 +37,7 @@ EDGES = (("R", "A"), ("R", "S"), ("A", "S"))
 
 @dataclasses.dataclass(frozen=True)
 class Mined:
-    """One line of the log: a lesion that nobody drew and that is believed.
+    """One line of the log: a pseudo-labelled lesion that nobody drew.
 
     place_mm: LPS (x, y, z). slice: nearest index z of the case's own image, from 0. size_mm: axial long and
     short diameter and z extent, None where unknown. finding, span: number of the finding that was assigned
@@ -57,14 +57,14 @@ class Mined:
     span: tuple[int, int] | None
 
 
-def mined_of(case: Case, scan: CachedScan, lesions: Iterable[Believed]) -> list[Mined]:
-    """The lines of one case: of its lesions those believed to be positive, in their order."""
-    found = []
+def mined_of(case: Case, scan: CachedScan, lesions: Iterable[PseudoLesion]) -> list[Mined]:
+    """The lines of one case: of its lesions those with a positive verdict, in their order."""
+    mined = []
     for lesion in lesions:
         if lesion.verdict != "positive":
             continue
         level = float(scan.place.world_to_index(lesion.center_mm)[0, 2])
-        found.append(
+        mined.append(
             Mined(
                 case=case.id,
                 place_mm=lesion.center_mm,
@@ -79,7 +79,7 @@ def mined_of(case: Case, scan: CachedScan, lesions: Iterable[Believed]) -> list[
                 span=None if lesion.finding is None else case.findings[lesion.finding].span,
             )
         )
-    return found
+    return mined
 
 
 def write_log(path: Path, lines: Iterable[Mined]) -> None:

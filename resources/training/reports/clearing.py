@@ -68,8 +68,8 @@ def _may_be(finding: Finding, type: str) -> bool:
 
 def _whole_type(organ: str) -> str | None:
     """The type of WHOLE that every lesion of an organ has."""
-    found = type_of(organ)
-    return found if found in WHOLE else None
+    lesion_type = type_of(organ)
+    return lesion_type if lesion_type in WHOLE else None
 
 
 def _denied(type: str, absent: list[Finding]) -> bool:
@@ -138,14 +138,14 @@ def cleared_by_report(
         if own or rest or denied.issuperset(own_values):
             clear += own_values
     mapped = np.isin(organs, [value for own_values in values.values() for value in own_values])
-    found = np.asarray(np.isin(organs, clear).all(-1))
+    free = np.asarray(np.isin(organs, clear).all(-1))
     if elsewhere:
         zones.append((np.asarray(~mapped.all(-1)), max(map(_reach_mm, elsewhere))))
     elif everywhere:
-        found |= (np.isin(organs, clear) | ~mapped).all(-1)
+        free |= (np.isin(organs, clear) | ~mapped).all(-1)
     for zone, reach_mm in zones:
-        found &= ~_within(zone, reach_mm, cell_mm)
-    return found
+        free &= ~_within(zone, reach_mm, cell_mm)
+    return free
 
 
 def _within(zone: Mask, reach_mm: float, cell_mm: float) -> Mask:

@@ -1,4 +1,4 @@
-"""What to believe of a scan: the teacher's proposals in the light of its marks and its report.
+"""Pseudo-labels of a scan: the teacher's proposals in the light of its marks and its report.
 
 In this order: a proposal where something is known already (a mark, complete annotation, an organ that the
 report clears) is no news; findings that marks account for are found; the others are assigned to
@@ -18,11 +18,11 @@ from resources.cases.case import Case, Finding
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.cases.organs import canonical, place_values, region
 from resources.training.config import Supervision, Teacher
-from resources.training.reports.beliefs import Bag, Believed, Proposal, Sizes
 from resources.training.reports.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
 from resources.training.reports.joint import account
+from resources.training.reports.location import LocationPrior, location_prior
 from resources.training.reports.matching import Candidate, Pair, Wanted, match
-from resources.training.reports.whereabouts import Whereabouts, look
+from resources.training.reports.pseudo_labels import Bag, Proposal, PseudoLesion, Sizes
 from resources.training.targets.states import IGNORED, Marked, locate, states_of
 
 UNCERTAIN = 0.5
@@ -43,15 +43,15 @@ def resolve(
     supervision: Supervision,
     teacher: Teacher,
     untaught: frozenset[str] = frozenset(),
-) -> tuple[tuple[Believed, ...], tuple[Bag, ...]]:
-    """Believed lesions, in the order of the proposals, and bags, in that of the findings.
+) -> tuple[tuple[PseudoLesion, ...], tuple[Bag, ...]]:
+    """Pseudo-labelled lesions, in the order of the proposals, and bags, in that of the findings.
 
     types: names of the proposals' type maps; untaught: those that the training data mark no lesion of, which
     a proposal of any map may be. With `supervision.report_positive` 0 no finding is assigned and
-    all that are not marked become bags; with `bag` 0 there are none; with `teacher` 0 nothing is believed on
+    all that are not marked become bags; with `bag` 0 there are none; with `teacher` 0 nothing is labelled on
     the teacher's word alone. The order of findings and proposals changes nothing but that of the results.
     """
-    marks, places = locate(case, scan), look(case, scan)
+    marks, places = locate(case, scan), location_prior(case, scan)
     left = unknown(case, scan, marks, proposals, types, untaught)
     wanted = tuple(o for o in account(case, marks, places, types)[1] if _in_scan(o.finding, places))
     candidates = [Candidate(p.center_mm, p.size_mm[0], p.probability, p.types) for p in left]
@@ -92,15 +92,15 @@ def unknown(
     """
     state = states_of(case, scan).state
     ruled_out = cleared_types(case)
-    found = []
+    kept = []
     for proposal in proposals:
         voxel = scan.grid.world_to_voxel(proposal.center_mm)[0]
         cell = np.clip(np.floor((voxel + 0.5) / OUTPUT_STRIDE).astype(int), 0, np.array(state.shape) - 1)
         if state[tuple(cell)] != IGNORED or _at_mark(scan, marks, proposal, voxel):
             continue
         if not {types[int(np.argmax(proposal.types))], *untaught} <= ruled_out:
-            found.append(proposal)
-    return found
+            kept.append(proposal)
+    return kept
 
 
 def _at_mark(scan: CachedScan, marks: Sequence[Marked], proposal: Proposal, voxel: np.ndarray) -> bool:
@@ -113,12 +113,12 @@ def _at_mark(scan: CachedScan, marks: Sequence[Marked], proposal: Proposal, voxe
     return bool((around > 0).any())
 
 
-def _assigned(one: Wanted, pair: Pair, proposal: Proposal) -> Believed:
+def _assigned(one: Wanted, pair: Pair, proposal: Proposal) -> PseudoLesion:
     """A finding at a proposal, of the size that the report gives, else of that which the teacher predicts."""
     reported_mm = one.size_mm if pair.largest else None
     size: Sizes = proposal.size_mm if reported_mm is None else size_of(one.finding)
     weight = certainty(one.finding) * pair.share
-    return Believed(
+    return PseudoLesion(
         proposal.center_mm, size, one.finding.type, "positive", weight, "report", proposal.probability,
         proposal.rounds, one.number,
     )  # fmt: skip
@@ -137,17 +137,17 @@ def certainty(finding: Finding) -> float:
     return UNCERTAIN if finding.presence == "uncertain" else 1.0
 
 
-def _of_teacher(proposal: Proposal, types: tuple[str, ...], teacher: Teacher) -> Believed:
+def _of_teacher(proposal: Proposal, types: tuple[str, ...], teacher: Teacher) -> PseudoLesion:
     """The teacher's verdict: positive where it is sure and has been for some rounds, else doubtful."""
     sure = proposal.probability >= teacher.positive_above and proposal.rounds >= teacher.persistence
-    return Believed(
+    return PseudoLesion(
         proposal.center_mm, proposal.size_mm, types[int(np.argmax(proposal.types))],
         "positive" if sure else "doubtful", proposal.probability, "teacher", proposal.probability,
         proposal.rounds,
     )  # fmt: skip
 
 
-def _bag(one: Wanted, count: int, size_mm: float | None, case: Case, places: Whereabouts) -> Bag | None:
+def _bag(one: Wanted, count: int, size_mm: float | None, case: Case, places: LocationPrior) -> Bag | None:
     """The lesions of a finding that met no proposal; None where they may lie outside the scan."""
     f = one.finding
     z_mm: tuple[float, float] | None = None
@@ -159,7 +159,7 @@ def _bag(one: Wanted, count: int, size_mm: float | None, case: Case, places: Whe
     return Bag(f.type, f.organ, f.side, count, size_mm, z_mm, certainty(f), one.number)
 
 
-def _slab(finding: Finding, places: Whereabouts) -> tuple[float, float] | None:
+def _slab(finding: Finding, places: LocationPrior) -> tuple[float, float] | None:
     """z from, to in LPS mm within the scan: around the image that the finding names, where it is known for
     sure, else where its organ or type can be.
     """
@@ -173,7 +173,7 @@ def _slab(finding: Finding, places: Whereabouts) -> tuple[float, float] | None:
     return max(slab[0], places.extent_mm[0]), min(slab[1], places.extent_mm[1])
 
 
-def _in_scan(finding: Finding, places: Whereabouts) -> bool:
+def _in_scan(finding: Finding, places: LocationPrior) -> bool:
     """Whether the scan shows the place that a finding names, as far as one can tell."""
     voxels = places.organs.get((finding.organ, finding.side, finding.type))
     if voxels is not None:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from resources.cases.case import Case
+from resources.training.reports.location import LocationPrior
 from resources.training.reports.matching import Candidate, Wanted, match, wanted_of
-from resources.training.reports.whereabouts import Whereabouts
 from resources.training.targets.states import Marked
 
 
 def account(
-    case: Case, marks: Sequence[Marked], places: Whereabouts, types: Sequence[str]
+    case: Case, marks: Sequence[Marked], places: LocationPrior, types: Sequence[str]
 ) -> tuple[dict[int, int], tuple[Wanted, ...]]:
     """How many lesions of each finding are marked, by the finding's number, and what is still to be found.
 
@@ -28,16 +28,16 @@ def account(
     centers = np.array([c.center_mm for c in candidates], np.float64).reshape(-1, 3)
     likelihood = np.array([places.log_likelihood(w.finding, centers) for w in wanted])
     pairs = match(wanted, candidates, likelihood, types)
-    found: dict[int, int] = {}
+    marked: dict[int, int] = {}
     remaining = []
     for i, one in enumerate(wanted):
         mine = [pair for pair in pairs if pair.wanted == i]
         if mine:
-            found[one.number] = len(mine)
+            marked[one.number] = len(mine)
         if len(mine) < one.count:
             sized = not any(pair.largest for pair in mine)
             remaining.append(dataclasses.replace(one, count=one.count - len(mine), sized=sized))
-    return found, tuple(remaining)
+    return marked, tuple(remaining)
 
 
 def _candidate(mark: Marked, types: Sequence[str]) -> Candidate:

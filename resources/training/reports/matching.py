@@ -147,14 +147,14 @@ def match(
     alone = -np.log(np.maximum(1 - sure + OMITTED * sure, 1e-12))
     pairs = assign(cost, np.full(len(slots), -math.log(MISSED)), alone)
     given = {column: slots[row][0] for row, column in pairs}
-    found = []
+    assigned = []
     for row, column in pairs:
         i, largest = slots[row]
         free = [c for c in range(len(second)) if given.get(c, i) == i]
         whole = float(likelihood[row, free].sum()) + MISSED
         share = min(1.0, wanted[i].count * float(likelihood[row, column]) / whole)
-        found.append(Pair(i, second[column], largest, share))
-    return tuple(sorted(found, key=lambda pair: (pair.wanted, pair.candidate)))
+        assigned.append(Pair(i, second[column], largest, share))
+    return tuple(sorted(assigned, key=lambda pair: (pair.wanted, pair.candidate)))
 
 
 def _finding_key(one: Wanted) -> tuple[str, int, bool]:

@@ -1,6 +1,6 @@
-"""What is believed of a scan, put over what is known of a patch: lesions, empty regions, bags.
+"""The pseudo-labels of a scan, put over what is known of a patch: lesions, empty regions, bags.
 
-Beliefs never speak where annotations do: complete annotation, marks and their edges stay as they are.
+Pseudo-labels never count where annotations do: complete annotation, marks and their edges stay as they are.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from resources.training.data.batch import (
     UNMARKED,
     PatchBag,
 )
-from resources.training.reports.beliefs import Bag, Believed
+from resources.training.reports.pseudo_labels import Bag, PseudoLesion
 from resources.training.targets.draw import Drawing, Known, Spot, near_patch, put, put_geometry, spot_of
 from resources.training.targets.states import IGNORED, NEGATIVE
 
 REPORTED = (UNMARKED, TEACHER, REPORT_NEGATIVE)
-"""Who is not heard where a lesion is believed to be."""
+"""Who is not heard where a pseudo-labelled lesion lies."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """A believed lesion in a patch. center: (3,) voxel (z, y, x). size_mm: (3,) long, short, z, NaN unknown;
-    both as the patch shows them. kind: channel, -1 for any.
+    """A pseudo-labelled lesion in a patch. center: (3,) voxel (z, y, x). size_mm: (3,) long, short, z, NaN
+    unknown; both as the patch shows them. kind: channel, -1 for any.
     """
 
-    lesion: Believed
+    lesion: PseudoLesion
     center: torch.Tensor
     size_mm: torch.Tensor
     kind: int
@@ -62,14 +62,14 @@ def with_empty(known: Known, empty: torch.Tensor) -> Known:
     )
 
 
-def draw_believed(
+def draw_pseudo_lesions(
     drawing: Drawing,
     lesions: list[Placed],
     supervision: Supervision,
     spacing_mm: float,
     size_scale_mm: float,
 ) -> None:
-    """Puts in what is believed, after what is annotated.
+    """Puts in the pseudo-labels, after what is annotated.
 
     A positive whose supervision is off, that lies mostly outside the patch, or whose centre annotations
     speak of, is ignored like a doubtful lesion. Doubtful lesions do not speak against what a report clears.
@@ -87,12 +87,14 @@ def draw_believed(
         sure = placed.lesion.verdict == "positive"
         if sure and used and spot.middle and not bool(drawing.closed[spot.box][spot.middle]):
             log_size = torch.log(placed.size_mm / size_scale_mm)
-            _believe(drawing, spot, placed, TEACHER if teacher else REPORT_POSITIVE, log_size)
+            _draw_positive(drawing, spot, placed, TEACHER if teacher else REPORT_POSITIVE, log_size)
         else:
             _ignore(drawing, spot, REPORTED if sure else (UNMARKED, TEACHER))
 
 
-def _believe(drawing: Drawing, spot: Spot, placed: Placed, said_by: int, log_size: torch.Tensor) -> None:
+def _draw_positive(
+    drawing: Drawing, spot: Spot, placed: Placed, said_by: int, log_size: torch.Tensor
+) -> None:
     """Its own cells are positive; nothing denies it in the rest of its body or in the maps of other types."""
     weight = placed.lesion.weight
     own = spot.own & ~drawing.closed[spot.box]
@@ -140,7 +142,7 @@ def bag_of(
 
     share: of the whole place, that in the patch; as many lesions are asked for as should lie in it, to the
     nearest whole number: asked for one, a patch of a small part of the place would mostly make one up. What
-    is known to be free of lesions, annotated or believed to be another one, is left out.
+    is known to be free of lesions, annotated or pseudo-labelled as another one, is left out.
     """
     count = math.floor(bag.count * min(1.0, share) + 0.5)
     if count == 0:

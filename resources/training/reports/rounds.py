@@ -1,7 +1,7 @@
-"""Rounds: now and then the averaged network looks at all training scans, and what is believed is renewed.
+"""Rounds: now and then the averaged network predicts all training scans, and their pseudo-labels are renewed.
 
-A round writes WORK/beliefs/.NNNN.part and renames it to NNNN when all processes are done. Killed, it goes on
-with the scans that are missing. The same network and files give the same bytes.
+A round writes WORK/pseudo_labels/.NNNN.part and renames it to NNNN when all processes are done. Killed, it
+goes on with the scans that are missing. The same network and files give the same bytes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ from resources.training.config import TrainingConfig
 from resources.training.data.stream import Scans
 from resources.training.progress import tracked
 from resources.training.reports import audit, guidance
-from resources.training.reports.beliefs import Beliefs, Believed, Proposal, read_beliefs, write_beliefs
-from resources.training.reports.teacher import NEAREST_MM, cell_of, link, look
+from resources.training.reports.pseudo_labels import (
+    Proposal,
+    PseudoLabels,
+    PseudoLesion,
+    read_pseudo_labels,
+    write_pseudo_labels,
+)
+from resources.training.reports.teacher import NEAREST_MM, cell_of, link, propose
 from resources.training.targets.states import NEGATIVE, locate, states_of
 from resources.training.targets.terms import type_of
 
@@ -55,14 +61,14 @@ def renew(
     ranks: int,
     barrier: Callable[[], None],
 ) -> None:
-    """Looks at all training scans and writes the folder WORK/beliefs/NUMBER (four digits) unless it is there.
+    """Predicts all training scans and writes the folder WORK/pseudo_labels/NNNN unless it is there.
 
-    In it: beliefs of every case (nothing is believed where all is annotated); hard.json, a list of case,
+    In it: pseudo-labels of every case (none where all is annotated); hard.json, a list of case,
     voxel and probability; the audit log. network: in evaluation mode, on its device, the same in all
-    processes. rank, ranks: this process, which looks at each ranks-th scan, and how many there are; all call
+    processes. rank, ranks: this process, which predicts each ranks-th scan, and how many there are; all call
     this, on one file system. barrier: returns when all have called it. Raises CaseError naming the case.
     """
-    folder = Path(config.work) / "beliefs"
+    folder = Path(config.work) / "pseudo_labels"
     final, part, aside = (
         folder / name for name in (f"{number:04d}", f".{number:04d}.part", f".{number:04d}.hard")
     )
@@ -78,16 +84,16 @@ def renew(
         case = cases[index]
         try:
             before = _proposals_of(folder / f"{number - 1:04d}", case.id)
-            beliefs, hard = _renewed(network, case, scans.open(index), config, before, untaught)
+            pseudo_labels, hard = _renewed(network, case, scans.open(index), config, before, untaught)
         except (CaseError, NotFiniteError) as error:
             raise type(error)(f"case {case.id}: {error}") from None
         write_whole(_path(aside, case.id), json.dumps([dataclasses.asdict(place) for place in hard]))
-        write_beliefs(part, case.id, beliefs)  # last, for its file says that the scan is done
+        write_pseudo_labels(part, case.id, pseudo_labels)  # last, for its file says that the scan is done
     barrier()
     if rank == 0:
-        found = [place for case in cases for place in json.loads(_path(aside, case.id).read_text("utf-8"))]
+        places = [place for case in cases for place in json.loads(_path(aside, case.id).read_text("utf-8"))]
         _audit(part, scans, config.teacher.pictures, number)
-        write_whole(part / HARD_FILE, json.dumps(found))
+        write_whole(part / HARD_FILE, json.dumps(places))
         for left in part.rglob(".*.part"):  # of a process that was killed
             left.unlink()
         os.replace(part, final)
@@ -102,32 +108,32 @@ def _renewed(
     config: TrainingConfig,
     before: tuple[Proposal, ...],
     untaught: frozenset[str],
-) -> tuple[Beliefs, list[HardNegative]]:
-    """What is believed of one scan, and its hard negatives; nobody looks where neither is gained."""
+) -> tuple[PseudoLabels, list[HardNegative]]:
+    """Pseudo-labels and hard negatives of one scan; the network does not run where neither is wanted."""
     benign = any(mark.status == "benign" for mark in case.annotations)
     known = case.completeness.kind != "none" or bool(case.findings) or benign
-    believes = config.strongest.uses_proposals and case.completeness.kind != "all"
+    labels = config.strongest.uses_proposals and case.completeness.kind != "all"
     hardens = config.patches.hard > 0 and known
     z, y, x = (n // OUTPUT_STRIDE for n in scan.shape)
-    beliefs = Beliefs((), (), (), np.zeros((z, y, x), bool))
-    if not believes and not hardens:
-        return beliefs, []
+    pseudo_labels = PseudoLabels((), (), (), np.zeros((z, y, x), bool))
+    if not labels and not hardens:
+        return pseudo_labels, []
     memory = int(DEFAULT_MEMORY_GB[network.out.weight.device.type] * 1e9)
-    proposals, empty = look(network, scan, config.teacher, memory)
-    if believes:
+    proposals, empty = propose(network, scan, config.teacher, memory)
+    if labels:
         proposals = link(proposals, before)
         types, settings = network.config.types, config.strongest
         lesions, bags = guidance.resolve(case, scan, proposals, types, settings, config.teacher, untaught)
-        beliefs = Beliefs(proposals, lesions, bags, empty)
-    return beliefs, hard_negatives(case, scan, proposals, beliefs.lesions) if hardens else []
+        pseudo_labels = PseudoLabels(proposals, lesions, bags, empty)
+    return pseudo_labels, hard_negatives(case, scan, proposals, pseudo_labels.lesions) if hardens else []
 
 
 def hard_negatives(
-    case: Case, scan: CachedScan, proposals: Sequence[Proposal], lesions: Sequence[Believed]
+    case: Case, scan: CachedScan, proposals: Sequence[Proposal], lesions: Sequence[PseudoLesion]
 ) -> list[HardNegative]:
     """The surest proposals, at most HARD_PER_SCAN, on cells that complete annotation, a benign mark or the
-    report calls free of lesions, and that are nearer to no lesion, annotated or believed, than half its long
-    diameter (or NEAREST_MM).
+    report calls free of lesions, and that are nearer to no lesion, annotated or pseudo-labelled, than half
+    its long diameter (or NEAREST_MM).
     """
     if not proposals:
         return []
@@ -137,22 +143,22 @@ def hard_negatives(
     long_mm = [float(mark.size_mm[0]) for mark in marks] + [x.size_mm[0] or np.nan for x in lesions]
     reach_mm = np.maximum(NEAREST_MM, np.nan_to_num(np.array(long_mm), nan=LONG_MM[1]) / 2)
     apart_mm = distances([proposal.center_mm for proposal in proposals], centers_mm)
-    found = []
+    places = []
     for proposal, free in zip(proposals, (apart_mm >= reach_mm).all(1), strict=True):
         cell = np.clip(np.rint(cell_of(proposal.center_mm, scan)).astype(int), 0, np.array(state.shape) - 1)
         if free and state[tuple(cell)] == NEGATIVE:
             voxel = np.rint(scan.grid.world_to_voxel(proposal.center_mm)[0]).astype(int)
             z, y, x = np.clip(voxel, 0, np.array(scan.shape) - 1).tolist()
-            found.append(HardNegative(case.id, (z, y, x), proposal.probability))
-    return found[:HARD_PER_SCAN]
+            places.append(HardNegative(case.id, (z, y, x), proposal.probability))
+    return places[:HARD_PER_SCAN]
 
 
 def _audit(folder: Path, scans: Scans, most: int, number: int) -> None:
-    """Writes the audit log of the beliefs in a folder, and its pictures."""
+    """Writes the audit log of the pseudo-labels in a folder, and its pictures."""
     lines: list[audit.Mined] = []
     indices: list[int] = []
     for index, (_, case) in enumerate(scans.cases):
-        lesions = read_beliefs(folder, case.id).lesions
+        lesions = read_pseudo_labels(folder, case.id).lesions
         if any(lesion.verdict == "positive" for lesion in lesions):
             lines += audit.mined_of(case, scans.open(index), lesions)
             indices += [index] * (len(lines) - len(indices))
@@ -172,4 +178,4 @@ def _path(folder: Path, case_id: str) -> Path:
 
 def _proposals_of(folder: Path, case_id: str) -> tuple[Proposal, ...]:
     """Of a round; none if there was none."""
-    return read_beliefs(folder, case_id).proposals if _path(folder, case_id).exists() else ()
+    return read_pseudo_labels(folder, case_id).proposals if _path(folder, case_id).exists() else ()

@@ -1,4 +1,4 @@
-"""The teacher: the averaged network looks at a whole scan, as the detector does at inference.
+"""The teacher: the averaged network predicts a whole scan, as the detector does at inference.
 
 It sees several mirrored copies and answers with the mean, which is surer than one view (Radosavovic et al.,
 "Data Distillation", 2018); what it proposes again in later rounds persists. After the teacher of Tarvainen
@@ -23,7 +23,7 @@ from model.preprocess import Grid
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Point
 from resources.training.config import Teacher
-from resources.training.reports.beliefs import Proposal
+from resources.training.reports.pseudo_labels import Proposal
 
 VIEWS = tuple(tuple(axis for bit, axis in enumerate((2, 1, 0)) if view >> bit & 1) for view in range(8))
 """Axes (0 z, 1 y, 2 x) along which each view is mirrored: none first, then left to right, which bodies bear
@@ -36,7 +36,7 @@ EMPTY_FROM_MM = 10.0
 Mask = npt.NDArray[np.bool_]
 
 
-def look(
+def propose(
     network: CenterNet3D, scan: CachedScan, settings: Teacher, memory_bytes: int
 ) -> tuple[tuple[Proposal, ...], Mask]:
     """What the network proposes in a scan, surest first, and the cells in which it is sure of no lesion.
@@ -48,7 +48,7 @@ def look(
     memory_bytes: for the network's activations. Raises NotFiniteError.
     """
     if network.training:
-        raise ValueError("look: expected a network in evaluation mode, found one that trains")
+        raise ValueError("propose: expected a network in evaluation mode, found one that trains")
     hu = torch.from_numpy(np.ascontiguousarray(scan.array[HU]))
     grid = Grid(hu, scan.lower, scan.spacing_mm)
     with torch.inference_mode():
@@ -57,10 +57,12 @@ def look(
             maps, _ = maps_of(network, grid, memory_bytes, "teacher", axes)
             top = split(maps).heat.amax(0)
             total, highest = (total + maps, torch.maximum(highest, top)) if number else (maps, top)
-        found = candidates_of(total / settings.views, grid, scan.place)
+        candidates = candidates_of(total / settings.views, grid, scan.place)
     proposals = tuple(
         Proposal(_triple(point), _triple(size), tuple(heat.tolist()))
-        for point, size, heat in zip(grid.to_world(found.voxel), found.size_mm, found.types, strict=True)
+        for point, size, heat in zip(
+            grid.to_world(candidates.voxel), candidates.size_mm, candidates.types, strict=True
+        )
         if heat.max() >= settings.doubtful_above
     )
     empty = (highest < settings.empty_below).cpu().numpy()

@@ -45,8 +45,8 @@ def bag_losses(output: torch.Tensor, batch: Batch, geometry: float) -> tuple[tor
         if not peaks or bag.weight <= 0:
             continue
         z, y, x = (torch.tensor(axis, device=output.device) for axis in zip(*peaks, strict=True))
-        found = logits[z, y, x]
-        cost = focal_cells(found, torch.ones_like(found)).sum()
+        logits_there = logits[z, y, x]
+        cost = focal_cells(logits_there, torch.ones_like(logits_there)).sum()
         if not math.isnan(bag.size_mm):
             cost = cost + geometry * size_error(size[0, z, y, x], bag.size_mm)
         loss = loss + bag.weight * cost
@@ -72,16 +72,16 @@ def find_peaks(
     seen = torch.where(allowed | rivals, score, torch.full_like(score, low))
     highest = F.max_pool3d(seen[None, None], 3, stride=1, padding=1)[0, 0]
     open_cells = allowed & (seen == highest) & ~taken
-    found: list[tuple[int, int, int]] = []
-    while len(found) < count and bool(open_cells.any()):
+    cells: list[tuple[int, int, int]] = []
+    while len(cells) < count and bool(open_cells.any()):
         flat = int(torch.where(open_cells, score, torch.full_like(score, low)).argmax())
         z, rest = divmod(flat, score.shape[1] * score.shape[2])
         y, x = divmod(rest, score.shape[2])
         around = tuple(slice(max(0, i - 1), i + 2) for i in (z, y, x))
         taken[around] = True
         open_cells &= ~taken
-        found.append((z, y, x))
-    return found
+        cells.append((z, y, x))
+    return cells
 
 
 def size_error(log_long: torch.Tensor, size_mm: float) -> torch.Tensor:

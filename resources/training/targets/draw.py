@@ -185,7 +185,7 @@ class Drawing(Target):
 
     state: (Z, Y, X). share, any_share: weight of the cells where the heat is 1. near: heat of the lesion
     whose offset and size a cell has. closed: cells of which annotations speak, and those that are never
-    learnt. taken: cells of lesions that are believed.
+    learnt. taken: cells of pseudo-labelled lesions.
     """
 
     state: torch.Tensor
@@ -197,10 +197,10 @@ class Drawing(Target):
 
     def finish(self) -> Target:
         names = [field.name for field in dataclasses.fields(Target)]
-        found = {name: getattr(self, name) for name in names}
-        found["weight"] = torch.where(self.heat == 1, self.share, self.weight)
-        found["any_weight"] = torch.where(self.any_heat == 1, self.any_share, self.any_weight)
-        return Target(**found)
+        maps = {name: getattr(self, name) for name in names}
+        maps["weight"] = torch.where(self.heat == 1, self.share, self.weight)
+        maps["any_weight"] = torch.where(self.any_heat == 1, self.any_share, self.any_weight)
+        return Target(**maps)
 
 
 Known = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -43,10 +43,10 @@ class KnownScan:
     lesions: Lesions
 
 
-def pack(found: States) -> npt.NDArray[np.uint8]:
+def pack(cell_states: States) -> npt.NDArray[np.uint8]:
     """State, whether the weight is 0, and who says so in one number; OUTSIDE is: ignored, weight 0."""
-    code = 1 + (found.state + 1) + 3 * found.said_by.astype(np.int16)
-    ignored = (found.state == states.IGNORED) & (found.weight == 0)
+    code = 1 + (cell_states.state + 1) + 3 * cell_states.said_by.astype(np.int16)
+    ignored = (cell_states.state == states.IGNORED) & (cell_states.weight == 0)
     return np.where(ignored, OUTSIDE, code).astype(np.uint8)
 
 
@@ -73,17 +73,17 @@ def known_of(case: Case, scan: CachedScan, folder: Path, types: tuple[str, ...])
     """
     path = folder / FOLDER / f"{case.id}.b2nd"
     digest = hashlib.sha256(f"{_version()} {scan.digest}".encode()).hexdigest()
-    found = _read(path, digest)
-    if found is None:
+    stored = _read(path, digest)
+    if stored is None:
         organs = np.asarray(scan.array[ORGANS])[::OUTPUT_STRIDE, ::OUTPUT_STRIDE, ::OUTPUT_STRIDE]
-        found = np.stack([pack(states_of(case, scan)).astype(np.int16), organs])
+        stored = np.stack([pack(states_of(case, scan)).astype(np.int16), organs])
         with contextlib.suppress(OSError):
-            _write(path, found, digest)
+            _write(path, stored, digest)
     lesions = lesions_of(locate(case, scan), scan, types)
-    labels = torch.from_numpy(found[1].astype(np.int64))
+    labels = torch.from_numpy(stored[1].astype(np.int64))
     table = head_table(case.completeness.organ_values, max(0, int(labels.max())))
     classes = torch.tensor(table, dtype=torch.int8)[labels]
-    return KnownScan(torch.from_numpy(found[0].astype(np.uint8)), labels.to(torch.int16), classes, lesions)
+    return KnownScan(torch.from_numpy(stored[0].astype(np.uint8)), labels.to(torch.int16), classes, lesions)
 
 
 def _read(path: Path, digest: str) -> npt.NDArray[np.int16] | None:

@@ -57,16 +57,16 @@ class Marked:
 
 def locate(case: Case, scan: CachedScan) -> list[Marked]:
     """Place and size of each annotation of a case."""
-    found = []
+    located = []
     for number, a in enumerate(case.annotations):
         if a.kind == "mask":
             size = scan.mask_sizes_mm.get(number, (a.long_mm, a.short_mm, a.z_extent_mm))
             center_mm, size_mm = np.array(scan.mask_centers_mm[number]), np.array(size, np.float64)
-            found.append(Marked(a, number, None, center_mm, size_mm))
+            located.append(Marked(a, number, None, center_mm, size_mm))
         else:
             shape = shape_of_annotation(a, scan.place)
-            found.append(Marked(a, number, shape, shape.center_mm, shape.size_mm))
-    return found
+            located.append(Marked(a, number, shape, shape.center_mm, shape.size_mm))
+    return located
 
 
 def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> States:
@@ -112,14 +112,14 @@ def _centers_mm(scan: CachedScan, stride: int) -> npt.NDArray[np.float64]:
 
 def _cells_of(marks: list[Marked], scan: CachedScan, stride: int) -> list[tuple[int, int, int]]:
     """The cells (z, y, x) of the marked lesions' centres, those outside the grid aside."""
-    found = []
+    spans = []
     for mark in marks:
         voxel = scan.grid.world_to_voxel(mark.center_mm)[0]
         z, y, x = (int(v) for v in np.floor((voxel + 0.5) / stride))
         inside = all(0 <= i < n // stride for i, n in zip((z, y, x), scan.shape, strict=True))
         if inside and mark.annotation.status == "lesion":
-            found.append((z, y, x))
-    return found
+            spans.append((z, y, x))
+    return spans
 
 
 def _near(mark: Marked, points: npt.NDArray[np.float64], reach_mm: float) -> tuple[slice, slice, slice]:
@@ -127,8 +127,8 @@ def _near(mark: Marked, points: npt.NDArray[np.float64], reach_mm: float) -> tup
     axes_mm = points[:, 0, 0, 2], points[0, :, 0, 1], points[0, 0, :, 0]
     spans = []
     for axis_mm, middle_mm in zip(axes_mm, mark.center_mm[::-1], strict=True):
-        found = np.flatnonzero(np.abs(axis_mm - middle_mm) <= reach_mm)
-        spans.append(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0))
+        near = np.flatnonzero(np.abs(axis_mm - middle_mm) <= reach_mm)
+        spans.append(slice(int(near[0]), int(near[-1]) + 1) if len(near) else slice(0, 0))
     return spans[0], spans[1], spans[2]
 
 
@@ -136,19 +136,19 @@ def _possible(
     mark: Marked, points: npt.NDArray[np.float64], lesions: npt.NDArray[np.int16], margin: float
 ) -> Mask:
     """Cells that the lesion may touch."""
-    found = (lesions == mark.number + 1).any(-1)
+    perhaps = (lesions == mark.number + 1).any(-1)
     if mark.shape is not None:
         box = _near(mark, points, mark.shape.reach_mm + 2 * margin + 1.0)
-        found[box] |= mark.shape.perhaps(points[box], 1.8 * margin)
-    return found
+        perhaps[box] |= mark.shape.perhaps(points[box], 1.8 * margin)
+    return perhaps
 
 
 def _sure(mark: Marked, points: npt.NDArray[np.float64], lesions: npt.NDArray[np.int16]) -> Mask:
     """Cells of which at least three quarters lie in the mask, or whose centre lies in the mark's sure
     part.
     """
-    found: Mask = (lesions == mark.number + 1).mean(-1) >= 0.75
+    surely: Mask = (lesions == mark.number + 1).mean(-1) >= 0.75
     if mark.shape is not None:
         box = _near(mark, points, mark.shape.reach_mm)
-        found[box] |= mark.shape.surely(points[box])
-    return found
+        surely[box] |= mark.shape.surely(points[box])
+    return surely

@@ -37,7 +37,7 @@ def type_of(annotation: Annotation) -> str | None:
     for name in ATTRIBUTES:
         terms = annotation.attributes.get(name)
         if isinstance(terms, str):
-            found = {TYPE_OF_TERM[term] for term in terms.split("; ") if term in TYPE_OF_TERM}
-            found = {type for type in found if not found & set(GIVES_WAY.get(type, ()))}
-            return found.pop() if len(found) == 1 else None
+            types = {TYPE_OF_TERM[term] for term in terms.split("; ") if term in TYPE_OF_TERM}
+            types = {type for type in types if not types & set(GIVES_WAY.get(type, ()))}
+            return types.pop() if len(types) == 1 else None
     return None

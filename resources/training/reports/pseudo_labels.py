@@ -1,7 +1,7 @@
-"""What is believed of a scan beyond its annotations: what the teacher proposes and what the report adds.
+"""Pseudo-labels of a scan, beyond its annotations: what the teacher proposes and what the report adds.
 
-Beliefs of all scans are renewed in rounds. A round's folder, WORK/beliefs/ROUND, holds ID.json and ID.npz a
-case; it is written aside and renamed, so a folder with its name is complete.
+Those of all scans are renewed in rounds. A round's folder, WORK/pseudo_labels/ROUND, holds ID.json and ID.npz
+a case; it is written aside and renamed, so a folder with its name is complete.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Proposal:
 
 
 @dataclasses.dataclass(frozen=True)
-class Believed:
+class PseudoLesion:
     """A lesion that nobody drew. type: None if unknown; size_mm: long, short, z, None where unknown.
 
     verdict: "positive" counts in the loss with `weight`; "doubtful" is ignored. source: who is sure: the
@@ -80,13 +80,13 @@ class Bag:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beliefs:
-    """All that is believed of one scan. empty: (z, y, x) bool on the output grid of the cached scan (half its
+class PseudoLabels:
+    """All pseudo-labels of one scan. empty: (z, y, x) bool on the output grid of the cached scan (half its
     voxels on every axis), True where the teacher is sure that there is no lesion.
     """
 
     proposals: tuple[Proposal, ...]
-    lesions: tuple[Believed, ...]
+    lesions: tuple[PseudoLesion, ...]
     bags: tuple[Bag, ...]
     empty: npt.NDArray[np.bool_]
 
@@ -94,15 +94,15 @@ class Beliefs:
 @dataclasses.dataclass(frozen=True)
 class _Stored:
     proposals: tuple[Proposal, ...] = ()
-    lesions: tuple[Believed, ...] = ()
+    lesions: tuple[PseudoLesion, ...] = ()
     bags: tuple[Bag, ...] = ()
 
 
-def write_beliefs(folder: Path, case_id: str, beliefs: Beliefs) -> None:
+def write_pseudo_labels(folder: Path, case_id: str, pseudo_labels: PseudoLabels) -> None:
     """Writes FOLDER/ID.json and FOLDER/ID.npz, each aside and then renamed."""
-    stored = _Stored(beliefs.proposals, beliefs.lesions, beliefs.bags)
+    stored = _Stored(pseudo_labels.proposals, pseudo_labels.lesions, pseudo_labels.bags)
     packed = io.BytesIO()
-    np.savez_compressed(packed, empty=beliefs.empty)
+    np.savez_compressed(packed, empty=pseudo_labels.empty)
     for suffix, content in (
         (".npz", packed.getvalue()),
         (".json", json.dumps(encode(stored), allow_nan=False).encode()),
@@ -110,18 +110,18 @@ def write_beliefs(folder: Path, case_id: str, beliefs: Beliefs) -> None:
         write_whole(folder / f"{case_id}{suffix}", content)
 
 
-def read_beliefs(folder: Path, case_id: str) -> Beliefs:
-    """Inverse of `write_beliefs`. Raises CaseError."""
+def read_pseudo_labels(folder: Path, case_id: str) -> PseudoLabels:
+    """Inverse of `write_pseudo_labels`. Raises CaseError."""
     stored = _read_stored(folder, case_id)
     try:
         with np.load(folder / f"{case_id}.npz", allow_pickle=False) as data:
             empty = np.asarray(data["empty"], bool)
     except (OSError, ValueError, KeyError) as error:
-        raise CaseError(f"{folder / case_id}: expected beliefs of a round, found: {error}") from None
-    return Beliefs(stored.proposals, stored.lesions, stored.bags, empty)
+        raise CaseError(f"{folder / case_id}: expected pseudo-labels of a round, found: {error}") from None
+    return PseudoLabels(stored.proposals, stored.lesions, stored.bags, empty)
 
 
-def read_places(folder: Path, case_id: str) -> tuple[tuple[Believed, ...], tuple[Bag, ...]]:
+def read_places(folder: Path, case_id: str) -> tuple[tuple[PseudoLesion, ...], tuple[Bag, ...]]:
     """Lesions and bags alone, which is quicker. Raises CaseError."""
     stored = _read_stored(folder, case_id)
     return stored.lesions, stored.bags
@@ -132,5 +132,5 @@ def _read_stored(folder: Path, case_id: str) -> _Stored:
         text = (folder / f"{case_id}.json").read_text(encoding="utf-8")
         stored: _Stored = decode_object(_Stored, json.loads(text))
     except (OSError, ValueError) as error:
-        raise CaseError(f"{folder / case_id}: expected beliefs of a round, found: {error}") from None
+        raise CaseError(f"{folder / case_id}: expected pseudo-labels of a round, found: {error}") from None
     return stored

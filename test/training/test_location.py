@@ -15,7 +15,7 @@ from model.preprocess import preprocess
 from model.volume import Volume, read_volume
 from resources.cases.cache import HU, ORGANS, CachedScan
 from resources.cases.case import Case, Completeness, Finding, ImageSource
-from resources.training.reports.whereabouts import (
+from resources.training.reports.location import (
     ELSEWHERE,
     IMAGE_SIGMA_MM,
     SAME_SERIES,
@@ -23,7 +23,7 @@ from resources.training.reports.whereabouts import (
     Lungs,
     find_lungs,
     image_mm,
-    look,
+    location_prior,
 )
 
 VALUES = {"liver": (1, 2), "left kidney": (3,), "right kidney": (4,)}
@@ -74,7 +74,7 @@ def test_a_body_that_is_cut_off_or_has_only_gas_has_no_lungs() -> None:
 
 
 def test_slabs_are_above_and_below_the_lungs_bases() -> None:
-    places = look(case_of(), trunk())
+    places = location_prior(case_of(), trunk())
     assert places.slab_mm("liver", "liver") == (318 - 230, 318 + 110)
     assert places.slab_mm("pancreas", "abdomen") == (318 - 220, 318 + 20)
     assert places.slab_mm("no such organ", "abdomen") == (-math.inf, 318 + 90)
@@ -92,7 +92,7 @@ def test_slabs_are_above_and_below_the_lungs_bases() -> None:
 
 def test_places_by_height_and_side() -> None:
     left = Finding("kidney", "kidney", side="left")  # from 68 to 338 mm
-    places = look(case_of((left,)), trunk())
+    places = location_prior(case_of((left,)), trunk())
     assert places.midline_mm == pytest.approx(198, abs=8)
     middle = places.midline_mm or 0.0
     inside, above, wrong = (middle + 50, 0, 200), (middle + 50, 0, 338 + SLAB_SIGMA_MM), (middle - 20, 0, 200)
@@ -107,7 +107,7 @@ def test_places_by_the_label_map() -> None:
     scan = trunk()
     scan.array[ORGANS, 40:60, 20:40, 60:80] = 3
     left, right = Finding("kidney", "kidney", side="left"), Finding("kidney", "kidney", side="right")
-    places = look(case_of((left, right), mapped=True), scan)
+    places = location_prior(case_of((left, right), mapped=True), scan)
     points = [(280.0, 120.0, 200.0), (280.0, 120.0, 260.0)]
     inside, outside = places.log_likelihood(left, points)
     assert inside == 0
@@ -129,7 +129,7 @@ def test_images_are_numbered_by_the_file_or_from_the_head() -> None:
     files = ImageSource("f", "deeplesion", "s", (100, 80, 160), (4.0, 4.0, 4.0), slices=(21, 180))
     assert image_mm(case_of(image=files), turned, (30,)) == (-38, -34, 1.0)  # slice 9 at -36 mm
     assert image_mm(case_of(image=files), turned, (500,)) is not None  # known, and outside
-    places = look(case_of((finding,), files), turned)
+    places = location_prior(case_of((finding,), files), turned)
     near, far = places.log_likelihood(finding, [(0, 0, -36), (0, 0, -38 - IMAGE_SIGMA_MM)])
     assert near - far == pytest.approx(0.5)
 
@@ -183,7 +183,7 @@ def test_organs_of_real_people_lie_in_their_slabs(phantom: str) -> None:
     assert found.base_mm is not None
     assert found.apex_mm is not None
     assert 100 < found.apex_mm - found.base_mm < 300
-    places = dataclasses.replace(look(case_of(), trunk()), lungs=found)
+    places = dataclasses.replace(location_prior(case_of(), trunk()), lungs=found)
     seen = set()
     for row in rows:
         levels = np.flatnonzero((labels == int(row["label"])).any((1, 2)))

@@ -49,7 +49,7 @@ class Lungs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Whereabouts:
+class LocationPrior:
     """What is known of one scan. extent_mm: z of its first and last slice, lower first.
 
     organs: by organ, side and lesion type of a finding, (n, 3) LPS mm of a share of its voxels, no place in
@@ -106,8 +106,8 @@ class Whereabouts:
         return np.maximum(beyond, 0) / SIDE_SIGMA_MM
 
 
-def look(case: Case, scan: CachedScan) -> Whereabouts:
-    """Whereabouts of the organs that a case's current findings name, from the cached scan."""
+def location_prior(case: Case, scan: CachedScan) -> LocationPrior:
+    """Where the organs are that a case's current findings name, from the cached scan."""
     hu = np.asarray(scan.array[HU])
     wanted = {(f.organ, f.side, f.type) for f in case.findings if f.time == "current" and f.organ is not None}
     organs: dict[Where, Array] = {}
@@ -122,7 +122,7 @@ def look(case: Case, scan: CachedScan) -> Whereabouts:
     images = {n: place for n in sorted(numbers) if (place := image_mm(case, scan, n)) is not None}
     extent = (low, low + (scan.shape[0] - 1) * scan.spacing_mm)
     lungs, midline = find_lungs(hu, scan.lower[0], scan.spacing_mm), find_midline(hu, scan)
-    return Whereabouts(lungs, midline, extent, organs, images, math.sqrt(3) * scan.spacing_mm)
+    return LocationPrior(lungs, midline, extent, organs, images, math.sqrt(3) * scan.spacing_mm)
 
 
 def image_mm(case: Case, scan: CachedScan, images: tuple[int, ...]) -> tuple[float, float, float] | None:
