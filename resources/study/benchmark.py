@@ -119,10 +119,10 @@ def warm(detector: Detector, volume: Volume, grid: Grid) -> float:
     return seconds
 
 
-def fastest(function: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
-    """Seconds of the fastest of some runs after a first one."""
+def fastest(function: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the fastest of three runs after a first one."""
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(4):
         start = time.perf_counter()
         function()
         if device.type == "cuda":

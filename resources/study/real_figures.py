@@ -51,13 +51,13 @@ def patients_of(truths: list[Truth]) -> npt.NDArray[np.intp]:
     return np.array([numbers[name] for name in names], np.intp)
 
 
-def weights_of(truths: list[Truth], seed: int) -> npt.NDArray[np.int64]:
+def weights_of(truths: list[Truth]) -> npt.NDArray[np.int64]:
     """(bootstraps, cases); patients with whole scans, on which thresholds rest, are drawn by themselves."""
     patients = patients_of(truths)
     strata = np.zeros(int(patients.max()) + 1, np.intp)
     for patient, truth in zip(patients, truths, strict=True):
         strata[patient] |= truth.judged
-    return bootstrap_weights(patients, strata, FEWEST_BOOTSTRAPS, seed)
+    return bootstrap_weights(patients, strata, FEWEST_BOOTSTRAPS, seed=0)
 
 
 def column_of(rate: float | None = None, probability: float | None = None) -> str:
@@ -104,12 +104,12 @@ def thresholds_of(table: Table) -> dict[str, float | None]:
     }
 
 
-def figures_of(evaluation: Evaluation, rule: str, seed: int = 0) -> dict[str, Any]:
+def figures_of(evaluation: Evaluation, rule: str) -> dict[str, Any]:
     """All figures of the first model under one rule: plain values, for JSON."""
     table, truths = evaluation.models[0].tables[rule], evaluation.truths
     point = evaluation.models[0].predictions.operating_point
     probabilities = tuple(sorted({*PROBABILITIES, *([] if point is None else [point])}))
-    weights, patients = weights_of(truths, seed), patients_of(truths)
+    weights, patients = weights_of(truths), patients_of(truths)
     groups = {}
     for title, keep in groups_of(table, truths).items():
         own = table.only(keep)

@@ -23,9 +23,9 @@ def add_detail(space: Space, tissues: dict[str, float]) -> None:
     _strands(space, tissues)
 
 
-def bounds(mask: torch.Tensor, pad: int = 4) -> Box | None:
-    """The part of the grid that holds a mask."""
-    slices = []
+def bounds(mask: torch.Tensor) -> Box | None:
+    """The part of the grid that holds a mask, with four voxels around it."""
+    slices, pad = [], 4
     for axis, other in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
         rows = mask.any(other[1]).any(other[0]).nonzero()[:, 0]
         if not len(rows):

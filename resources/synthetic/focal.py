@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any
 
 import torch
 
@@ -153,22 +153,19 @@ def _paint_lesion(
     form = draw_form(draw, size, lobed)
     paint_form(painter, form, center, kind, texture)
     tiny = size.long_mm < 5 and draw.chance(0.5)
-    status: Literal["lesion", "doubtful"] = "doubtful" if tiny else "lesion"
-    truth = TrueLesion(
-        label=len(painter.found) + 1,
-        type=lesion_type,
-        organ=organ,
-        side=side,
-        segment=segment,
-        center_mm=center,
-        long_mm=size.long_mm,
-        short_mm=size.short_mm,
-        z_extent_mm=size.z_extent_mm,
-        texture="solid" if texture == "spiculated" else texture,
-        contrast_hu=mark(painter, form, center),
-        status=status,
-        cluster=cluster,
-    )
+    status = "doubtful" if tiny else "lesion"
+    texture = "solid" if texture == "spiculated" else texture
+    about: dict[str, Any] = {"texture": texture, "status": status, "cluster": cluster}
+    return record(painter, form, where, type=lesion_type, organ=organ, side=side, segment=segment, **about)
+
+
+def record(painter: Painter, form: Form, where: tuple[Point3, Size], **about: Any) -> TrueLesion:
+    """Labels a lesion that is painted and keeps its truth. about: the other fields of TrueLesion."""
+    center, size = where
+    sizes = {"long_mm": size.long_mm, "short_mm": size.short_mm, "z_extent_mm": size.z_extent_mm}
+    contrast_hu = mark(painter, form, center)
+    label = len(painter.found) + 1
+    truth = TrueLesion(label=label, center_mm=center, contrast_hu=contrast_hu, **sizes, **about)
     painter.found.append(truth)
     return truth
 

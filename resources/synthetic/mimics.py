@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
-from resources.synthetic.focal import Painter, Point3, mark
+from resources.synthetic.focal import Painter, Point3, record
 from resources.synthetic.lesion_shapes import Size, draw_form, place
 from resources.synthetic.organs import BONES, LABEL, LUNGS
 from resources.synthetic.places import SITES, Site, find_place, name_place
 from resources.synthetic.space import Shape
-from resources.synthetic.truth import TrueLesion
 
 MIMICS: tuple[tuple[str, str, Site, tuple[float, float], float], ...] = (
     ("cyst", "liver", Site(("liver",), 1, 0.9, beyond=("portal vein",)), (3, 45), 0.30),
@@ -60,11 +60,11 @@ MIMICS: tuple[tuple[str, str, Site, tuple[float, float], float], ...] = (
 """Name, lesion type, place, long diameter in mm (from, to), share of the scans that have it."""
 
 
-def paint_mimics(painter: Painter, rate: float = 1.0) -> None:
+def paint_mimics(painter: Painter) -> None:
     """Benign findings, each with its own frequency; cysts and nodes often come in numbers."""
     draw = painter.draw
     for name, lesion_type, site, (low, high), often in MIMICS:
-        if not draw.chance(min(0.95, often * rate)):
+        if not draw.chance(min(0.95, often)):
             continue
         number = draw.integer(1, 3) if name in ("cyst", "normal node", "bone island", "granuloma") else 1
         for _ in range(number):
@@ -121,21 +121,8 @@ def _paint_mimic(
         )
         if name == "normal node" and size.long_mm > 6:
             space.paint((box, d + 0.3 * size.short_mm), -20.0, None, soft_mm=1.0)  # the fat of its hilum
-    truth = TrueLesion(
-        label=len(painter.found) + 1,
-        type=lesion_type,
-        organ=organ,
-        side=side,
-        segment=segment,
-        center_mm=center,
-        long_mm=size.long_mm,
-        short_mm=size.short_mm,
-        z_extent_mm=size.z_extent_mm,
-        texture=name,
-        contrast_hu=mark(painter, form, center),
-        status="benign",
-    )
-    painter.found.append(truth)
+    about: dict[str, Any] = {"texture": name, "status": "benign"}
+    record(painter, form, (center, size), type=lesion_type, organ=organ, side=side, segment=segment, **about)
 
 
 def _haemangioma(painter: Painter, shape: Shape, size: Size) -> None:

@@ -225,11 +225,11 @@ def _clear(
 
 
 def name_place(
-    space: Space, site: Site, center_mm: tuple[float, float, float], organ: Organ | None = None
+    space: Space, site: Site, center_mm: tuple[float, float, float]
 ) -> tuple[str, Side | None, str | None]:
     """Organ, side and segment of a lesion as a report would name them."""
     label = int(_labels_at(space, torch.tensor([center_mm]))[0])
-    here = organ or ORGANS[KEYS[label]]
+    here = ORGANS[KEYS[label]]
     x, y, z = (c / s for c, s in zip(center_mm, space.scale, strict=True))
     half: Side = "left" if x > 0 else "right"
     if site.called == "lymph node":

@@ -116,9 +116,9 @@ class Speaker:
             return word, number
         return self.pick("many" if number >= 6 else "several"), "several"
 
-    def date(self, years: tuple[int, int] = (2014, 2023)) -> str:
+    def date(self) -> str:
         day, month = self.draw.randint(1, 28), self.draw.randint(1, 12)
-        year = self.draw.randint(*years)
+        year = self.draw.randint(2014, 2023)
         if self.draw.random() < 0.5:
             return f"{day} {self.words['months'][month - 1]} {year}"
         return f"{day:02d}-{month:02d}-{year}"

@@ -51,14 +51,10 @@ def ellipsoid(
     return (q - 1) * q ** (power - 1) / slope.clamp_(min=1e-6)
 
 
-def capsule(
-    xyz: Xyz, start: Point, end: Point, radius: tuple[float, float], flat: float = 1.0
-) -> torch.Tensor:
-    """A rod whose radius goes from one value to the other; `flat` below 1 stretches it along z."""
+def capsule(xyz: Xyz, start: Point, end: Point, radius: tuple[float, float]) -> torch.Tensor:
+    """A rod whose radius goes from one value to the other."""
     x, y, z = (v - s for v, s in zip(xyz, start, strict=True))
     dx, dy, dz = (b - a for a, b in zip(start, end, strict=True))
-    if flat != 1.0:
-        z, dz = z * flat, dz * flat
     square = max(dx * dx + dy * dy + dz * dz, 1e-6)
     return _around((x, y, z), (dx, dy, dz), square, radius[0], radius[1] - radius[0])
 
@@ -69,7 +65,9 @@ def capsules(
     radii: Sequence[tuple[float, float]],
     flat: float = 1.0,
 ) -> torch.Tensor:
-    """(n, z, y, x): n rods as `capsule` gives them, each at positions of its own."""
+    """(n, z, y, x): n rods as `capsule` gives them, each at positions of its own; `flat` below 1 stretches
+    them along z.
+    """
     begin, end = np.array(ends, np.float64).transpose(1, 2, 0)
     step = end - begin
     step[2] *= flat

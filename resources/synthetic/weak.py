@@ -100,13 +100,11 @@ def marking_probabilities(lesions: Sequence[TrueLesion], share: float) -> Array:
     return np.array(shares, np.float64)
 
 
-def deeplesion_view(
-    scan: TrueScan, labels: Labels, spacing_mm: Spacing, seed: int, typed: bool = False
-) -> list[View]:
+def deeplesion_view(scan: TrueScan, labels: Labels, spacing_mm: Spacing, seed: int) -> list[View]:
     """The stored stretches of slices with their marks; none where no lesion was marked.
 
-    typed: whether the lesion type is given, which DeepLesion's training rows lack. Marks whose slices
-    overlap are in one stretch. The padded 2D box is in the attributes, in pixels.
+    They have no lesion type, as DeepLesion's training rows. Marks whose slices overlap are in one stretch.
+    The padded 2D box is in the attributes, in pixels.
     """
     random = np.random.default_rng(seed)
     lesions = [lesion for lesion in scan.lesions if lesion.status == "lesion"]
@@ -121,9 +119,7 @@ def deeplesion_view(
     return [
         View(
             (first, last),
-            tuple(
-                _recist(lesion, a, first, spacing_mm, typed) for lesion, a in marks if first <= a.z <= last
-            ),
+            tuple(_recist(lesion, a, first, spacing_mm) for lesion, a in marks if first <= a.z <= last),
         )
         for first, last in _merged(ranges)
     ]
@@ -153,7 +149,7 @@ def jittered(axes: Sequence[PlaneAxes], shape: tuple[int, ...], random: np.rando
     return dataclasses.replace(chosen, long=long, short=short)
 
 
-def _recist(lesion: TrueLesion, axes: PlaneAxes, first: int, spacing_mm: Spacing, typed: bool) -> Annotation:
+def _recist(lesion: TrueLesion, axes: PlaneAxes, first: int, spacing_mm: Spacing) -> Annotation:
     ends = sorted(
         (axes.long, axes.short), key=lambda e: -float(np.linalg.norm((e[1] - e[0]) * spacing_mm[:2]))
     )
@@ -164,7 +160,7 @@ def _recist(lesion: TrueLesion, axes: PlaneAxes, first: int, spacing_mm: Spacing
     right, bottom = (np.max(ends, axis=(0, 1)) + BOX_PADDING_PX).tolist()
     return Annotation(
         "recist",
-        lesion.type if typed else None,
+        None,
         long=(a, b),
         short=(c, d),
         long_mm=long_mm,

@@ -5,20 +5,47 @@ import pytest
 import torch
 
 from model.geometry import Geometry
+from model.network import OUTPUT_STRIDE
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
 from resources.training.targets.draw import (
+    Known,
     Lesions,
+    Target,
+    draw_known,
+    draw_lesions,
     geometry_weights,
     lesions_of,
-    make_target,
     near_patch,
     spot_of,
 )
 from resources.training.targets.states import IGNORED, POSITIVE, REPORT_WEIGHT, locate, states_of
 
 SHAPE = (16, 16, 16)
+
+
+def make_target(
+    lesions: Lesions,
+    shape: tuple[int, int, int],
+    spacing_mm: float,
+    types: int,
+    size_scale_mm: float,
+    known: Known | None = None,
+    cleared: tuple[int, ...] = (),
+) -> Target:
+    """Target of a patch of `shape` voxels (z, y, x) from its lesions and what is known of its cells.
+
+    known: without it everything but the lesions is known to be free of lesions. cleared: channels of
+    which the whole scan is clear.
+    """
+    z, y, x = (n // OUTPUT_STRIDE for n in shape)
+    if known is None:
+        said = torch.full((z, y, x), FULL, dtype=torch.int8)
+        known = torch.zeros(z, y, x, dtype=torch.int8), torch.ones(z, y, x), said
+    drawing = draw_known(known, types, cleared)
+    draw_lesions(drawing, lesions, spacing_mm, size_scale_mm)
+    return drawing.finish()
 
 
 def lesions(

@@ -286,26 +286,3 @@ def put_geometry(
     known = weight * torch.cat([torch.ones(3), (~log_size.isnan()).float()])
     drawing.geometry_weight[here][:, near] = known[:, None] * spot.value[near]
     drawing.geometry_said_by[spot.box][near] = said_by
-
-
-def make_target(
-    lesions: Lesions,
-    shape: tuple[int, int, int],
-    spacing_mm: float,
-    types: int,
-    size_scale_mm: float,
-    known: Known | None = None,
-    cleared: tuple[int, ...] = (),
-) -> Target:
-    """Target of a patch of `shape` voxels (z, y, x) from its lesions and what is known of its cells.
-
-    known: without it everything but the lesions is known to be free of lesions. cleared: channels of
-    which the whole scan is clear.
-    """
-    z, y, x = (n // OUTPUT_STRIDE for n in shape)
-    if known is None:
-        said = torch.full((z, y, x), FULL, dtype=torch.int8)
-        known = torch.zeros(z, y, x, dtype=torch.int8), torch.ones(z, y, x), said
-    drawing = draw_known(known, types, cleared)
-    draw_lesions(drawing, lesions, spacing_mm, size_scale_mm)
-    return drawing.finish()
