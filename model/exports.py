@@ -188,7 +188,7 @@ def label_map(detections: Sequence[Detection], volume: Volume) -> Any:
         apart = (volume.index_to_world(grid) - (lower + upper) / 2) / ((upper - lower) / 2)
         inside = ((apart**2).sum(1) <= 1).reshape(grid.shape[:3])
         labels[z[0] : z[-1] + 1, y[0] : y[-1] + 1, x[0] : x[-1] + 1][inside] = d.number
-        i, j, k = np.clip(np.rint(volume.world_to_index([d.point_mm])[0]).astype(int), 0, size - 1)
+        k, j, i = volume.geometry.nearest_voxel(d.point_mm)[0]
         labels[k, j, i] = d.number
     image = sitk.GetImageFromArray(labels)
     image.SetSpacing([float(mm) for mm in volume.spacing_mm])

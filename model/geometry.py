@@ -51,6 +51,19 @@ class Geometry:
         """Inverse of `voxel_to_world`."""
         return np.ascontiguousarray(self.world_to_index(points_mm)[:, ::-1])
 
+    def nearest_voxel(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """(n, 3) LPS mm -> (n, 3) array indices (z, y, x) of the nearest voxels, at the border for what is
+        outside.
+        """
+        voxel = np.floor(self.world_to_voxel(points_mm) + 0.5).astype(np.intp)
+        return np.asarray(np.clip(voxel, 0, np.array(self.size[::-1]) - 1))
+
+    def coarsened(self, stride: int) -> Geometry:
+        """The grid of cells of `stride` voxels along each axis; what is left over at the end is in none."""
+        x, y, z = (n // stride for n in self.size)
+        first_mm = _triple(self.index_to_world([[(stride - 1) / 2] * 3])[0])
+        return Geometry((x, y, z), _triple(np.multiply(self.spacing_mm, stride)), first_mm, self.direction)
+
     def contains(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """(n, 3) LPS mm -> (n,) whether a point lies within the outermost voxels."""
         index = self.world_to_index(points_mm)

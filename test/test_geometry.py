@@ -71,6 +71,23 @@ def test_by_hand() -> None:
     ]  # fmt: skip
 
 
+def test_cells_of_two_voxels_by_hand() -> None:
+    """Of 5 voxels two cells and one voxel in none; the first cell's middle lies between voxels 0 and 1."""
+    turned = np.array([[-1.0, 0, 0], [0, 1, 0], [0, 0, -1]])
+    cells = Geometry((5, 4, 6), (1.0, 2.0, 3.0), (10.0, 20.0, 30.0), turned).coarsened(2)
+    assert cells.size == (2, 2, 3)
+    assert cells.spacing_mm == (2.0, 4.0, 6.0)
+    assert cells.origin_mm == (9.5, 21.0, 28.5)
+    np.testing.assert_array_equal(cells.direction, turned)
+
+
+def test_the_nearest_voxel_is_one_of_the_grid() -> None:
+    place = Geometry((4, 5, 6), (1.0, 2.0, 3.0), (0.0, 0.0, 0.0), np.eye(3))
+    points = [(1.4, 2.9, 3.0), (1.6, 3.1, 4.6), (-7.0, 99.0, 16.4)]
+    assert place.nearest_voxel(points).tolist() == [[1, 1, 1], [2, 2, 2], [5, 4, 0]]
+    assert place.nearest_voxel([]).shape == (0, 3)
+
+
 def test_a_grid_along_the_world() -> None:
     place = along_world((1, 2, 3), (5, 6, 7), 2.0)
     assert (place.size, place.origin_mm) == ((7, 6, 5), (6.0, 4.0, 2.0))

@@ -116,11 +116,13 @@ def open_scan(path: Path) -> CachedScan:
             raise CaseError(f"{path}: expected a cached scan of version {VERSION}, found {meta['version']}")
         place = meta["volume"]
         direction = np.array(place["direction"]).reshape(3, 3)
-        own = Geometry(tuple(place["size"]), tuple(place["spacing_mm"]), tuple(place["origin_mm"]), direction)
+        volume_place = Geometry(
+            tuple(place["size"]), tuple(place["spacing_mm"]), tuple(place["origin_mm"]), direction
+        )
         centers = {int(number): tuple(center) for number, center in meta["mask_centers_mm"].items()}
         sizes = {int(number): tuple(size) for number, size in meta.get("mask_sizes_mm", {}).items()}
         lower, spacing_mm = tuple(meta["lower"]), meta["spacing_mm"]
-        return CachedScan(array, lower, spacing_mm, own, centers, meta["digest"], sizes)
+        return CachedScan(array, lower, spacing_mm, volume_place, centers, meta["digest"], sizes)
     except (RuntimeError, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise CaseError(
             f"{path}: expected a cached scan, found: {' '.join(str(error).split())[:200]}"

@@ -125,15 +125,15 @@ def _complete(case: Case, boxes: list[Box], source: Source) -> Case:
         lower = tuple(max(v, -0.5) for v in lower)  # type: ignore[assignment]
         upper = tuple(min(v, n - 0.5) for v, n in zip(upper, limit, strict=True))  # type: ignore[assignment]
         box = Annotation("box3d", lower=lower, upper=upper, attributes={"truth": source})
-        own = [mark for mark in marks if _middle_inside(mark, lower, upper)]
-        if own:
-            marks.remove(own[0])
-            attributes = {**own[0].attributes, **box.attributes}
+        covered = [mark for mark in marks if _middle_inside(mark, lower, upper)]
+        if covered:
+            marks.remove(covered[0])
+            attributes = {**covered[0].attributes, **box.attributes}
             box = dataclasses.replace(
                 box,
-                type=own[0].type,
-                long_mm=own[0].long_mm,
-                short_mm=own[0].short_mm,
+                type=covered[0].type,
+                long_mm=covered[0].long_mm,
+                short_mm=covered[0].short_mm,
                 attributes=attributes,
             )
         lesions.append(box)
@@ -188,8 +188,8 @@ def with_terms(cases: list[Case], terms: dict[int, dict[str, str]]) -> list[Case
 
     def extended(annotation: Annotation) -> Annotation:
         row = annotation.attributes.get("row")
-        own = terms.get(int(row), {}) if isinstance(row, float) else {}
-        return dataclasses.replace(annotation, attributes={**annotation.attributes, **own})
+        row_terms = terms.get(int(row), {}) if isinstance(row, float) else {}
+        return dataclasses.replace(annotation, attributes={**annotation.attributes, **row_terms})
 
     return [
         dataclasses.replace(case, annotations=tuple(extended(a) for a in case.annotations)) for case in cases

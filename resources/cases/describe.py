@@ -130,7 +130,9 @@ def draw(cases: list[Case], path: Path) -> None:
         ("Annotations by type", lambda case: [a.type or "unknown" for a in case.annotations]),
     )
     for panel, (title, key) in zip(panels.flat[:3], count_by, strict=True):
-        counted = {name: collections.Counter(k for c in own for k in key(c)) for name, own in groups.items()}
+        counted = {
+            name: collections.Counter(k for c in group for k in key(c)) for name, group in groups.items()
+        }
         names = sorted({k for counts in counted.values() for k in counts})
         left = np.zeros(len(names))
         for source, counts in counted.items():
@@ -143,7 +145,7 @@ def draw(cases: list[Case], path: Path) -> None:
         panel.margins(x=0.15)
     panel = panels[1, 1]
     edges = np.geomspace(2, 200, 25)
-    sizes = [[a.long_mm for c in own for a in c.annotations if a.long_mm] for own in groups.values()]
+    sizes = [[a.long_mm for c in group for a in c.annotations if a.long_mm] for group in groups.values()]
     panel.hist(sizes, edges, stacked=True, label=list(groups))
     panel.set_xscale("log")
     panel.set_xticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])

@@ -146,8 +146,8 @@ def _case(path: Path, rows: list[dict[str, str]], number: int, settings: Setting
     if text is not None:
         report = settings.texts / f"{case_id}.txt"
     elif settings.reports is not None:
-        own = settings.reports / f"{first.get('id', case_id)}.txt"
-        report = own if own.exists() else None
+        named = settings.reports / f"{first.get('id', case_id)}.txt"
+        report = named if named.exists() else None
     complete = first.get("complete", "none")
     if complete not in ("all", "none"):
         refuse("complete", "all or none", complete)

@@ -96,8 +96,8 @@ def convert_pair(job: Job) -> Case:
         _write_labels(path, numbered, job.mask)
     annotations = []
     for number, value in enumerate(values, 1):
-        own = numbered == number
-        axes = measure_axes(own[_bounds(own)], place.spacing_mm)
+        component = numbered == number
+        axes = measure_axes(component[_bounds(component)], place.spacing_mm)
         annotations.append(_mask_annotation(path, value if plain else number, axes, job.lesions[value]))
     return _case(job, place, tuple(annotations), _completeness(job))
 

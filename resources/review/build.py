@@ -95,8 +95,8 @@ def _write_list(path: Path, scans: Path, single: bool) -> None:
 def _report_of(case: Case, report: Path | None) -> Path | None:
     """The report's file: that given, or ID.txt in the folder given or beside the scan, or the case's own."""
     if report is not None and report.is_dir():
-        own = report / f"{case.id}.txt"
-        return own if own.exists() else None
+        named = report / f"{case.id}.txt"
+        return named if named.exists() else None
     if report is not None:
         if not report.exists():
             raise InputError(f"{report}: expected a report or a folder of reports, found nothing")

@@ -19,7 +19,7 @@ from resources.study.setting import Setting
 from resources.synthetic.files import read_mentions, read_truth
 from resources.synthetic.truth import TrueLesion
 from resources.training.data.batch import REPORT_NEGATIVE
-from resources.training.reports.beliefs import Beliefs, Believed, read_beliefs
+from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion, read_pseudo_labels
 from resources.training.reports.clearing import cleared_types, current_findings
 from resources.training.reports.teacher import NEAREST_MM, cell_of
 from resources.training.targets.states import states_of
@@ -46,26 +46,26 @@ def counted(setting: Setting, work: Path, arms: Sequence[str]) -> dict[str, dict
             run = work / "runs" / run_name(name, setting.seeds[0])
             total: collections.Counter[str] = collections.Counter(dict.fromkeys((*CAUSES, WRONG), 0))
             for own in lists:
-                total += of_list(setting, work, own, max(run.glob("beliefs/[0-9]*")))
+                total += of_list(setting, work, own, max(run.glob("pseudo_labels/[0-9]*")))
             found[arm.title] = {cause: total[cause] for cause in (*CAUSES, WRONG)}
     return found
 
 
-def of_list(setting: Setting, work: Path, name: str, beliefs: Path) -> collections.Counter[str]:
-    """Of all scans of a case list. beliefs: folder of a round."""
+def of_list(setting: Setting, work: Path, name: str, folder: Path) -> collections.Counter[str]:
+    """Of all scans of a case list. folder: of a round."""
     total: collections.Counter[str] = collections.Counter()
     for case in read_cases(work / "cases" / f"{name}.jsonl"):
         truth = read_truth(Path(case.image.path).parent)[0]
         kinds = setting.without_masks
         lesions = [x for x in truth.lesions if x.status == "lesion" and (not kinds or x.type in kinds)]
-        known = read_beliefs(beliefs, case.id)
+        known = read_pseudo_labels(folder, case.id)
         total.update(ends_of(case, lesions, known, work / "cache" / name / f"{case.id}.b2nd"))
         of_report = [b for b in known.lesions if b.source == "report" and (not kinds or b.type in kinds)]
         total[WRONG] += sum(not any(hits(b, lesion) for lesion in truth.lesions) for b in of_report)
     return total
 
 
-def ends_of(case: Case, lesions: Sequence[TrueLesion], known: Beliefs, cached: Path) -> list[str]:
+def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, cached: Path) -> list[str]:
     """The first of CAUSES that holds for each lesion."""
     mentions, _ = read_mentions(Path(case.image.path).parent)
     told = {
@@ -95,9 +95,9 @@ def ends_of(case: Case, lesions: Sequence[TrueLesion], known: Beliefs, cached: P
     return found
 
 
-def hits(belief: Believed, lesion: TrueLesion) -> bool:
-    """Whether a believed lesion is this one, of this type."""
-    return belief.type == lesion.type and near(belief.center_mm, lesion)
+def hits(pseudo: PseudoLesion, lesion: TrueLesion) -> bool:
+    """Whether a pseudo-labelled lesion is this one, of this type."""
+    return pseudo.type == lesion.type and near(pseudo.center_mm, lesion)
 
 
 def near(point_mm: tuple[float, float, float], lesion: TrueLesion) -> bool:

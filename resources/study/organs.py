@@ -88,7 +88,7 @@ def detections_right(detector: Detector, case: Case, volume: Volume) -> list[boo
 
     Only lesions with a mask whose organ the case tells, and detections from the operating point up.
     """
-    own = {name: (number,) for number, name in enumerate(head_classes())}
+    classes = {name: (number,) for number, name in enumerate(head_classes())}
     called = [x for x in detector.predict(volume).lesions if x.probability >= detector.operating_point]
     points = np.array([lesion.point_mm for lesion in called]).reshape(-1, 3)
     right = []
@@ -96,8 +96,8 @@ def detections_right(detector: Detector, case: Case, volume: Volume) -> list[boo
         near = np.linalg.norm(points - center_mm, axis=1) < (annotation.long_mm or 0.0) / 2
         if near.any():
             organ = str(annotation.attributes["organ"])
-            named = own[called[int(near.argmax())].organ or ""]
-            right.append(set(named) <= set(place_values(own, organ, None, annotation.type)))
+            named = classes[called[int(near.argmax())].organ or ""]
+            right.append(set(named) <= set(place_values(classes, organ, None, annotation.type)))
     return right
 
 

@@ -133,14 +133,14 @@ def write_lists(cases: list[Case], out: Path) -> dict[str, int]:
     """
     lists: dict[str, list[Case]] = {}
     for split in ("train", "validation", "test"):
-        own = [case for case in cases if case.split == split]
-        whole = [case for case in own if case.source == WHOLE]
-        lists[split] = own
-        lists[f"{split}-crops"] = [case for case in own if case.source == CROPS]
+        chosen = [case for case in cases if case.split == split]
+        whole = [case for case in chosen if case.source == WHOLE]
+        lists[split] = chosen
+        lists[f"{split}-crops"] = [case for case in chosen if case.source == CROPS]
         lists[f"{split}-marked"] = [case for case in whole if case.annotations]
         lists[f"{split}-unmarked"] = [case for case in whole if not case.annotations]
         if split != "train":
-            lists[f"benchmark-{split}"] = false_positives_count(own)
-    for name, own in lists.items():
-        write_cases(out / f"{name}.jsonl", own)
-    return {name: len(own) for name, own in lists.items()}
+            lists[f"benchmark-{split}"] = false_positives_count(chosen)
+    for name, chosen in lists.items():
+        write_cases(out / f"{name}.jsonl", chosen)
+    return {name: len(chosen) for name, chosen in lists.items()}

@@ -112,10 +112,10 @@ def figures_of(evaluation: Evaluation, rule: str) -> dict[str, Any]:
     weights, patients = weights_of(truths), patients_of(truths)
     groups = {}
     for title, keep in groups_of(table, truths).items():
-        own = table.only(keep)
-        people = len(set(patients[own.lesion_case].tolist()))
+        group = table.only(keep)
+        people = len(set(patients[group.lesion_case].tolist()))
         columns = [column_of(rate) for rate in RATES] + [column_of(None, p) for p in probabilities]
-        measures = estimates(group_measure(own, probabilities), weights, dict.fromkeys(columns, people))
+        measures = estimates(group_measure(group, probabilities), weights, dict.fromkeys(columns, people))
         counts = {"lesions": int(keep.sum()), "patients": people}
         groups[title] = {**counts, "sensitivity": _plain(measures)}
     return {

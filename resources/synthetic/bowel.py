@@ -126,8 +126,8 @@ def _paint_colon(space: Space, frame: Frame, oral: str) -> None:
             continue
         d = torch.maximum(d + 1.5 * space.noise(box, 15.0, draw.generator), frame.depth[box] + 3.5)
         label = LABEL["rectum" if k >= pieces - 2 else "colon"]
-        own = (*ROOM, label, LABEL["colon"])
-        space.paint((box, d), t["bowel wall"], label, inside=own)
+        room = (*ROOM, label, LABEL["colon"])
+        space.paint((box, d), t["bowel wall"], label, inside=room)
         middle = curve[(first + last) // 2]
         front = middle[1] < -30
         content = draw.weighted(
@@ -147,8 +147,8 @@ def _bubbles(space: Space, shape: Shape, label: int, level: float) -> None:
     box, inner = shape
     generator = space.draw.generator
     field = 0.75 * space.noise(box, 5.0, generator) + 0.55 * space.noise(box, 11.0, generator)
-    own = (space.label[box] == label) & (inner < 0)
-    space.hu[box] += own * (space.hu[box] > -300) * field * 30
+    inside = (space.label[box] == label) & (inner < 0)
+    space.hu[box] += inside * (space.hu[box] > -300) * field * 30
     space.paint((box, torch.maximum(inner, (level - field) * 4)), -820.0, None, inside=(label,), soft_mm=1.5)
 
 

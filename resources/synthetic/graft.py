@@ -244,8 +244,8 @@ def blend(hu: npt.NDArray[np.int16], rendered: Rendered, nodule: Nodule, noise_h
     shape = rendered.share.shape
     before = hu[rendered.box].astype(np.float32)
     fine = np.clip(before - smooth[:, : shape[1], : shape[2]], -2.5 * noise_hu, 2.5 * noise_hu)
-    own = nodule.noise_hu(rendered.voxels)
-    left = np.sqrt(max(0.0, 1 - (own / noise_hu) ** 2)) if noise_hu > 0 else 0.0
+    noise = nodule.noise_hu(rendered.voxels)
+    left = np.sqrt(max(0.0, 1 - (noise / noise_hu) ** 2)) if noise_hu > 0 else 0.0
     share = rendered.share
     filled = np.minimum(share, 1)
     change = filled * np.clip(TISSUE_HU - before, 0, None) + np.maximum(share - 1, 0) * (TISSUE_HU + 850)

@@ -122,8 +122,8 @@ def _share(normal: float) -> float:
 
 def draw_size(draw: Draw, common: float | None = None) -> Size:
     """A size; lesions of one disease share `common` (a standard normal number) and so are alike."""
-    own = float(torch.randn((), generator=draw.generator))
-    z = own if common is None else ALIKE * common + math.sqrt(1 - ALIKE**2) * own
+    drawn = float(torch.randn((), generator=draw.generator))
+    z = drawn if common is None else ALIKE * common + math.sqrt(1 - ALIKE**2) * drawn
     long_mm = _quantile(_share(z), LONG_MM, LONG_AT)
     z2 = SHORT_WITH_LONG * z + math.sqrt(1 - SHORT_WITH_LONG**2) * float(
         torch.randn((), generator=draw.generator)

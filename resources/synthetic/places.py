@@ -218,9 +218,9 @@ def _clear(
     upper = lower + torch.tensor(space.step_mm) * (torch.tensor(list(reversed(space.hu.shape))) - 1)
     reach = torch.tensor([size.long_mm / 2] * 2 + [size.z_extent_mm / 2]) + 2.0
     good = ((centers - reach > lower) & (centers + reach < upper)).all(1)
-    own = max(size.long_mm, size.z_extent_mm)
+    longest_mm = max(size.long_mm, size.z_extent_mm)
     for other, long_mm in taken:
-        good &= (centers - torch.tensor(other)).norm(dim=1) > 0.5 * (own + long_mm) + 2.0
+        good &= (centers - torch.tensor(other)).norm(dim=1) > 0.5 * (longest_mm + long_mm) + 2.0
     return good
 
 

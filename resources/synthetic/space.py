@@ -80,9 +80,9 @@ def as_float(mask: torch.Tensor) -> torch.Tensor:
 @functools.lru_cache(maxsize=256)
 def _runs(labels: tuple[int, ...]) -> list[tuple[int, int]]:
     """First and last of each run of successive labels."""
-    own = sorted(set(labels))
-    starts = [label for label in own if label - 1 not in own]
-    return list(zip(starts, (label for label in own if label + 1 not in own), strict=True))
+    values = sorted(set(labels))
+    starts = [label for label in values if label - 1 not in values]
+    return list(zip(starts, (label for label in values if label + 1 not in values), strict=True))
 
 
 class Space:
@@ -146,8 +146,8 @@ class Space:
 
     def within(self, box: Box, lower: Point, upper: Point) -> tuple[Box, Box]:
         """What of a part holds a block given in reference mm: its slices of the grid, and of the part."""
-        starts = [max(own.start, part.start) for own, part in zip(self.box(lower, upper), box, strict=True)]
-        stops = [min(own.stop, part.stop) for own, part in zip(self.box(lower, upper), box, strict=True)]
+        starts = [max(mine.start, part.start) for mine, part in zip(self.box(lower, upper), box, strict=True)]
+        stops = [min(mine.stop, part.stop) for mine, part in zip(self.box(lower, upper), box, strict=True)]
         z, y, x = (slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True))
         return (z, y, x), _counted_from(box, (z, y, x))
 

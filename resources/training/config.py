@@ -278,8 +278,8 @@ class TrainingConfig:
 
     def of(self, source: Source) -> TrainingConfig:
         """The settings that hold for patches of one source."""
-        own = dataclasses.replace(self.supervision, **source.supervision)
-        return dataclasses.replace(self, supervision=own)
+        weights = dataclasses.replace(self.supervision, **source.supervision)
+        return dataclasses.replace(self, supervision=weights)
 
     @property
     def strongest(self) -> Supervision:

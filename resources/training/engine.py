@@ -190,15 +190,15 @@ class Run:
         """What all processes make of the step: losses by name, the gradient's norm, seconds waited in the
         mean, and the number of a signal that came, 0 for none. One exchange, after all that needs none.
         """
-        own = torch.stack([*losses.values(), norm]).detach().float()
-        rest = own.new_tensor([waited_s, self.signals.number])
-        both = (self.learner.total(torch.cat([own, rest])) / self.fabric.world_size).tolist()
+        local = torch.stack([*losses.values(), norm]).detach().float()
+        rest = local.new_tensor([waited_s, self.signals.number])
+        both = (self.learner.total(torch.cat([local, rest])) / self.fabric.world_size).tolist()
         values = dict(zip(losses, both[:-3], strict=True))
         gradient, waited_s, number = both[-3:]
         scaled = self.config.optimisation.precision == "16-mixed"  # whose scaler passes over such a gradient
         if all(map(math.isfinite, values.values())) and (scaled or math.isfinite(gradient)):
             return values, gradient, waited_s, self.signals.number or (15 if number else 0)
-        text = ", ".join(f"{name} {value:g}" for name, value in zip(losses, own.tolist(), strict=False))
+        text = ", ".join(f"{name} {value:g}" for name, value in zip(losses, local.tolist(), strict=False))
         raise NotFiniteError(
             f"step {self.step + 1}: expected finite losses and gradient, found {text}, gradient norm "
             f"{gradient:g}; cases: {', '.join(names)}"

@@ -132,9 +132,9 @@ def fit(plain: DetectorConfig, held: Held, folder: Path) -> DetectorConfig:
     probability = np.concatenate([hits, table.false_score])
     calibration = _platt(probability, np.arange(len(probability)) < len(hits))
     top = np.array([scan.probability.max(initial=NOTHING) for scan in predictions])
-    truth = [scan_truth(own.case)[0] for own in held.truths]
+    truth = [scan_truth(truth_of.case)[0] for truth_of in held.truths]
     pairs = zip(truth, held.truths, strict=True)  # a crop around a lesion says nothing of whole scans
-    known = np.array([positive is not None and own.judged for positive, own in pairs])
+    known = np.array([positive is not None and truth_of.judged for positive, truth_of in pairs])
     positive, likelihood = np.array(truth)[known].astype(bool), _apply(calibration, top[known])
     scan_calibration = _platt(likelihood, positive)
     allowed = int(FALSE_POSITIVES_PER_SCAN * table.judged.sum())

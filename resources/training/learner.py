@@ -45,11 +45,11 @@ def make_fabric(precision: str) -> tuple[Fabric, Precision]:
     if torch.distributed.is_torchelastic_launched():
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // local
-    own = Precision() if precision == "32-true" else _Mixed(precision, device)  # type: ignore[arg-type]
+    plugin = Precision() if precision == "32-true" else _Mixed(precision, device)  # type: ignore[arg-type]
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, plugins=[own])
+    fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, plugins=[plugin])
     fabric.launch()
-    return fabric, own
+    return fabric, plugin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +91,8 @@ def begin(fabric: Fabric, precision: Precision, config: TrainingConfig) -> Learn
     plain.train()
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain)
-    for own in (plain, average):
-        own.to(fabric.device)
+    for one in (plain, average):
+        one.to(fabric.device)
     settings = config.optimisation
     optimizer = optimizer_of(plain, settings)
     network, wrapped = fabric.setup(plain, optimizer)

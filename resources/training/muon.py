@@ -31,8 +31,8 @@ class Muon(torch.optim.AdamW):
     def __init__(self, network: nn.Module, rate: float, weight_decay: float, kernel_rate: float):
         convolutions = [m for m in network.modules() if isinstance(m, nn.Conv3d)]
         kernels = [m.weight for m in convolutions]
-        own = {id(kernel) for kernel in kernels}
-        rest = [p for p in network.parameters() if id(p) not in own]
+        ids = {id(kernel) for kernel in kernels}
+        rest = [p for p in network.parameters() if id(p) not in ids]
         groups = [
             {"params": rest, "highest": rate},
             {"params": kernels, "highest": kernel_rate, "moments": ("momentum",)},

@@ -105,8 +105,8 @@ def test_a_ruled_out_map_may_show_a_type_that_nobody_marked() -> None:
     """No liver lesion, says the report; what the liver's map shows in the spleen may be one of the spleen."""
     spleen = Finding("abdomen", "spleen", sizes_mm=(12.0,))
     findings, proposal = (absent("liver"), spleen), seen("liver", 0.5, x=120.0)
-    assert believed((proposal,), findings)[0] == ()
-    (lesion,) = believed((proposal,), findings, untaught=frozenset({"abdomen"}))[0]
+    assert resolved((proposal,), findings)[0] == ()
+    (lesion,) = resolved((proposal,), findings, untaught=frozenset({"abdomen"}))[0]
     assert (lesion.type, lesion.finding) == ("abdomen", 1)
 
 

@@ -95,9 +95,9 @@ def blur(hu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         edge = (2, 2, 0, 0) if axis == 4 else (0, 0, 2, 2)
         padded = F.pad(hu[:, 0], edge, mode="replicate")[:, None]
         count = hu.shape[axis]
-        own = [padded.narrow(axis, 2 + step, count) for step in range(-2, 3)]
+        shifted = [padded.narrow(axis, 2 + step, count) for step in range(-2, 3)]
         first, second, third = (taps[..., i : i + 1] for i in range(3))
-        hu = own[2] * first + (own[1] + own[3]) * second + (own[0] + own[4]) * third
+        hu = shifted[2] * first + (shifted[1] + shifted[3]) * second + (shifted[0] + shifted[4]) * third
     return hu
 
 

@@ -120,7 +120,8 @@ def cells_of(scan: CachedScan, placement: Placement) -> tuple[torch.Tensor, torc
         position = columns[0][axis][:, None, None] + columns[1][axis][:, None] + columns[2][axis]
         position = position + begin[axis]
         if axis == 0:
-            z_mm = (position * stride + rest + scan.lower[0]) * scan.spacing_mm
+            cells = scan.grid.coarsened(stride)
+            z_mm = cells.origin_mm[2] + position * cells.spacing_mm[2]
         nearest = position.round().long()
         inside &= (nearest >= 0) & (nearest < n // stride)
         flat = flat * (n // stride) + nearest
@@ -139,18 +140,18 @@ def cut(
     detector, supervision = config.network.detector, config.supervision
     spacing_mm, size_scale_mm = scan.spacing_mm, detector.size_scale_mm
     flat, inside, z_mm = cells_of(scan, placement)
-    own = unpack(torch.where(inside, known.code.flatten()[flat], OUTSIDE))
+    cells_known = unpack(torch.where(inside, known.code.flatten()[flat], OUTSIDE))
     cleared: tuple[int, ...] = ()
     if supervision.report_negative > 0:
         cleared = tuple(detector.types.index(name) for name in sorted(cleared_types(case)))
     else:
-        own = without_report(own)
+        cells_known = without_report(cells_known)
     if pseudo_labels is not None and pseudo_labels.empty.shape != tuple(known.code.shape):
         shapes = f"{tuple(known.code.shape)} cells, found {pseudo_labels.empty.shape}"
         raise CaseError(f"pseudo-labels of {case.id}: expected {shapes}")
     if pseudo_labels is not None and supervision.teacher > 0:
-        own = with_empty(own, torch.from_numpy(pseudo_labels.empty).flatten()[flat] & inside)
-    drawing = draw_known(own, len(detector.types), cleared)
+        cells_known = with_empty(cells_known, torch.from_numpy(pseudo_labels.empty).flatten()[flat] & inside)
+    drawing = draw_known(cells_known, len(detector.types), cleared)
     draw_lesions(drawing, _moved(known.lesions, placement), spacing_mm, size_scale_mm)
     bags: list[PatchBag] = []
     if pseudo_labels is not None:
@@ -213,8 +214,9 @@ def in_air(patch: Batch, shape: Shape, corner: Shape) -> Batch:
 
 def all_cells(scan: CachedScan, known: KnownScan) -> Cells:
     """The cells of a whole scan."""
-    levels = torch.arange(known.code.shape[0]) * OUTPUT_STRIDE + (OUTPUT_STRIDE - 1) / 2 + scan.lower[0]
-    z_mm = (levels * scan.spacing_mm)[:, None, None].expand(known.code.shape)
+    cells = scan.grid.coarsened(OUTPUT_STRIDE)
+    levels = cells.origin_mm[2] + cells.spacing_mm[2] * torch.arange(cells.size[2])
+    z_mm = levels[:, None, None].expand(known.code.shape)
     return Cells(known.organs, z_mm, torch.ones(known.code.shape, dtype=torch.bool))
 
 

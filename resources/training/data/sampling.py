@@ -83,7 +83,7 @@ def pool_of(
     long_mm = np.array([row[2] for row in lesions], np.float64)
     third = np.digitize(np.where(np.isnan(long_mm), LONG_MM[1], long_mm), SIZE_EDGES_MM)
     thirds = [
-        points_of([row[:2] for row, own in zip(lesions, third, strict=True) if own == i]) for i in range(3)
+        points_of([row[:2] for row, part in zip(lesions, third, strict=True) if part == i]) for i in range(3)
     ]
     return Pool(
         np.array(cases, np.int64),

@@ -77,12 +77,12 @@ def open_scans(config: TrainingConfig) -> Scans:
     cases, grids, lesions, digest = [], [], [], hashlib.sha256()
     for source in config.sources:
         path = Path(source.cases)
-        own = [case for case in read_cases(path) if case.split in ("train", None)]
-        if not own and source.share > 0:
+        cases_here = [case for case in read_cases(path) if case.split in ("train", None)]
+        if not cases_here and source.share > 0:
             raise CaseError(f"{path}: expected cases of the split train, found none")
         digest.update(path.read_bytes())
         missing = []
-        for case in tracked(own, f"Opening {source.name}", quiet=False):
+        for case in tracked(cases_here, f"Opening {source.name}", quiet=False):
             scan = _opened(case, source, config)
             if scan is None:
                 missing.append(case.id)
@@ -92,7 +92,7 @@ def open_scans(config: TrainingConfig) -> Scans:
             grids.append(scan.grid)
             lesions.append(_lesions(case, scan))
         if missing:
-            found = f"{len(own) - len(missing)} of {len(own)} (not {missing[0]})"
+            found = f"{len(cases_here) - len(missing)} of {len(cases_here)} (not {missing[0]})"
             raise CaseError(
                 f"{source.cache}: expected the scans of {path}, found {found}; {_remedy(source, config)}"
             )
@@ -149,10 +149,10 @@ def pools_of(
     pools = []
     for source in config.sources:
         supervision = config.of(source).supervision
-        own = [number for number, (other, _) in enumerate(scans.cases) if other.name == source.name]
-        lesions = [(n, voxel, long_mm) for n in own for voxel, long_mm in scans.lesions[n]]
+        cases_here = [number for number, (other, _) in enumerate(scans.cases) if other.name == source.name]
+        lesions = [(n, voxel, long_mm) for n in cases_here for voxel, long_mm in scans.lesions[n]]
         bags: list[tuple[int, int]] = []
-        for n in own if pseudo_labels is not None else ():
+        for n in cases_here if pseudo_labels is not None else ():
             assert pseudo_labels is not None
             if not _has_pseudo_labels(scans.cases[n][1], pseudo_labels):
                 continue
@@ -162,7 +162,7 @@ def pools_of(
                     long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
                     lesions.append((n, _voxel(lesion.center_mm, scans.grids[n]), long_mm))
             bags += [(n, i) for i in range(len(bag_places)) if supervision.bag > 0]
-        pools.append(pool_of(own, lesions, wrong[source.name], bags))
+        pools.append(pool_of(cases_here, lesions, wrong[source.name], bags))
     return tuple(pools)
 
 

@@ -73,8 +73,8 @@ def _whole_type(organ: str) -> str | None:
 
 
 def _denied(type: str, absent: list[Finding]) -> bool:
-    own = [f for f in absent if f.type in (None, type)]
-    return any(f.organ is None for f in own) or (type in WHOLE and _denied_organ(type, own))
+    relevant = [f for f in absent if f.type in (None, type)]
+    return any(f.organ is None for f in relevant) or (type in WHOLE and _denied_organ(type, relevant))
 
 
 def _denied_organ(name: str, absent: list[Finding]) -> bool:
@@ -126,16 +126,16 @@ def cleared_by_report(
     zones: list[tuple[Mask, float]] = []
     elsewhere = [f for f, place in zip(reported, places, strict=True) if not place]
     for name, own_values in values.items():
-        own = [f for f, place in zip(reported, places, strict=True) if place & set(own_values)]
+        mentioned = [f for f, place in zip(reported, places, strict=True) if place & set(own_values)]
         marked = sum(bool(np.isin(organs[cell], own_values).any()) for cell in cells)
-        open_ones = [] if _accounted(own, marked) else own
+        open_ones = [] if _accounted(mentioned, marked) else mentioned
         open_ones += [f for f in elsewhere if f.type in WHOLE and f.type == type_of(name)]
         if open_ones:
             reach_mm = max(map(_reach_mm, open_ones))
             zones.append((np.asarray(np.isin(organs, own_values).any(-1)), reach_mm))
             continue
         rest = everywhere and not any(_may_lie_in(f, name) for f in elsewhere)
-        if own or rest or denied.issuperset(own_values):
+        if mentioned or rest or denied.issuperset(own_values):
             clear += own_values
     mapped = np.isin(organs, [value for own_values in values.values() for value in own_values])
     free = np.asarray(np.isin(organs, clear).all(-1))

@@ -90,25 +90,24 @@ def unknown(
     """The proposals at places of which nothing is known, and of types that the report does not rule out; one
     may be of any untaught type.
     """
-    state = states_of(case, scan).state
+    state, cells = states_of(case, scan).state, scan.grid.coarsened(OUTPUT_STRIDE)
     ruled_out = cleared_types(case)
     kept = []
     for proposal in proposals:
-        voxel = scan.grid.world_to_voxel(proposal.center_mm)[0]
-        cell = np.clip(np.floor((voxel + 0.5) / OUTPUT_STRIDE).astype(int), 0, np.array(state.shape) - 1)
-        if state[tuple(cell)] != IGNORED or _at_mark(scan, marks, proposal, voxel):
+        known = state[tuple(cells.nearest_voxel(proposal.center_mm)[0])] != IGNORED
+        if known or _at_mark(scan, marks, proposal):
             continue
         if not {types[int(np.argmax(proposal.types))], *untaught} <= ruled_out:
             kept.append(proposal)
     return kept
 
 
-def _at_mark(scan: CachedScan, marks: Sequence[Marked], proposal: Proposal, voxel: np.ndarray) -> bool:
+def _at_mark(scan: CachedScan, marks: Sequence[Marked], proposal: Proposal) -> bool:
     center = np.array(proposal.center_mm)
     if any(mark.shape is not None and bool(mark.shape.perhaps(center, MARGIN_MM)) for mark in marks):
         return True
     reach = math.ceil(MARGIN_MM / scan.spacing_mm)
-    z, y, x = (int(v) - reach for v in np.rint(voxel))
+    z, y, x = np.rint(scan.grid.world_to_voxel(center)[0]).astype(int) - reach
     around = scan.patch((z, y, x), (2 * reach + 1,) * 3)[LESIONS]
     return bool((around > 0).any())
 

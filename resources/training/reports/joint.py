@@ -22,8 +22,8 @@ def account(
     known and their measured size. A mark that fits no finding stays alone; one called benign explains none.
     Findings that are benign, absent, prior or resolved are in neither result.
     """
-    own = [mark for mark in marks if mark.annotation.status != "benign"]
-    candidates = [_candidate(mark, types) for mark in own]
+    lesions = [mark for mark in marks if mark.annotation.status != "benign"]
+    candidates = [_candidate(mark, types) for mark in lesions]
     wanted = wanted_of(case.findings)
     centers = np.array([c.center_mm for c in candidates], np.float64).reshape(-1, 3)
     likelihood = np.array([places.log_likelihood(w.finding, centers) for w in wanted])
@@ -43,5 +43,5 @@ def account(
 def _candidate(mark: Marked, types: Sequence[str]) -> Candidate:
     x, y, z = mark.center_mm.tolist()
     kind, long_mm = mark.annotation.type, float(mark.size_mm[0])
-    own = tuple(float(name == kind) for name in types) if kind in types else None
-    return Candidate((x, y, z), None if np.isnan(long_mm) else long_mm, 1.0, own)
+    likely = tuple(float(name == kind) for name in types) if kind in types else None
+    return Candidate((x, y, z), None if np.isnan(long_mm) else long_mm, 1.0, likely)

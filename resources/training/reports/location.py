@@ -116,7 +116,7 @@ def location_prior(case: Case, scan: CachedScan) -> LocationPrior:
         for where in sorted(wanted, key=repr):
             values = place_values(case.completeness.organ_values, *where)
             if values:
-                organs[where] = scan.grid.voxel_to_world(np.argwhere(np.isin(labels, values)) * 2 + 0.5)
+                organs[where] = scan.grid.coarsened(2).voxel_to_world(np.argwhere(np.isin(labels, values)))
     low = scan.grid.origin_mm[2]
     numbers = {f.images for f in case.findings if f.images}
     images = {n: place for n in sorted(numbers) if (place := image_mm(case, scan, n)) is not None}
@@ -189,8 +189,7 @@ def find_midline(hu: npt.NDArray[np.int16], scan: CachedScan) -> float | None:
     low, high = np.quantile(x, [0.02, 0.98])
     if (high - low) * edge * scan.spacing_mm < BODY_WIDTH_MM:
         return None
-    middle = (float(np.median(x)) + 0.5) * edge - 0.5
-    return (middle + scan.lower[2]) * scan.spacing_mm
+    return float(scan.grid.coarsened(edge).voxel_to_world((0, 0, np.median(x)))[0, 0])
 
 
 def _cubes(hu: npt.NDArray[np.int16], spacing_mm: float) -> tuple[npt.NDArray[np.float32], int]:

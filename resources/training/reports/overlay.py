@@ -43,22 +43,22 @@ class Placed:
 def without_report(known: Known) -> Known:
     """What only a report clears is as if nobody had spoken of it."""
     state, weight, said_by = known
-    own = said_by == REPORT_NEGATIVE
+    by_report = said_by == REPORT_NEGATIVE
     return (
-        torch.where(own, torch.full_like(state, IGNORED), state),
-        torch.where(own, torch.ones_like(weight), weight),
-        torch.where(own, torch.full_like(said_by, UNMARKED), said_by),
+        torch.where(by_report, torch.full_like(state, IGNORED), state),
+        torch.where(by_report, torch.ones_like(weight), weight),
+        torch.where(by_report, torch.full_like(said_by, UNMARKED), said_by),
     )
 
 
 def with_empty(known: Known, empty: torch.Tensor) -> Known:
     """Cells (z, y, x) in which the teacher is sure of no lesion are negative, where nothing else is known."""
     state, weight, said_by = known
-    own = empty & (said_by == UNMARKED) & (weight > 0)
+    open_cells = empty & (said_by == UNMARKED) & (weight > 0)
     return (
-        torch.where(own, torch.full_like(state, NEGATIVE), state),
+        torch.where(open_cells, torch.full_like(state, NEGATIVE), state),
         weight,
-        torch.where(own, torch.full_like(said_by, TEACHER), said_by),
+        torch.where(open_cells, torch.full_like(said_by, TEACHER), said_by),
     )
 
 
@@ -97,9 +97,9 @@ def _draw_positive(
 ) -> None:
     """Its own cells are positive; nothing denies it in the rest of its body or in the maps of other types."""
     weight = placed.lesion.weight
-    own = spot.own & ~drawing.closed[spot.box]
+    cells = spot.own & ~drawing.closed[spot.box]
     _ignore(drawing, spot, REPORTED)
-    put(drawing, spot, placed.kind, said_by, weight, own)
+    put(drawing, spot, placed.kind, said_by, weight, cells)
     put_geometry(drawing, spot, log_size, torch.full((6,), weight), said_by)
     drawing.taken[spot.box] |= spot.touched
 

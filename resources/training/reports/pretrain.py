@@ -211,7 +211,7 @@ def pretrain_step(
     """One step, numbered from -pretraining.steps; the loss, the mean over scans, and the gradient's norm."""
     predicted = learner.network(tuple(hu.to(learner.fabric.device) for hu in batch.scans))
     pairs = zip(predicted, batch.targets, strict=True)
-    losses = {"reports": torch.stack([report_loss(own, target) for own, target in pairs]).mean()}
+    losses = {"reports": torch.stack([report_loss(logit, target) for logit, target in pairs]).mean()}
     stage = config.pretraining
     settings = dataclasses.replace(config.optimisation, steps=stage.steps, rate=stage.rate)
     return losses, descend(learner, losses, settings, stage.steps + step)

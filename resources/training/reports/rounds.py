@@ -34,7 +34,7 @@ from resources.training.reports.pseudo_labels import (
     read_pseudo_labels,
     write_pseudo_labels,
 )
-from resources.training.reports.teacher import NEAREST_MM, cell_of, link, propose
+from resources.training.reports.teacher import NEAREST_MM, link, propose
 from resources.training.targets.states import NEGATIVE, locate, states_of
 from resources.training.targets.terms import type_of
 
@@ -79,8 +79,8 @@ def renew(
         raise CaseError(f"case id: expected any but that of the file {HARD_FILE}, found it")
     marked = {type_of(a) for case in cases for a in case.annotations if a.status == "lesion"}
     untaught = frozenset(network.config.types) - marked if marked else frozenset()
-    own = [i for i in range(rank, len(cases), ranks) if not _path(part, cases[i].id).exists()]
-    for index in tracked(own, f"Round {number}", quiet=rank > 0):
+    missing = [i for i in range(rank, len(cases), ranks) if not _path(part, cases[i].id).exists()]
+    for index in tracked(missing, f"Round {number}", quiet=rank > 0):
         case = cases[index]
         try:
             before = _proposals_of(folder / f"{number - 1:04d}", case.id)
@@ -137,7 +137,7 @@ def hard_negatives(
     """
     if not proposals:
         return []
-    state = states_of(case, scan).state
+    state, cells = states_of(case, scan).state, scan.grid.coarsened(OUTPUT_STRIDE)
     marks = [mark for mark in locate(case, scan) if mark.annotation.status != "benign"]
     centers_mm = [tuple(mark.center_mm.tolist()) for mark in marks] + [x.center_mm for x in lesions]
     long_mm = [float(mark.size_mm[0]) for mark in marks] + [x.size_mm[0] or np.nan for x in lesions]
@@ -145,10 +145,8 @@ def hard_negatives(
     apart_mm = distances([proposal.center_mm for proposal in proposals], centers_mm)
     places = []
     for proposal, free in zip(proposals, (apart_mm >= reach_mm).all(1), strict=True):
-        cell = np.clip(np.rint(cell_of(proposal.center_mm, scan)).astype(int), 0, np.array(state.shape) - 1)
-        if free and state[tuple(cell)] == NEGATIVE:
-            voxel = np.rint(scan.grid.world_to_voxel(proposal.center_mm)[0]).astype(int)
-            z, y, x = np.clip(voxel, 0, np.array(scan.shape) - 1).tolist()
+        if free and state[tuple(cells.nearest_voxel(proposal.center_mm)[0])] == NEGATIVE:
+            z, y, x = scan.grid.nearest_voxel(proposal.center_mm)[0].tolist()
             places.append(HardNegative(case.id, (z, y, x), proposal.probability))
     return places[:HARD_PER_SCAN]
 

@@ -21,7 +21,6 @@ from model.heads import split
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from model.preprocess import Grid
 from resources.cases.cache import HU, CachedScan
-from resources.cases.case import Point
 from resources.training.config import Teacher
 from resources.training.reports.pseudo_labels import Proposal
 
@@ -65,17 +64,11 @@ def propose(
         )
         if heat.max() >= settings.doubtful_above
     )
-    empty = (highest < settings.empty_below).cpu().numpy()
+    empty, cells = (highest < settings.empty_below).cpu().numpy(), scan.grid.coarsened(OUTPUT_STRIDE)
     for proposal in proposals:
         reach_mm = max(proposal.size_mm) / 2 + EMPTY_FROM_MM
-        _clear_ball(empty, cell_of(proposal.center_mm, scan), reach_mm / (scan.spacing_mm * OUTPUT_STRIDE))
+        _clear_ball(empty, cells.world_to_voxel(proposal.center_mm)[0], reach_mm / cells.spacing_mm[0])
     return proposals, empty
-
-
-def cell_of(point_mm: Point, scan: CachedScan) -> npt.NDArray[np.float64]:
-    """Place (z, y, x) of a point, LPS mm (x, y, z), in output cells whose centres are whole numbers."""
-    voxel = scan.grid.world_to_voxel(point_mm)[0]
-    return np.asarray((voxel - (OUTPUT_STRIDE - 1) / 2) / OUTPUT_STRIDE)
 
 
 def link(proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]) -> tuple[Proposal, ...]:
@@ -89,9 +82,9 @@ def link(proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]) -> tup
     near = apart_mm < reach_mm
     far_mm = 1e6  # more than all distances of a scan together
     rounds = [1] * len(proposals)
-    for own, other in zip(*linear_sum_assignment(np.where(near, apart_mm, far_mm)), strict=True):
-        if near[own, other]:
-            rounds[own] = previous[other].rounds + 1
+    for current, other in zip(*linear_sum_assignment(np.where(near, apart_mm, far_mm)), strict=True):
+        if near[current, other]:
+            rounds[current] = previous[other].rounds + 1
     return tuple(dataclasses.replace(p, rounds=n) for p, n in zip(proposals, rounds, strict=True))
 
 

@@ -89,15 +89,15 @@ def geometry_weights(annotation: Annotation, boxed: bool) -> list[float]:
 
 def lesions_of(marks: list[Marked], scan: CachedScan, types: tuple[str, ...]) -> Lesions:
     """The lesions of a case in the voxels of its cached scan; benign and doubtful ones are none."""
-    own = [mark for mark in marks if mark.annotation.status == "lesion"]
-    weights = [geometry_weights(m.annotation, m.shape is not None and m.shape.boxed) for m in own]
-    center = scan.grid.world_to_voxel([mark.center_mm for mark in own])
-    named = [type_of(mark.annotation) for mark in own]
+    lesions = [mark for mark in marks if mark.annotation.status == "lesion"]
+    weights = [geometry_weights(m.annotation, m.shape is not None and m.shape.boxed) for m in lesions]
+    center = scan.grid.world_to_voxel([mark.center_mm for mark in lesions])
+    named = [type_of(mark.annotation) for mark in lesions]
     return Lesions(
         torch.from_numpy(center.reshape(-1, 3).astype(np.float32)),
-        torch.from_numpy(np.array([mark.size_mm for mark in own], np.float32).reshape(-1, 3)),
+        torch.from_numpy(np.array([mark.size_mm for mark in lesions], np.float32).reshape(-1, 3)),
         torch.tensor([types.index(name) if name in types else -1 for name in named], dtype=torch.long),
-        torch.tensor([FULL if mark.shape is None else WEAK for mark in own], dtype=torch.int8),
+        torch.tensor([FULL if mark.shape is None else WEAK for mark in lesions], dtype=torch.int8),
         torch.tensor(weights).reshape(-1, GEOMETRY),
     )
 
@@ -259,16 +259,16 @@ def draw_lesions(drawing: Drawing, lesions: Lesions, spacing_mm: float, size_sca
         drawing.closed[spot.box] |= spot.touched
 
 
-def put(drawing: Drawing, spot: Spot, kind: int, said_by: int, weight: float, own: torch.Tensor) -> None:
+def put(drawing: Drawing, spot: Spot, kind: int, said_by: int, weight: float, positive: torch.Tensor) -> None:
     """The heat of a lesion. own: the cells of the spot that become positive, of all with value 1."""
-    value = torch.where(spot.own & ~own, torch.zeros(()), spot.value)
+    value = torch.where(spot.own & ~positive, torch.zeros(()), spot.value)
     maps = [(drawing.any_heat, drawing.any_share, drawing.any_said_by)]
     if kind >= 0:
         maps.append((drawing.heat[kind], drawing.share[kind], drawing.said_by[kind]))
     for heat, share, said in maps:
         heat[spot.box] = torch.maximum(heat[spot.box], value)
-        share[spot.box] = torch.maximum(share[spot.box], own * (spot.share * weight))
-        said[spot.box][own] = said_by
+        share[spot.box] = torch.maximum(share[spot.box], positive * (spot.share * weight))
+        said[spot.box][positive] = said_by
 
 
 def put_geometry(

@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from model.geometry import Geometry
 from model.network import OUTPUT_STRIDE
 from resources.cases.cache import LESIONS, ORGANS, CachedScan
 from resources.cases.case import Annotation, Case
@@ -78,7 +79,8 @@ def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> Stat
     labels = labels.transpose(0, 1, 3, 5, 2, 4, 6).reshape(2, z // stride, y // stride, x // stride, -1)
     lesions, organs = labels[0], labels[ORGANS - LESIONS]
     marks = locate(case, scan)
-    points = _centers_mm(scan, stride)
+    grid = scan.grid.coarsened(stride)
+    points = _centers_mm(grid)
     state = np.full(points.shape[:3], IGNORED, np.int8)
     weight = np.ones(points.shape[:3], np.float32)
     said_by = np.full(points.shape[:3], UNMARKED, np.int8)
@@ -86,7 +88,9 @@ def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> Stat
     def say(cells: Mask, value: int, own_weight: float, speaker: int) -> None:
         state[cells], weight[cells], said_by[cells] = value, own_weight, speaker
 
-    cells = _cells_of(marks, scan, stride)
+    centers = [mark.center_mm for mark in marks if mark.annotation.status == "lesion"]
+    inside = [center for center in centers if grid.contains(center)[0]]
+    cells = [(int(z), int(y), int(x)) for z, y, x in grid.nearest_voxel(inside)]
     cleared = cleared_by_report(case, organs, cells, scan.spacing_mm * stride)
     say(cleared, NEGATIVE, REPORT_WEIGHT, REPORT_NEGATIVE)
     index = scan.place.world_to_index(points.reshape(-1, 3)).reshape(points.shape)
@@ -101,25 +105,13 @@ def states_of(case: Case, scan: CachedScan, stride: int = OUTPUT_STRIDE) -> Stat
     return States(state, weight, said_by)
 
 
-def _centers_mm(scan: CachedScan, stride: int) -> npt.NDArray[np.float64]:
-    """(z, y, x, 3) LPS mm (x, y, z) of the cells' centres."""
+def _centers_mm(grid: Geometry) -> npt.NDArray[np.float64]:
+    """(z, y, x, 3) LPS mm (x, y, z) of the voxels' centres, of a grid along the world's axes."""
     axes = [
-        (np.arange(n // stride) * stride + (stride - 1) / 2 + low) * scan.spacing_mm
-        for n, low in zip(scan.shape, scan.lower, strict=True)
+        first + step * np.arange(n)
+        for first, step, n in zip(grid.origin_mm, grid.spacing_mm, grid.size, strict=True)
     ]
-    return np.stack(np.meshgrid(*axes, indexing="ij")[::-1], -1)
-
-
-def _cells_of(marks: list[Marked], scan: CachedScan, stride: int) -> list[tuple[int, int, int]]:
-    """The cells (z, y, x) of the marked lesions' centres, those outside the grid aside."""
-    spans = []
-    for mark in marks:
-        voxel = scan.grid.world_to_voxel(mark.center_mm)[0]
-        z, y, x = (int(v) for v in np.floor((voxel + 0.5) / stride))
-        inside = all(0 <= i < n // stride for i, n in zip((z, y, x), scan.shape, strict=True))
-        if inside and mark.annotation.status == "lesion":
-            spans.append((z, y, x))
-    return spans
+    return np.stack(np.meshgrid(*axes[::-1], indexing="ij")[::-1], -1)
 
 
 def _near(mark: Marked, points: npt.NDArray[np.float64], reach_mm: float) -> tuple[slice, slice, slice]:
