@@ -156,8 +156,8 @@ def pools_of(
             assert pseudo_labels is not None
             if not _has_pseudo_labels(scans.cases[n][1], pseudo_labels):
                 continue
-            lesions, bag_places = read_places(pseudo_labels, scans.cases[n][1].id)
-            for lesion in lesions:
+            pseudo_lesions, bag_places = read_places(pseudo_labels, scans.cases[n][1].id)
+            for lesion in pseudo_lesions:
                 if counts(lesion, supervision):
                     long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
                     lesions.append((n, _voxel(lesion.center_mm, scans.grids[n]), long_mm))
