@@ -9,9 +9,8 @@ import collections
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from model.boxes import distances
+from model.network import OUTPUT_STRIDE
 from resources.cases.cache import open_scan
 from resources.cases.case import Case, read_cases
 from resources.study.arms import run_name
@@ -19,9 +18,9 @@ from resources.study.setting import Setting
 from resources.synthetic.files import read_mentions, read_truth
 from resources.synthetic.truth import TrueLesion
 from resources.training.data.batch import REPORT_NEGATIVE
-from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion, read_pseudo_labels
 from resources.training.reports.clearing import cleared_types, current_findings
-from resources.training.reports.teacher import NEAREST_MM, cell_of
+from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion, read_pseudo_labels
+from resources.training.reports.teacher import NEAREST_MM
 from resources.training.targets.states import states_of
 
 OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED = (
@@ -77,14 +76,17 @@ def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, cach
     read = {finding.type for finding in current_findings(case)[0]}
     scan = open_scan(cached)
     said_by, ruled_out = states_of(case, scan).said_by, cleared_types(case)
+    cells = scan.grid.coarsened(OUTPUT_STRIDE)
     found = []
     for lesion in lesions:
-        cell = np.clip(np.rint(cell_of(lesion.center_mm, scan)).astype(int), 0, np.array(said_by.shape) - 1)
         if lesion.label not in told:
             found.append(OMITTED)
         elif lesion.type not in read:
             found.append(UNREAD)
-        elif said_by[tuple(cell)] == REPORT_NEGATIVE or lesion.type in ruled_out:
+        elif (
+            said_by[tuple(cells.nearest_voxel(lesion.center_mm)[0])] == REPORT_NEGATIVE
+            or lesion.type in ruled_out
+        ):
             found.append(CLEARED)
         elif any(hits(b, lesion) for b in known.lesions if b.source == "report"):
             found.append(ASSIGNED)

@@ -17,6 +17,7 @@ from resources.cases.organs import canonical
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.organs import ORGANS
 from resources.synthetic.report_phrases import Language
+from resources.synthetic.report_sentences import Mention
 from resources.synthetic.report_writer import write_report
 from resources.synthetic.truth import TrueLesion, TrueScan
 from resources.synthetic.weak import View, deeplesion_view, key_images, mask_view, point_view, report_view
@@ -118,6 +119,19 @@ def read_truth(folder: Path) -> tuple[TrueScan, dict[str, Any]]:
     truth = facts["truth"]
     lesions = tuple(TrueLesion(**{**m, "center_mm": tuple(m["center_mm"])}) for m in truth["lesions"])
     return TrueScan(lesions, tuple(truth["organs"]), truth["attributes"]), facts
+
+
+def read_mentions(folder: Path) -> tuple[tuple[Mention, ...], tuple[int, ...]]:
+    """What a scan's report says, with the lesions each finding is about and its errors; and what it omits.
+
+    Lesions are told by label. Mimics that reports have no name for are in neither.
+    """
+    _, facts = read_truth(folder)
+    mentions = []
+    for told in facts["mentions"]:
+        finding = Finding(**{key: _tuples(value) for key, value in told["finding"].items()})
+        mentions.append(Mention(finding, tuple(told["lesions"]), told["optional"], tuple(told["errors"])))
+    return tuple(mentions), tuple(facts["omitted"])
 
 
 def _tuples(value: Any) -> Any:

@@ -162,10 +162,10 @@ def _paint_lesion(
 def record(painter: Painter, form: Form, where: tuple[Point3, Size], **about: Any) -> TrueLesion:
     """Labels a lesion that is painted and keeps its truth. about: the other fields of TrueLesion."""
     center, size = where
-    sizes = {"long_mm": size.long_mm, "short_mm": size.short_mm, "z_extent_mm": size.z_extent_mm}
+    about |= {"long_mm": size.long_mm, "short_mm": size.short_mm, "z_extent_mm": size.z_extent_mm}
     contrast_hu = mark(painter, form, center)
     label = len(painter.found) + 1
-    truth = TrueLesion(label=label, center_mm=center, contrast_hu=contrast_hu, **sizes, **about)
+    truth = TrueLesion(label=label, center_mm=center, contrast_hu=contrast_hu, **about)
     painter.found.append(truth)
     return truth
 

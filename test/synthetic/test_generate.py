@@ -12,7 +12,7 @@ from model.config import LESION_TYPES
 from resources.cases.case import read_cases
 from resources.synthetic.__main__ import main
 from resources.synthetic.draw import Draw
-from resources.synthetic.files import read_truth
+from resources.synthetic.files import read_mentions
 from resources.synthetic.generate import Order, SyntheticScan, make_scan, whole_organs
 from resources.synthetic.organs import KEYS, LABEL, PHASES, tissue_hu
 from resources.synthetic.scanner import Scanner, acquire, blur_plane, noise
@@ -164,14 +164,12 @@ def test_command_writes_cases_and_goes_on(tmp_path: Path, capsys: pytest.Capture
     assert len(points.annotations) == sum(a.status == "lesion" for a in case.annotations)
     assert not list((tmp_path / "scans").glob(".*"))
     text = Path(case.report or "").read_text(encoding="utf-8")
-    _, facts = read_truth(Path(case.image.path).parent)
-    mentions, omitted = facts["mentions"], facts["omitted"]
-    present = [m for m in mentions if m["finding"]["presence"] != "absent" and not m["optional"]]
-    reported = [label for m in present for label in m["lesions"]]
-    assert len({*reported, *omitted}) == len(reported) + len(omitted)
-    assert {a.label for a in case.annotations if a.status != "benign"} <= {*reported, *omitted}
-    assert {*reported, *omitted} <= {a.label for a in case.annotations}
-    assert all(text[slice(*m["finding"]["span"])].strip() for m in mentions)
+    mentions, omitted = read_mentions(Path(case.image.path).parent)
+    told = [n for m in mentions if m.finding.presence != "absent" and not m.optional for n in m.lesions]
+    assert len({*told, *omitted}) == len(told) + len(omitted)
+    assert {a.label for a in case.annotations if a.status != "benign"} <= {*told, *omitted}
+    assert {*told, *omitted} <= {a.label for a in case.annotations}
+    assert all(text[slice(*m.finding.span)].strip() for m in mentions)
     before = Path(case.image.path).stat().st_mtime_ns
     assert main(command) == 0
     assert Path(case.image.path).stat().st_mtime_ns == before
