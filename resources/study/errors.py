@@ -79,14 +79,12 @@ def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, cach
     cells = scan.grid.coarsened(OUTPUT_STRIDE)
     found = []
     for lesion in lesions:
+        cell = tuple(cells.nearest_voxel(lesion.center_mm)[0])
         if lesion.label not in told:
             found.append(OMITTED)
         elif lesion.type not in read:
             found.append(UNREAD)
-        elif (
-            said_by[tuple(cells.nearest_voxel(lesion.center_mm)[0])] == REPORT_NEGATIVE
-            or lesion.type in ruled_out
-        ):
+        elif said_by[cell] == REPORT_NEGATIVE or lesion.type in ruled_out:
             found.append(CLEARED)
         elif any(hits(b, lesion) for b in known.lesions if b.source == "report"):
             found.append(ASSIGNED)

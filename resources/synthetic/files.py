@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from model.files import whole
 from model.volume import Volume
-from resources.cases.case import Annotation, Attributes, Case, Completeness, ImageSource
+from resources.cases.case import Annotation, Attributes, Case, Completeness, Finding, ImageSource
 from resources.cases.organs import canonical
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.organs import ORGANS
