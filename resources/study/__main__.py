@@ -7,7 +7,8 @@ run makes scans, case lists and caches, trains a base from scratch and measures 
 masks of the new scans would add, on the validation scans. Below the setting's least headroom it ends there.
 Then it trains every arm from the base, with the same number of steps and the same seeds, predicts the test
 scans when all arms are trained, and stores the figures as resources/study/results/SETTING.json. What is done
-is kept; the same command goes on. table writes the tables of docs/results.md from the stored results.
+is kept; the same command goes on. table writes the tables of docs/results.md from the stored results, and
+those of real CT from what resources.study.real wrote and someone put into resources/study/results/real.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from resources.evaluation import EvaluationError
 from resources.study import errors
 from resources.study.arms import BASE, make_lists, make_scans, predict, run_name, train_arm, train_base
 from resources.study.measured import arms_of, headroom_of, origin, stratum_of
+from resources.study.real_table import REAL, with_real_tables
 from resources.study.setting import FOLDER, Setting, names, read_setting
 from resources.study.steps import ROOT
 from resources.study.tables import PAGE, RESULTS, replaced
@@ -79,7 +81,7 @@ def table(options: argparse.Namespace) -> int:
     }
     settings = {name: read_setting(FOLDER / f"{name}.toml") for name in results}
     text = options.page.read_text(encoding="utf-8")
-    write_whole(options.page, replaced(text, settings, results))
+    write_whole(options.page, with_real_tables(replaced(text, settings, results), options.out / REAL))
     return 0
 
 

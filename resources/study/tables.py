@@ -14,7 +14,7 @@ from resources.study.steps import ROOT
 PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "resources" / "study" / "results"
 BEGIN, END = "<!-- study: {} -->", "<!-- end of study: {} -->"
-"""Lines between which the table of a setting stands."""
+"""Lines between which a table stands."""
 SCAN_HEADS = ("area under the ROC curve", *SCAN_MEASURES[1:])
 
 Stored = dict[str, Any]
@@ -24,11 +24,15 @@ def replaced(page: str, settings: dict[str, Setting], results: dict[str, Stored]
     """The page with the table of every setting that has a place in it made anew."""
     adjusted = adjusted_of(results)
     for name, stored in results.items():
-        begin, end = BEGIN.format(name), END.format(name)
-        pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
-        lines = [begin, *table_of(settings[name], stored, adjusted.get(name, {})), end]
-        page = pattern.sub("\n".join(lines).replace("\\", r"\\"), page)
+        page = put(page, name, table_of(settings[name], stored, adjusted.get(name, {})))
     return page
+
+
+def put(page: str, name: str, lines: list[str]) -> str:
+    """The page with other lines in a table's place; as it was if it has no such place."""
+    begin, end = BEGIN.format(name), END.format(name)
+    pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
+    return pattern.sub("\n".join([begin, *lines, end]).replace("\\", r"\\"), page)
 
 
 def adjusted_of(results: dict[str, Stored]) -> dict[str, dict[int, float]]:
@@ -121,5 +125,6 @@ def error_lines(setting: Setting, found: Stored) -> list[str]:
 
 
 def shown(value: list[float | None]) -> str:
-    middle, low, high = ("?" if v is None else f"{v:.3f}".replace("0.", ".", 1) for v in value)
+    """A figure and its interval, as the page writes them."""
+    middle, low, high = ("?" if v is None else re.sub(r"^(-?)0\.", r"\1.", f"{v:.3f}") for v in value)
     return middle if "?" in (low, high) else f"{middle} ({low} to {high})"

@@ -20,6 +20,7 @@ from resources.study.real import evaluated, main, predict, read_cases_of
 from resources.study.real_data import CROPS, VALIDATION_SCANS, WHOLE, read_split
 from resources.study.real_figures import figures_of, text_of, weights_of
 from resources.study.real_page import detections_of
+from resources.study.real_table import with_real_tables
 
 REAL = DATA / "real"
 SPLIT = """id\tpatient\tsplit
@@ -139,6 +140,29 @@ def counted(tmp_path: Path) -> tuple[list[Case], Path]:
 
 def sensitivity(figures: dict[str, Any], column: str) -> dict[str, float]:
     return {title: group["sensitivity"][column]["value"] for title, group in figures["groups"].items()}
+
+
+def test_stored_results_become_a_table_of_the_page(counted: tuple[list[Case], Path], tmp_path: Path) -> None:
+    """Of two nodules of 6 mm or more one is above 0.5, the operating point; 3 false positives in two scans
+    are at or above it. A file of another split has no place in this page.
+    """
+    figures = figures_of(evaluated(*counted, {}), "luna16_distance")
+    results = {"weights": "small", "weights_sha256": "0123456789abcdef", "commit": "fedcba9876"}
+    results |= {"rules": {"luna16_distance": figures}}
+    (tmp_path / "stored").mkdir()
+    for split in ("validation", "test"):
+        text = json.dumps(results | {"split": split}, allow_nan=False)
+        (tmp_path / "stored" / f"{split}.json").write_text(text, encoding="utf-8")
+    page = "a\n<!-- study: real validation -->\nold\n<!-- end of study: real validation -->\nb\n"
+    lines = with_real_tables(page, tmp_path / "stored").splitlines()
+    assert [*lines[:2], *lines[-2:]] == [*page.splitlines()[:2], *page.splitlines()[-2:]]
+    cells = [line.strip("| ").split(" | ") for line in lines[2:-2]]
+    title = "nodules of 6 mm or more (2), sensitivity at false positives a whole scan"
+    assert cells[0][:4] == [title, "1", "4", "8"]
+    assert cells[2][0] == "small (0123456789ab)"
+    assert [cell.split()[0] for cell in cells[2][1:5]] == [".000", "1.000", "1.000", "1.500"]
+    assert cells[2][5] == "fedcba9"
+    assert len(cells) == 3
 
 
 def test_sensitivity_at_false_positives_of_the_whole_scans(counted: tuple[list[Case], Path]) -> None:

@@ -15,6 +15,7 @@ from resources.study.__main__ import main
 from resources.study.arms import options_of, partly
 from resources.study.contrasts import ALL, Model, difference, mean_of, p_value, run_measure
 from resources.study.errors import near
+from resources.study.real_table import REAL, with_real_tables
 from resources.study.setting import FOLDER, Cases, Scans, names, read_setting, training_file
 from resources.study.tables import PAGE, RESULTS, adjusted_of, replaced, shown, table_of
 from resources.synthetic.truth import TrueLesion
@@ -164,6 +165,7 @@ def test_the_table_of_a_setting() -> None:
 def test_numbers_are_written_as_the_page_writes_them() -> None:
     assert shown([-0.0421, -0.1, 0.0]) == "-.042 (-.100 to .000)"
     assert shown([1.0, None, None]) == "1.000"
+    assert shown([10.5, 0.0, 20.25]) == "10.500 (.000 to 20.250)"
     assert shown([None, None, None]) == "?"
 
 
@@ -171,7 +173,7 @@ def test_the_page_has_the_tables_of_the_stored_results(tmp_path: Path) -> None:
     results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")}
     settings = {name: read_setting(FOLDER / f"{name}.toml") for name in results}
     page = PAGE.read_text(encoding="utf-8")
-    assert replaced(page, settings, results) == page
+    assert with_real_tables(replaced(page, settings, results), RESULTS / REAL) == page
     text = "a\n<!-- study: types -->\nold\n<!-- end of study: types -->\nb\n"
     (tmp_path / "types.json").write_text(json.dumps(stored(0.03)), encoding="utf-8")
     (tmp_path / "page.md").write_text(text, encoding="utf-8")
