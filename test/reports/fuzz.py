@@ -51,14 +51,14 @@ def text(draw: random.Random) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=60.0, help="of CPU time")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)
     read_report("liver lever", "en"), read_report("liver lever", "nl")
-    start = time.monotonic()
+    start = time.process_time()
     texts = characters = findings = bad = 0
-    while time.monotonic() - start < 60 * arguments.minutes:
+    while time.process_time() - start < 60 * arguments.minutes:
         sample = text(draw)
         began = time.process_time()
         try:
@@ -72,9 +72,9 @@ def main() -> int:
             bad += 1
             print(f"{wrong}: {sample[:3000]!r}", flush=True)
         texts, characters, findings = texts + 1, characters + len(sample), findings + len(found)
-    minutes = (time.monotonic() - start) / 60
+    minutes = (time.process_time() - start) / 60
     print(
-        f"{minutes:.1f} minutes, {texts} texts, {characters} characters, {findings} findings, {bad} failures"
+        f"{minutes:.1f} minutes of CPU, {texts} texts, {characters} characters, {findings} findings, {bad} failures"
     )
     return bad > 0
 
