@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Hashable
 from typing import cast
 
@@ -49,11 +50,15 @@ class _Kept:
 
 def resolve(draft: Draft) -> Place | None:
     """The place a draft's lesion lies in, a lymph node's by its station; None: unknown."""
+    return _resolved(draft.words, draft.kind, draft.place, draft.tissue)
+
+
+@functools.lru_cache(10_000)
+def _resolved(names: tuple[str, ...], kind: str, name: str | None, tissue: str) -> Place | None:
     table = places()
-    words = [lesion_words()[name] for name in draft.words]
-    default = next((w.place for w in words if w.place), "") or draft.tissue
-    name = draft.place
-    nodal = draft.kind == "node" or default == "lymph node"
+    words = [lesion_words()[name] for name in names]
+    default = next((w.place for w in words if w.place), "") or tissue
+    nodal = kind == "node" or default == "lymph node"
     if name is None:
         return (
             table[default]
@@ -61,7 +66,7 @@ def resolve(draft: Draft) -> Place | None:
             else (table["lymph node"] if nodal else None)
         )
     place = table[name]
-    if nodal or (place.nodal and draft.words[0] in ("lesion", "target lesion", "focus", "deposit")):
+    if nodal or (place.nodal and names[0] in ("lesion", "target lesion", "focus", "deposit")):
         node = next((table[wide].node for wide in ancestors(name) if table[wide].node), "")
         return table[name] if name.endswith("lymph node") else table[node or "lymph node"]
     if default == "bone" and name in ("iliac", "pelvis"):
@@ -182,7 +187,7 @@ def _finding(draft: Draft, place: Place | None, text: CleanText, language: Tongu
     absent = draft.presence == "absent"
     side = (draft.side or place.side or None) if place is not None and place.paired else None
     reference = None if absent else draft.reference
-    finding = Finding(
+    return Finding(
         type=place.type if place else None,
         organ=place.organ if place else None,
         side=cast("None", side),
@@ -196,4 +201,3 @@ def _finding(draft: Draft, place: Place | None, text: CleanText, language: Tongu
         span=text.span(draft.start, max(draft.end, draft.start)),
         language=language,
     )
-    return dataclasses.replace(finding)

@@ -31,14 +31,15 @@ _IMAGE_WORD = r"(?:images?|ima?g?|ima's?|beeld(?:en)?|snede|slices?|coupe)"
 _SERIES_WORD = r"(?:series?|ser?|serie)"
 _IMAGES = r"(\d{1,4}(?:(?: ?[-,&/] ?|,? (?:en|and) | tot | to )\d{1,4}){0,8})"
 _REFERENCE = re.compile(
-    rf"\b{_SERIES_WORD}[.:]? ?#?(\d{{1,3}})[,;:/ ]{{0,3}}{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
+    rf"(?=[sibc(\d])"  # how all of these begin
+    rf"(?:\b{_SERIES_WORD}[.:]? ?#?(\d{{1,3}})[,;:/ ]{{0,3}}{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
     rf"|\b(?P<image>{_IMAGE_WORD}[.:]? ?#?{_IMAGES})[,;/ ]{{1,3}}{_SERIES_WORD}[.:]? ?#?(?P<last>\d{{1,3}})"
     rf"|\b{_SERIES_WORD}/{_IMAGE_WORD}[.:]? ?(\d{{1,3}}) ?[/:-] ?{_IMAGES}"
     rf"|\b{_IMAGE_WORD}[.:]? ?#?(\d{{1,3}}) ?[-/:] ?(\d{{1,4}})\b"
     rf"|\b{_IMAGE_WORD}[.:]? ?#?{_IMAGES}"
     rf"|\((\d{{1,3}}) ?[-:/] ?(\d{{1,4}})\)"
     rf"|(?<=[mM], )(\d{{1,3}})[-:/](\d{{1,4}})(?=\))"
-    rf"|(?<=, )(\d{{1,3}}):(\d{{1,4}})(?=[,.;)]|$)",
+    rf"|(?<=, )(\d{{1,3}}):(\d{{1,4}})(?=[,.;)]|$))",
     re.IGNORECASE,
 )
 _LEVEL = re.compile(r"((?:c|th?|l|s)\d{1,2})-([^\W\d]{4,30})", re.IGNORECASE)
@@ -149,7 +150,7 @@ def _words(divided: Tokens, tokens: list[tuple[str, int]], words: Vocabulary) ->
             if not covered or (entry.category == "assertion" and _same(found, first, last)):
                 taken[entry.category][first:last] = b"\1" * (last - first)
                 found.append(_mention(tokens, entry, first, last))
-    if words.compounds is not None:
+    if words.compound is not None:
         for index, (word, start) in enumerate(tokens):
             if len(word) > 6:
                 found += _compound(divided.lower[index], index, start, words, taken)
@@ -189,7 +190,7 @@ def _compound(
     word: str, index: int, start: int, words: Vocabulary, taken: dict[str, bytearray]
 ) -> list[Mention]:
     """levermetastase: the lesion, and the place that its first part names, where not yet known."""
-    parts = words.compound(word)
+    parts = words.compound(word) if words.compound else None
     if parts is None:
         return []
     stem, head = parts

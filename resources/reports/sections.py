@@ -24,6 +24,8 @@ _BLANK = re.compile(r"\n[ \t]*\n")
 _BULLET = re.compile(r"(?:[-*•·–>]|\d{1,2}[.)])\s+\S|[-•*]\w")
 _LABELLED = re.compile(r"[^\W\d_][^:.;,\n]{2,40}:\s+\S")
 _SIZE = re.compile(r"\d ?(?:mm|cm)\b", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
+_CT = re.compile(r"ct", re.IGNORECASE)
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b|\?")
 MARKUP = " -=#*_•\t"
 
@@ -157,6 +159,9 @@ def _organ_headings(line: str, start: int, fresh: bool, words: Vocabulary) -> li
     bare = len(line) - len(line.lstrip(MARKUP))
     places = [bare, *(m.end() for m in _AFTER_SENTENCE.finditer(line) if m.end() > bare)]
     for at in places if ":" in line else places[:1]:
+        first = _WORD.match(line, at)
+        if first and not words.opening(first.group()) and not _CT.match(line, at):
+            continue
         match = words.place_heading.match(line, at)
         if match is None or (match.end() < len(line) and line[match.end() - 1] != ":"):
             continue

@@ -127,9 +127,8 @@ def _row(text: str, start: int, end: int, header: _Header) -> Row | None:
 
 def _title_unit(line: str, words: Vocabulary) -> str:
     """The unit that a heading gives the bare numbers below it: "Target lesions (mm)"."""
-    unit = _UNIT.search(line)
-    titled = words.columns["title"].search(line)
-    if unit is None or titled is None or len(line) > 60 or re.search(r"\d", line.replace("1.1", "")):
+    unit = _UNIT.search(line) if len(line) <= 60 else None
+    if unit is None or re.search(r"\d", line.replace("1.1", "")) or not words.columns["title"].search(line):
         return ""
     return (unit.group(1) or unit.group(2)).lower()
 

@@ -17,7 +17,8 @@ from spacy.pipeline import Sentencizer
 
 REMEMBERED = 50_000
 """Pieces kept; beyond, all are forgotten."""
-_PIECE = re.compile(r" +|[^ ]+")
+_PIECE = re.compile(r" {2,}|^ |[^ ]+")
+"""A single blank belongs to the word before it, and so does the first of several."""
 _ENDS = frozenset(Sentencizer.default_punct_chars)
 _END = ""
 """The key of the phrases that end at a node of their tree; no token is empty."""
@@ -59,14 +60,15 @@ class Tokenizer:
         pieces = []
         for match in _PIECE.finditer(text):
             at, piece = match.start(), match.group()
-            if piece[0] == " " and at:  # the first blank belongs to the word before
+            if piece[0] == " " and at:
                 at, piece = at + 1, piece[1:]
             pieces.append((at, piece))
         if len(self._known) > REMEMBERED:
             self._known.clear()
         self._learn({piece for _, piece in pieces} - self._known.keys())
+        known = self._known
         for at, piece in pieces:
-            for word, small, start, mark in self._known[piece]:
+            for word, small, start, mark in known[piece]:
                 if mark == "end":
                     ended = True
                 elif ended and not mark:

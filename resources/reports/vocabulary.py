@@ -9,7 +9,7 @@ import csv
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -65,19 +65,23 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """One language's tokenizer and words. entries: by the phrase in lower case, as `phrases` finds it."""
+    """One language's tokenizer and words. entries: by the phrase in lower case, as `phrases` finds it.
+
+    compound: see `_compounds`; None where the language has none. opening: see `_openings`.
+    """
 
     language: Tongue
     tokenize: Tokenizer
     phrases: Phrases
     entries: dict[str, list[Entry]]
-    compounds: re.Pattern[str] | None
+    compound: Callable[[str], tuple[str, str] | None] | None
     tail: re.Pattern[str] | None
     stems: dict[str, str]
     lesions: dict[str, Entry]
     headings: dict[str, str]
     heading: re.Pattern[str]
     place_heading: re.Pattern[str]
+    opening: Callable[[str], bool]
     place: re.Pattern[str]
     history: re.Pattern[str]
     states: re.Pattern[str]
@@ -85,15 +89,31 @@ class Vocabulary:
     common: frozenset[str]
     abbreviations: frozenset[str]
 
-    def compound(self, word: str) -> tuple[str, str] | None:
-        """The first part and the lesion word of a compound in lower case ("levermetastase")."""
-        return _compound(self.compounds, word) if self.compounds else None
+
+def _openings(words: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a heading can begin with a word: quicker to ask first than to try all headings.
+
+    True for all that the pattern of headings may read in a way of its own: other alphabets, "ct-thorax".
+    """
+    first = {match.group().lower() for word in words if (match := re.match(r"\w+", word))}
+    odd = any(not re.match(r"\w", word) for word in words)
+
+    def opening(word: str) -> bool:
+        return odd or not word.isascii() or word.lower() in first
+
+    return opening
 
 
-@functools.lru_cache(REMEMBERED)
-def _compound(pattern: re.Pattern[str], word: str) -> tuple[str, str] | None:
-    match = pattern.fullmatch(word)
-    return (match.group(1), match.group(2)) if match else None
+def _compounds(stems: list[str], heads: list[str]) -> Callable[[str], tuple[str, str] | None]:
+    """Finds the first part and the lesion word of a compound in lower case ("levermetastase"), or None."""
+    pattern = re.compile(f"({_alternatives(stems)})s?-?({_alternatives(heads)})")
+
+    @functools.lru_cache(REMEMBERED)
+    def compound(word: str) -> tuple[str, str] | None:
+        match = pattern.fullmatch(word)
+        return (match.group(1), match.group(2)) if match else None
+
+    return compound
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -199,9 +219,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
     heads = {
         word: Entry("lesions", name, plural) for name, word, plural in terms["lesions"] if " " not in word
     }
-    compounds = (
-        re.compile(f"({_alternatives(list(stems))})s?-?({_alternatives(list(heads))})") if stems else None
-    )
+    compound = _compounds(list(stems), list(heads)) if stems else None
     tail = re.compile(f".*?({_alternatives(list(heads))})") if stems else None
     headings = {word: name for name, word, _ in read_terms(folder / "headings.txt")}
     side = "|".join(word for name, word, _ in terms["words"] if name in ("left", "right", "both"))
@@ -210,10 +228,13 @@ def vocabulary(language: Tongue) -> Vocabulary:
         name: [word for cue, word, _ in terms["assertion"] if cue == name]
         for name, _, _ in terms["assertion"]
     }
+    opening = _openings(
+        [*places_, *side.split("|"), "ct", "lymph", "nodes", "klieren", "lymfklieren", "lymfeklieren"]
+    )
     one = f"(?:(?:{side}) )?(?:{_alternatives(places_)})"
     return Vocabulary(
-        language, Tokenizer(nlp), phrases, entries, compounds, tail, stems, heads, headings,
-        _heading(_alternatives(list(headings))), _place_heading(one), _whole(places_, list(stems)),
+        language, Tokenizer(nlp), phrases, entries, compound, tail, stems, heads, headings,
+        _heading(_alternatives(list(headings))), _place_heading(one), opening, _whole(places_, list(stems)),
         _whole(cues["prior"]), _whole(cues["normal"] + cues["not before"]), columns, common, abbreviations,
     )  # fmt: skip
 

@@ -22,6 +22,10 @@ from model.preprocess import preprocess
 from model.volume import Volume
 from resources.cases.case import Case, Finding, ImageSource
 
+OTHER_ORGAN = 2 / 26
+"""Likelihood of the detector naming another organ than the lesion's: the rate of docs/results.md."""
+NODELESS = ("abdominal organs", "lung", "bone")
+
 
 @dataclasses.dataclass(frozen=True)
 class Mention:
@@ -154,17 +158,21 @@ def _in_scan(finding: Finding, places: Any) -> bool:
 def _organs(findings: Sequence[Finding], detections: Sequence[Detection]) -> npt.NDArray[np.float64]:
     """(findings, detections) log likelihood of the organ that the detector names being the report's.
 
-    0 where either names none, or where one lies in the other, or both belong to one class of the organ head.
+    0 where either names none, where one lies in the other, or both belong to one class of the organ head. It
+    has none of lymph nodes: they lie anywhere but in NODELESS.
     """
-    from resources.cases.organs import canonical, head_class, region
-    from resources.training.reports.location import ELSEWHERE
-
     out = np.zeros((len(findings), len(detections)))
     for i, finding in enumerate(findings):
         for j, detection in enumerate(detections):
-            if finding.organ is None or detection.organ is None:
-                continue
-            said, seen = canonical(finding.organ)[0], canonical(detection.organ)[0]
-            same = seen in region(said) or said in region(seen) or head_class(said) == head_class(seen)
-            out[i, j] = 0.0 if same else math.log(ELSEWHERE)
+            if finding.organ is not None and detection.organ is not None:
+                out[i, j] = 0.0 if _agree(finding.organ, detection.organ) else math.log(OTHER_ORGAN)
     return out
+
+
+def _agree(said: str, seen: str) -> bool:
+    from resources.cases.organs import ancestors, canonical, head_class, region
+
+    said, seen = canonical(said)[0], canonical(seen)[0]
+    if said.endswith("lymph node"):
+        return not {*NODELESS} & {*ancestors(seen)}
+    return head_class(said) == head_class(seen) or seen in region(said) or said in region(seen)

@@ -9,9 +9,12 @@ lesions, 3 mm (standard deviation, along each axis) beside their place and 10 % 
 ones a scan. Counted are pairs: right if both are the same lesion. The registration's error is that at the
 lesions.
 
-A scan and its report: the findings are those of the first scan in the same way, with the report that the
-writer has made of it; right is a mention of the lesion that the writer meant. Findings of which the writer
-left out or the reader did not read anything count as missed.
+A scan and its report: findings in the same way, each with the organ of the label map at its place, two of
+the lesions undetected, with the report that the writer has made of the scan. Counted are detections called
+mentioned and not mentioned, those given to the very words that mean them, and findings of the report called
+undetected. The writer leaves lesions out, as people do: what a report does not tell of is there to be called
+"not mentioned". What the reader misreads, and all lesions of a group without a number ("several nodules"),
+do count.
 
 Another patient: the first scan against that of the next seed, whose registration has to be called poor.
 """
@@ -34,10 +37,13 @@ from scipy import ndimage
 from model.config import LESION_TYPES
 from model.exports import Detection
 from model.volume import Volume
+from resources.cases.organs import BACKGROUND, head_class
 from resources.cases.work import default_processes, run_jobs
 from resources.review.pairs import pair_findings
 from resources.review.register import register
 from resources.review.second_look import look_again
+from resources.study.report_check import Checked, Count, check
+from resources.synthetic.files import organ_values
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.report_writer import write_report
 from resources.synthetic.truth import TrueLesion
@@ -46,7 +52,7 @@ from resources.synthetic.weak import key_images
 SPACING_MM = (3.0, 3.0, 3.0)
 LESIONS, GROWTH = 10, 1.5
 MOST_MM, MOST_DEGREES = 30.0, 10.0
-PLACE_MM, SIZE_SHARE, FALSE_FINDINGS = 3.0, 0.1, 2
+PLACE_MM, SIZE_SHARE, FALSE_FINDINGS, UNDETECTED = 3.0, 0.1, 2, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,33 +63,13 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Count:
-    """Pairs that are right, made and there to be made."""
-
-    right: int = 0
-    made: int = 0
-    there: int = 0
-
-    def __add__(self, other: Count) -> Count:
-        return Count(self.right + other.right, self.made + other.made, self.there + other.there)
-
-    @property
-    def precision(self) -> float:
-        return self.right / self.made if self.made else 1.0
-
-    @property
-    def recall(self) -> float:
-        return self.right / self.there if self.there else 1.0
-
-
-@dataclasses.dataclass(frozen=True)
 class Measured:
     """Of one seed. states: findings whose state (gone, new) is right, called so, so in truth."""
 
     pairs: Count
     gone: Count
     new: Count
-    report: Count
+    report: Checked
     error_mm: float
     correlation: float
     other_correlation: float
@@ -237,22 +223,25 @@ def _states(fates: dict[int, str], state: str, called: Sequence[int]) -> Count:
 
 def _report(
     scan: SyntheticScan, lesions: Sequence[TrueLesion], seed: int, draw: np.random.Generator
-) -> Count:
-    """Mentions of detections against what the writer meant."""
+) -> Checked:
+    """A second look at the scan with its report, some of its lesions undetected."""
     images = key_images(scan.truth, scan.lesions, scan.volume.spacing_mm)
     report = write_report(scan.truth, "en" if seed % 2 else "nl", "A", seed, images)
-    rows = [(x.label, x.type, np.array(x.center_mm), x.long_mm) for x in lesions]
+    seen = draw.permutation([lesion.label for lesion in lesions])[UNDETECTED:]
+    rows = [(x.label, x.type, np.array(x.center_mm), x.long_mm) for x in lesions if x.label in seen]
     detections, labels = detections_of(rows, scan.volume, draw)
-    look = look_again(report.text, detections, scan.volume)
-    told = {
-        label
-        for mention in report.mentions
-        if mention.finding.presence != "absent" and mention.finding.time == "current"
-        for label in mention.lesions
-    }
-    there = told & {lesion.label for lesion in lesions}
-    mentioned = {labels[m.detection - 1] for m in look.mentions}
-    return Count(len(mentioned & there), len(look.mentions), len(there))
+    named = [dataclasses.replace(d, organ=_organ(scan, d.point_mm)) for d in detections]
+    return check(look_again(report.text, named, scan.volume), report.mentions, labels)
+
+
+def _organ(scan: SyntheticScan, point_mm: tuple[float, float, float]) -> str | None:
+    """The class of the organ head of what lies at a place; None for the background."""
+    x, y, z = np.rint(scan.volume.world_to_index([point_mm])[0]).astype(int)
+    inside = np.clip((z, y, x), 0, np.array(scan.organs.shape) - 1)
+    value = int(scan.organs[tuple(inside)])
+    names = [name for name, values in organ_values().items() if value in values]
+    found = head_class(names[0]) if names else None
+    return None if found == BACKGROUND else found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -276,13 +265,16 @@ def main(arguments: list[str] | None = None) -> int:
     outcomes = run_jobs(measure, jobs, "Pairing", options.processes, None, options.work / "failed.jsonl")
     found = [outcome.result for outcome in outcomes if not outcome.error]
     table = Table("task", "precision", "recall", "right", "made", "there")
-    for title, name in (
-        ("lesions in both scans", "pairs"),
-        ("gone", "gone"),
-        ("new", "new"),
-        ("mentioned in the report", "report"),
+    report = sum((one.report for one in found), Checked())
+    for title, total in (
+        ("lesions in both scans", sum((one.pairs for one in found), Count())),
+        ("gone", sum((one.gone for one in found), Count())),
+        ("new", sum((one.new for one in found), Count())),
+        ("detection: the report mentions it", report.mentioned),
+        ("... given to its own words", report.placed),
+        ("detection: the report does not mention it", report.unmentioned),
+        ("finding of the report: not detected", report.undetected),
     ):
-        total = sum((getattr(one, name) for one in found), Count())
         counts = (str(n) for n in (total.right, total.made, total.there))
         table.add_row(title, f"{total.precision:.3f}", f"{total.recall:.3f}", *counts)
     console = Console()
