@@ -60,9 +60,11 @@ class SecondLook:
         return {number: count for number, count in missing.items() if count > 0}
 
     def phrase(self, number: int) -> str:
-        """The words of a finding, in one line."""
-        start, end = self.findings[number].span
-        return " ".join(self.text[start:end].split()) or "(no words)"
+        """The words of a finding, in one line, and where it lies."""
+        found = self.findings[number]
+        words = " ".join(self.text[slice(*found.span)].split()) or "(no words)"
+        place = " ".join(filter(None, (found.side, found.organ)))
+        return f"{words} ({place})" if place else words
 
     def data(self, detections: Sequence[Detection]) -> dict[str, Any]:
         """For the page, as JSON values: mentions by detection; what was not detected, or only weakly."""
