@@ -147,6 +147,8 @@ def _restated(one: _Kept, other: _Kept) -> bool:
         return False
     if b.sizes:
         return a.side is not None and len(a.sizes) == 1 < len(b.sizes) and a.sizes[0] == max(b.sizes)
+    if b.indefinite:
+        return False
     return other.place.name == other.place.organ and a.words[0] not in VAGUE and b.words[0] not in VAGUE
 
 
@@ -163,7 +165,7 @@ def _alike(a: Draft, b: Draft, place_a: Place | None, place_b: Place | None) -> 
             place_b is None
             and place_a is not None
             and _nodal(a) == _nodal(b)
-            and bool({*a.words} & {*b.words})
+            and (bool({*a.words} & {*b.words}) or {a.words[0], b.words[0]} <= {*VAGUE})
         )
     if _nodal(a) != _nodal(b) and place_a != place_b:
         return False

@@ -163,6 +163,8 @@ def _choose(
                 finer = [m for m in chain if any(narrower(m.name, s.name) for s in strong[0])]
                 bony = any("bone" in ancestors(s.name) for s in strong[0])
                 firm = [m for m in chain if not places()[m.name].weak or (bony and m.name in BONY)]
+                if finer and not all(places()[s.name].weak for s in strong[0]):
+                    return (firm or finer) if bony else finer
                 return firm or finer or strong[0]
         return strong[0]
     for chain in after[:2]:

@@ -39,6 +39,8 @@ _OTHER_KIND = re.compile(
     r"|isch[ae]*emische)\b",
     re.IGNORECASE,
 )
+_NO_MORE = re.compile(r"\s+(?:meer|any ?more|any longer)\b", re.IGNORECASE)
+""" "Geen klieren meer": there were some."""
 _NEITHER = re.compile(r"neither|nor|noch|evenmin", re.IGNORECASE)
 _VERB = re.compile(r"shows?|demonstrates?|contains?|has|have|toont|tonen|bevat", re.IGNORECASE)
 _ANSWERED = re.compile(r"[:(]\s*$")
@@ -112,7 +114,9 @@ def denied(group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool |
         _TITLED.fullmatch(cues.text, group.end, m.start) for m in cues.denials + cues.late_denials
     ):
         return True
-    return any(_reaches_back(cue, group, groups, cues) for cue in cues.late_denials)
+    if any(_reaches_back(cue, group, groups, cues) for cue in cues.late_denials):
+        return None if any(0 <= group.first - m.last <= 1 for m in cues.named("new")) else True
+    return False
 
 
 def _reaches(cue: Mention, group: Group, groups: list[Group], cues: Cues, sized: bool) -> bool:
@@ -185,6 +189,10 @@ def _starts_no(mention: Mention, text: str) -> bool:
 
 
 def resolved(group: Group, groups: list[Group], cues: Cues) -> bool:
+    if _NO_MORE.match(cues.text, group.end) and any(
+        _reaches(cue, group, groups, cues, False) for cue in cues.denials
+    ):
+        return True
     far = [m for m in cues.after(group, BEFORE + 10, "resolved") if not _between(group.end, m.start, groups)]
     return bool(far or cues.after(group, BEFORE, "resolved") or cues.before(group, NEAR, "resolved"))
 
@@ -213,9 +221,11 @@ def character(group: Group, groups: list[Group], cues: Cues, doubtful: bool) -> 
     if any(said):
         found = next(c for c in said if c)
         return "indeterminate" if found == "benign" and doubtful else found
+    if any(_metastatic(m, cues.text) for m in group.diagnoses):
+        return "suspicious"
     nodes = [m for m in group.diagnoses if table[m.name].kind == "node"]
     if nodes:
-        return "suspicious" if any(_metastatic(m, cues.text) for m in nodes) else "benign"
+        return "benign"
     for name in ("benign", "suspicious"):
         reach = 8 if group.kind == "node" else 4
         later = BEFORE if name == "benign" else AFTER
@@ -225,6 +235,8 @@ def character(group: Group, groups: list[Group], cues: Cues, doubtful: bool) -> 
         near = [m for m in near if name == "benign" or not _negated(m, cues)]
         if near:
             return name
+    if any(_metastatic(m, cues.text) for m in group.words):
+        return "suspicious"
     words = [table[m.name].character for m in group.words]
     return next((c for c in words if c), "indeterminate")
 

@@ -19,6 +19,8 @@ ADVICE = 12
 _DEFINITE = re.compile(
     r"\b(?:the|this|that|these|those|het|de|dit|deze|die)(?: same| zelfde)? $", re.IGNORECASE
 )
+_NAMED = re.compile(r" (?:[A-H]|\d{1,2})\b(?! ?(?:mm|cm|x\b|[.,]\d))")
+""" "Lesion D": a row of the table of targets."""
 NEAR_DIAGNOSIS = 8
 """Tokens between "consistent with" and the diagnosis."""
 
@@ -51,14 +53,24 @@ def is_diagnosis(scene: Scene, group: Group, found: list[Mention]) -> bool:
     if any(not places()[m.name].weak for m in scene.sentence.of("places") if m.start < group.start):
         return False
     said = scene.cues.before(group, NEAR_DIAGNOSIS, "likely", "perhaps before")
-    return bool(said) and said[0].first - scene.sentence.first <= 5 and not scene.cues.denials
+    opened = any(m.first == scene.sentence.first for m in scene.cues.named("it"))
+    near = bool(said) and said[0].first - scene.sentence.first <= (ADVICE if opened else 5)
+    return near and not scene.cues.denials
 
 
-def add_diagnosis(scene: Scene, group: Group) -> None:
+def explains(scene: Scene, group: Group, found: list[Draft]) -> bool:
+    """ "...; these are suspicious for metastases": the diagnosis of what the sentence itself has told."""
+    said = scene.cues.before(group, NEAR_DIAGNOSIS, "likely", "perhaps before")
+    its = [m for m in scene.cues.named("it") if said and 0 <= said[0].first - m.last <= 3]
+    denied = any(m.start >= its[-1].start for m in scene.cues.denials) if its else True
+    return not denied and any(d.presence == "present" for d in found)
+
+
+def add_diagnosis(scene: Scene, group: Group, drafts: list[Draft]) -> None:
     doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
     whole = Group(group.words, group.kind, group.plural, [*group.words, *group.diagnoses])
     said = assertion.character(whole, scene.groups, scene.cues, doubtful)
-    for draft in scene.context.drafts if group.plural else scene.context.drafts[-1:]:
+    for draft in drafts if group.plural else drafts[-1:]:
         draft.words += tuple(m.name for m in group.words if not is_node(m))
         if said != "indeterminate":
             draft.character = said
@@ -103,6 +115,9 @@ def refers_back(scene: Scene, group: Group, sizes: list[Mention], draft: Draft) 
 def repeats(scene: Scene, group: Group, found: list[Draft]) -> bool:
     """ "These cysts are unchanged", "CT for evaluation of the mass": what was said before, nothing new."""
     if scene.cues.before(group, ADVICE, "advice"):
+        return True
+    listed = any("target lesion" in d.words for d in scene.context.stated)
+    if listed and _NAMED.match(scene.text, group.end):
         return True
     known = [d for d in [*scene.context.drafts, *found] if d.presence != "absent" and not d.normal]
     it = any(

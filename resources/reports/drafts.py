@@ -17,7 +17,8 @@ class Draft:
     """A finding in the making. Offsets are of the clean text.
 
     normal: it says only that all is well. listed: the items of the list it opens stand for it. titled: it is
-    the first item of a list whose title is its words. tissue: "bone" for "bone lesions".
+    the first item of a list whose title is its words. tissue: "bone" for "bone lesions". indefinite: "a
+    lesion", not "the lesion".
     """
 
     words: tuple[str, ...]
@@ -37,6 +38,7 @@ class Draft:
     listed: bool = False
     titled: bool = False
     tissue: str = ""
+    indefinite: bool = False
 
 
 @dataclasses.dataclass(slots=True)

@@ -17,6 +17,8 @@ _ADVERB = re.compile(
     re.IGNORECASE,
 )
 _TYPE = re.compile(r"\b(?:type|soort|kind|aard)(?: (?:of|van))?(?: \w+)? $", re.IGNORECASE)
+_IS_A = re.compile(r"^[^,;:]*(?<!there) (?:is|zijn|are) (?:an?|een) (?:[\w-]+ ){0,2}$", re.IGNORECASE)
+""" "The nodule ... is a lipid-rich adenoma"."""
 _BOTH = re.compile(r" (?:and|en|or|of|&) (?:[\w-]+ )?", re.IGNORECASE)
 _SYNONYMS = ("nodule", "mass", "lesion", "focus", "opacity", "ground-glass opacity")
 """ "Nodules and part-solid masses" are one group of lesions of several sizes."""
@@ -54,6 +56,7 @@ def group_lesions(sentence: Sentence, cues: Cues, text: str) -> list[Group]:
                 "mass",
                 "deposit",
                 "nodule",
+                "focus",
             )
             if same and not loose and len(between) < 40 and _JOIN.fullmatch(between):
                 last.words.append(mention)
@@ -136,6 +139,9 @@ def _diagnosis(last: Group, mention: Mention, cues: Cues, text: str) -> bool:
         return False
     if said and not denials:
         return mention.first - said[-1].last <= 6
-    question = "?" in text[mention.end : mention.end + 3]
+    if _IS_A.search(between) and not denials:
+        return True
+    question = "?" in text[mention.end : mention.end + 3] or between.endswith("?")
+    question = question and (len(between) < 4 or between.endswith("?"))
     joined = last.diagnoses and re.fullmatch(r"[ ,]*(?:or|of|versus|vs\.?|dd|and/or|/)?[ ,]*", between)
-    return bool(joined) or (question and len(between) < 4)
+    return bool(joined) or question

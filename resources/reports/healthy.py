@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from resources.reports.anatomy import REGIONS, Group, side_of
@@ -31,7 +32,7 @@ def normal(scene: Scene) -> list[Draft]:
     if not normals:
         return []
     positive = [g for g in scene.groups if g.kind in ("lesion", "node", "measured")]
-    named = scene.sentence.of("places")
+    named = [m for m in scene.sentence.of("places") if _is_meant(scene, m, normals)]
     own, titles = _subjects(scene, named, normals)
     made: list[Draft] = []
     for place in own + titles:
@@ -42,7 +43,31 @@ def normal(scene: Scene) -> list[Draft]:
         if weak or not _is_whole(place.name) or _of_other(scene, place) or _of_part(scene, place):
             continue
         made.append(_cleared(scene, place, place in named, normals[0]))
-    return made
+    return made + _other_side(scene, normals, positive)
+
+
+def _other_side(scene: Scene, normals: list[Mention], positive: list[Group]) -> list[Draft]:
+    """ "Kidneys: cyst on the left, right normal": one side of the heading's organ is cleared."""
+    sentence, edge = scene.sentence, scene.sentence.block.heading[1]
+    titles = [m for m in sentence.of("places") if m.start < edge] or scene.above
+    if len(titles) != 1 or not positive or not places()[titles[0].name].paired:
+        return []
+    marks = [m.start() for m in _CLAUSE.finditer(scene.text, max(edge, sentence.start), sentence.end)]
+    bounds = [max(edge, sentence.start), *marks, sentence.end]
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        sides = [m for m in sentence.of("side") if low <= m.start < high]
+        said = [n for n in normals if low <= n.start < high]
+        starts = [*(g.start for g in positive), *(m.start for m in sentence.of("places"))]
+        if said and len(sides) == 1 and not any(low <= at < high for at in starts):
+            draft = _cleared(scene, titles[0], False, said[0])
+            return [dataclasses.replace(draft, side=sides[0].name)]
+    return []
+
+
+def _is_meant(scene: Scene, place: Mention, normals: list[Mention]) -> bool:
+    """Whether no semicolon keeps a place from what is normal: "Bowel unremarkable; appendix not seen"."""
+    between = [scene.text[min(place.end, n.end) : max(place.start, n.start)] for n in normals]
+    return place.start < scene.sentence.block.heading[1] or not all(";" in text for text in between)
 
 
 def _cleared(scene: Scene, place: Mention, here: bool, cue: Mention) -> Draft:
@@ -79,7 +104,8 @@ def _subjects(
     titles = titles or scene.above
     if not own:
         opened = max(scene.sentence.first, titles[-1].last if titles[-1:] and titles[-1] in named else 0)
-        return [], titles if normals[0].first - opened <= OPENING else []
+        part = any(opened <= m.first and m.last <= normals[0].first for m in scene.cues.named("aspect"))
+        return [], titles if normals[0].first - opened <= OPENING and not part else []
     close = [n for n in normals if titles and 0 <= n.first - titles[-1].last <= 2]
     between = [m for m in own if m.start < close[0].start] if close else []
     direct = close and not between and not any(0 <= m.first - close[0].last <= 1 for m in own)

@@ -7,10 +7,11 @@ import re
 from typing import Literal
 
 from resources.reports import assertion, sizing
-from resources.reports.anatomy import Group, narrower, places_of, side_of
+from resources.reports.anatomy import REGIONS, Group, narrower, places_of, side_of
 from resources.reports.assertion import Cues
 from resources.reports.continued import (
     add_diagnosis,
+    explains,
     is_diagnosis,
     item_diagnosis,
     items,
@@ -37,29 +38,13 @@ from resources.reports.healthy import normal
 from resources.reports.measured import count, sized
 from resources.reports.mentions import Mention, Sentence
 from resources.reports.passing import is_aside
+from resources.reports.presence import clears_all, is_local, presence
 from resources.reports.vocabulary import ancestors, lesion_words, places
 
-WHOLE_SCAN = ("metastasis", "malignancy", "lymphoma", "lesion", "focus", "abnormality")
-"""Words whose denial, without an organ, clears the whole scan."""
-_SOMEWHERE = re.compile(
-    r" (?:\w+ )?(?:in|at|along|within|around|near|op|ter hoogte van|rond(?:om)?|langs|bij|van de|of the) "
-    r"(?!(?:\w+ ){0,2}(?:scan|scanned|study|examined|imaged|visuali[sz]ed|body|afgebeelde?|onderzochte?|rest|"
-    r"lichaam))",
-    re.IGNORECASE,
-)
-"""A denial that names a place we do not know clears nothing."""
-_OPENED = re.compile(
-    r"\s*(?:op|in|ter hoogte van|on|at|within|along) (?!(?:\w+ )?(?:scan|ct|onderzoek|study))", re.IGNORECASE
-)
-_LOCAL = re.compile(
-    r"[^.;]{0,40}\b(?:resection|surgical|operative|ablation) (?:site|bed|cavity|margin)"
-    r"|[^.;]{0,40}\b(?:stump|anastomosis|anastomose|resectievlak\w*|resectieplaats|operatiegebied|bronchusstomp|stomp)\b",
-    re.IGNORECASE,
-)
-""" "No recurrence at the resection site" clears no organ."""
-_OPPOSITE = re.compile(r"\bcontralatera\w+ (?:\w+ )?$", re.IGNORECASE)
+_OPPOSITE = re.compile(r"\b(contra|ipsi|homo)latera\w+ (?:\w+ )?$", re.IGNORECASE)
 SOLID = ("liver", "spleen", "pancreas", "adrenal gland", "kidney", "bone", "gallbladder", "thyroid gland")
 """Organs whose heading names no station: "Adrenals: ... No lymphadenopathy"."""
+_INDEFINITE = re.compile(r"\b(?:an?|een|another) (?:[\w-]+ (?:(?:and|en) )?){0,3}$", re.IGNORECASE)
 _BRACKETS = re.compile(r"\([^()]*\)")
 _OR = re.compile(r"\s*(?:/|\b(?:or|of|nor|noch)\b)\s*", re.IGNORECASE)
 
@@ -129,6 +114,9 @@ def _drafts(scene: Scene) -> list[Draft]:
     if says_more(scene, owned):
         return found
     for index, group in enumerate(scene.groups):
+        if index not in owned and explains(scene, group, found):
+            add_diagnosis(scene, group, found)
+            continue
         if index not in owned and repeats(scene, group, found):
             continue
         before = [d for d in found if d.presence != "absent" and not d.sizes]
@@ -171,7 +159,9 @@ def _window(scene: Scene, index: int) -> tuple[int, int]:
         (after[0] if after else scene.sentence.end),
     )
     tail = _BRACKETS.sub(lambda m: "_" * len(m.group()), scene.text[group.end : high])
-    if after and "," in tail:
+    if after and ";" in tail:
+        high = group.end + tail.index(";")
+    elif after and "," in tail:
         high = group.end + tail.rindex(",")
     elif after and (joint := list(re.finditer(r"\b(?:and|en)\b", tail))):
         high = group.end + joint[-1].start() if not re.fullmatch(r"\s*(?:and|en)\s*", tail) else high
@@ -203,10 +193,10 @@ def _coordinated(scene: Scene, index: int) -> bool:
 
 
 def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> list[Draft]:
-    presence = _presence(scene, index, group, found)
-    if presence is None:
+    state = presence(scene, index, group, found)
+    if state is None:
         return []
-    absent = presence == "absent"
+    absent = state == "absent"
     gone = assertion.resolved(group, scene.groups, scene.cues)
     low, high = _window(scene, index)
     standing = _standing(scene, group, absent and not gone)
@@ -214,16 +204,18 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     default = next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
     if absent and not named and default and default != "lymph node":
         chosen = []  # the word's own organ
-    if absent and not gone and _LOCAL.match(scene.text, group.end, scene.sentence.end):
+    if absent and not gone and is_local(scene, group):
         return []
     if group.kind == "abnormality" and not absent and not named and not found and not group.diagnoses:
         return []
+    if absent and scene.above and named and _of_clause_before(scene, group, chosen):
+        chosen = scene.above
     if not absent and not named:
         chosen = _likeliest(group, chosen)
     if not named and is_diagnosis(scene, group, found):
-        add_diagnosis(scene, group)
+        add_diagnosis(scene, group, scene.context.drafts)
         return []
-    if absent and not gone and not chosen and not _clears_all(scene, group):
+    if absent and not gone and not chosen and not clears_all(scene, group):
         return []
     doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
     base = Draft(
@@ -236,14 +228,16 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         count=count(scene, group, found),
         sizes=(),
         reference=reference(scene, group.start, high),
-        presence=presence,
+        presence=state,
         time="resolved" if gone else ("prior" if assertion.prior(group, scene.cues) else "current"),
         character=assertion.character(group, scene.groups, scene.cues, doubtful),
         start=group.start,
         end=group.end,
         section=scene.sentence.block.section,
         normal=group.kind == "abnormality" and absent and not gone,
-        tissue=_tissue(group, scene),
+        tissue=_tissue(group, scene, chosen),
+        indefinite=_INDEFINITE.search(scene.text, max(scene.sentence.start, group.start - 40), group.start)
+        is not None,
     )
     if absent or not found:
         return _spread(scene, base, chosen, group, low, high)
@@ -252,77 +246,36 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     return sized(scene, base, group, found, chosen)
 
 
+def _of_clause_before(scene: Scene, group: Group, chosen: list[Mention]) -> bool:
+    """Whether places belong to something else: "Skeleton: old fracture of L1, no suspicious lesions"."""
+    others = [g for g in scene.groups if g.kind == "other" and g.end <= group.start]
+    if not others or not all(m.end <= group.start for m in chosen):
+        return False
+    return "," in scene.text[max(others[-1].end, *(m.end for m in chosen)) : group.start]
+
+
 def _opposite(scene: Scene, group: Group, chosen: list[Mention]) -> Literal["left", "right"] | None:
-    """The side of a contralateral lesion: the other one than that of the last lesion with a side."""
+    """The side of a contralateral or ipsilateral lesion: by that of the last lesion with a side."""
     starts = [group.start, *(m.start for m in chosen)]
-    if not any(_OPPOSITE.search(scene.text, max(0, at - 30), at) for at in starts):
+    said = [m for at in starts if (m := _OPPOSITE.search(scene.text, max(0, at - 30), at))]
+    sides: list[Literal["left", "right"]] = [
+        d.side  # type: ignore[misc]
+        for d in scene.context.stated[-20:]
+        if d.side in ("left", "right")
+    ]
+    if not said or not sides:
         return None
-    sides = [d.side for d in scene.context.stated[-20:] if d.side in ("left", "right")]
-    return ("left" if sides[-1] == "right" else "right") if sides else None
+    other: Literal["left", "right"] = "left" if sides[-1] == "right" else "right"
+    return other if said[0].group(1).lower() == "contra" else sides[-1]
 
 
-Presence = Literal["present", "absent", "uncertain"]
-
-
-def _presence(scene: Scene, index: int, group: Group, found: list[Mention]) -> Presence | None:
-    """Whether the lesion is there; None where the words are no finding."""
-    denied = assertion.denied(group, scene.groups, scene.cues, bool(found))
-    gone = assertion.resolved(group, scene.groups, scene.cues)
-    if group.kind == "other" or (denied is None and not gone):
-        return None
-    if group.kind == "measured" and (denied or not found):
-        return None
-    if denied or gone:
-        return "absent"
-    if group.kind == "abnormality":
-        number = count(scene, group, found)
-        suspect = any(m.name == "suspicious" for m in scene.cues.before(group, 1, "suspicious"))
-        if not (found or group.diagnoses or suspect or (isinstance(number, int) and number > 1)):
-            return None
-    if group.kind == "node" and not found:
-        if _is_calm(scene, group):
-            return "absent"
-        if not _is_pointed_out(scene, index, group):
-            return None
-    doubtful = assertion.doubted(group, scene.groups, scene.cues, scene.sentence.end)
-    return "uncertain" if doubtful and not found and not group.diagnoses else "present"
-
-
-def _is_calm(scene: Scene, group: Group) -> bool:
-    """Whether lymph nodes are called benign or normal."""
-    benign = scene.cues.after(group, 6, "benign") or scene.cues.before(group, 2, "benign")
-    return bool(benign) or _is_normal(group, scene.cues)
-
-
-def _is_pointed_out(scene: Scene, index: int, group: Group) -> bool:
-    """Whether lymph nodes without a size are a finding: abnormal, with an image, a diagnosis, or targets."""
-    return bool(
-        assertion.abnormal(group, scene.cues)
-        or reference(scene, group.start, scene.sentence.end)
-        or scene.cues.after(group, assertion.AFTER, "uncharacterized")
-        or (index == 0 and scene.cues.before(group, assertion.NEAR, "perhaps before"))
-        or group.diagnoses
-        or scene.sentence.block.section == "targets"
-    )
-
-
-def _tissue(group: Group, scene: Scene) -> str:
-    """ "bone" of "bone lesions in the sacrum and the pelvis"."""
+def _tissue(group: Group, scene: Scene, chosen: list[Mention]) -> str:
+    """ "bone" of "bone lesions in the sacrum and the pelvis", not of "liver and bone metastases"."""
     near = [
         m for m in scene.sentence.of("places") if m.start < group.end and 0 <= group.first - m.last + 1 <= 2
     ]
-    return "bone" if any("bone" in ancestors(m.name) for m in near) else ""
-
-
-def _clears_all(scene: Scene, group: Group) -> bool:
-    """Whether a denial that names no organ speaks of the whole scan, or of the word's own organ."""
-    if any(lesion_words()[m.name].place for m in group.words):
-        return True
-    if not any(m.name in WHOLE_SCAN for m in group.words):
-        return False
-    if _OPENED.match(scene.text, scene.sentence.start, group.start):
-        return False
-    return _SOMEWHERE.match(scene.text, group.end, scene.sentence.end) is None
+    own = [m for m in near if len(chosen) < 2 or m not in chosen]
+    return "bone" if any("bone" in ancestors(m.name) for m in own) else ""
 
 
 def _likeliest(group: Group, above: list[Mention]) -> list[Mention]:
@@ -339,6 +292,8 @@ def _standing(scene: Scene, group: Group, absent: bool) -> list[Mention]:
     last = scene.context.place if near else []
     wide = any(m.name in ("metastasis", "malignancy", "lymphoma", "recurrence") for m in group.words)
     if absent and (scene.sentence.block.section == "impression" or wide or scene.context.place_age > 0):
+        last = []
+    if absent and any(m.name in REGIONS and m.start >= group.end for m in scene.sentence.of("places")):
         last = []
     above = scene.above
     if any(is_node(m) for m in group.words):
@@ -376,10 +331,6 @@ def _spread(
         made.side = made.side or own_side(name)
         result[organ] = made
     return list(result.values())
-
-
-def _is_normal(group: Group, cues: Cues) -> bool:
-    return bool(cues.after(group, 5, "normal") or cues.before(group, 3, "normal"))
 
 
 def _above(sentence: Sentence) -> list[Mention]:

@@ -199,7 +199,7 @@ def count(scene: Scene, group: Group, found: list[Mention]) -> int | Literal["se
     if match and group.plural and 2 <= int(match.group(1)) <= 30:
         start = max(scene.sentence.start, group.start - 50) + match.start(1)
         if not any(m.start <= start < m.end for m in scene.sentence.of("size")) and not re.search(
-            r"(?:segment\w*|level|station|im\w*|serie\w*|s|level|van|of|level|in) $",
+            r"\b(?:segment\w*|level|station|im\w*|serie\w*|s|van|of|in) $",
             scene.text[max(0, start - 12) : start],
             re.I,
         ):

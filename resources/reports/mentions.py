@@ -192,7 +192,7 @@ def _compound(
     """levermetastase: the lesion, and the place that its first part names, where not yet known."""
     parts = words.compound(word) if words.compound else None
     if parts is None:
-        return []
+        return _part_of(word, index, start, words, taken)
     stem, head = parts
     found = []
     if not taken["places"][index]:
@@ -201,6 +201,16 @@ def _compound(
         entry = words.lesions[head]
         found.append(Mention("lesions", entry.name, start, start + len(word), index, index + 1, entry.plural))
     return found
+
+
+def _part_of(
+    word: str, index: int, start: int, words: Vocabulary, taken: dict[str, bytearray]
+) -> list[Mention]:
+    """humeruskop: the place that its first part names."""
+    parts = words.part(word) if words.part and not taken["places"][index] else None
+    if parts is None:
+        return []
+    return [Mention("places", words.stems[parts[0]], start, start + len(word), index, index + 1)]
 
 
 def _of_level(
@@ -363,6 +373,8 @@ def _in_sentences(
 
 def _full_stop(tokens: list[tuple[str, int]], index: int, words: Vocabulary) -> bool:
     """Whether the sentence that ends before token `index` is none that an abbreviation cut short."""
+    if tokens[index - 1][0] == "?" and index < len(tokens) and tokens[index][1] == tokens[index - 1][1] + 1:
+        return False  # "?metastasis"
     if index < 2 or tokens[index - 1][0] != ".":
         return True
     return tokens[index - 2][0].lower().rstrip(".") not in words.abbreviations

@@ -27,10 +27,27 @@ _HISTOLOGY = re.compile(
 )
 
 
+_REGION = (
+    r"(?:thorax|chest|abdomen|bovenbuik|pelvis|bekken|longen|hals|neck|brain|hersenen|trunk|total|totaal)"
+)
+_HISTORY = re.compile(
+    r"[\W_]*(?:(?:the )?patient (?:has|had|is|with)(?: an?)? (?:known|history|previous|prior)\b"
+    r"|(?:known (?:with|to have|case of)|bekend met|pati[eë]nte? (?:is )?bekend met|voorgeschiedenis van)\b"
+    rf"|ct\b[ -]?(?:(?:{_REGION}|en|and|van|of|the|de|[/,-])[ /,-]*)+\([^()]*\)\s*$"
+    rf"|(?:[\w:]+ )?ct\b[ -]?(?:(?:{_REGION}|en|and|van|of|the|de|[/,-])[ /,-]*)*:? ?"
+    r"(?:i\.?v\.?m\.?|wegens|vanwege|because of|controle na|follow-?up (?:of|after)"
+    r"|(?:bij|in|for|with|na|after) (?:een |an? )?(?:gekend|bekend|known|previous)\w*) )",
+    re.IGNORECASE,
+)
+""" "The patient has known lung cancer", "CT thorax bij bekend mammacarcinoom": why the scan was made."""
+
+
 def is_aside(sentence: Sentence, text: str) -> bool:
-    """Whether a sentence tells no lesion of the scan: a sum of diameters, or what a biopsy showed."""
+    """Whether a sentence tells no lesion of the scan: a sum of diameters, a history, what a biopsy showed."""
     if _SUM.match(text, sentence.start, sentence.end):
         return True
     if not sentence.of("lesions") or sentence.of("size") or sentence.of("reference"):
         return False
+    if _HISTORY.match(text, sentence.start, sentence.end):
+        return True
     return _HISTOLOGY.search(text, sentence.start, sentence.end) is not None

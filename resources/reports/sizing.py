@@ -16,11 +16,12 @@ _AFTER_LINK = re.compile(
 _BREAK = re.compile(r"[,;:.()]|\b(?:and|en|in|with|met|and|is|are)\b", re.IGNORECASE)
 _WAS = re.compile(r"\b(?:was|were|waren)[ :]*(?:ca\.?|circa|about|approximately|nog)? *$", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:with|without|met|zonder)\b[^,;.]*$", re.IGNORECASE)
-ATTRIBUTES = ("calcification", "hemorrhage", "scar", "margin")
+ATTRIBUTES = ("calcification", "hemorrhage", "scar", "margin", "component")
 _LISTED = re.compile(r"\s*(?:,|,? ?(?:and|en)|/|&)\s*", re.IGNORECASE)
 _FROM = re.compile(r"\b(?:from|van) $", re.IGNORECASE)
 _CAME_FROM = re.compile(r"[\s,]*(?:(?:up|down) from|from|tegen)\s*", re.IGNORECASE)
 """What lies between a current size and the earlier one that follows it: "now 24 mm from 27 mm"."""
+_NOW = re.compile(r"\b(?:now|currently|today|nu|thans|momenteel|heden)\b", re.IGNORECASE)
 _TO = re.compile(r" ?(?:to|naar|tot|->|→)\b", re.IGNORECASE)
 
 
@@ -35,6 +36,8 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
             size.prior = True
             continue
         if index and not found[index - 1].prior and _CAME_FROM.fullmatch(before):
+            size.prior = True
+        if index and _is_bracketed(found[index - 1], size, text) and _NOW.search(text, sentence.start, low):
             size.prior = True
         for cue in cues.named("prior size"):
             word = text[cue.start : cue.end].lower()
@@ -56,6 +59,12 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
             size.prior = True
 
 
+def _is_bracketed(one: Mention, size: Mention, text: str) -> bool:
+    """ "Now 64 x 38 mm (103 x 71 mm)": one of as many axes, in brackets, is of an earlier scan."""
+    bare = text[one.end : size.start].strip() == "(" and text[size.end : size.end + 1] == ")"
+    return bare and len(one.mm) == len(size.mm)
+
+
 def _prior_alone(before: str, size: Mention, found: list[Mention]) -> bool:
     """A first size is an earlier one only if a later size follows: "previously 9 mm, now 12 mm"."""
     return (
@@ -70,8 +79,9 @@ def assign(
     """Sizes by index of the group they belong to, and those of no group. Earlier sizes are left out."""
     owned: dict[int, list[Mention]] = {}
     free: list[Mention] = []
+    near = sentence.of("assertion", "near")
     for size in sentence.of("size"):
-        index = _owner(size, groups, text)
+        index = _owner(size, groups, text, near)
         if size.prior:
             continue
         if index is None:
@@ -91,8 +101,11 @@ def is_attribute(group: Group, text: str) -> bool:
     )
 
 
-def _owner(size: Mention, groups: list[Group], text: str) -> int | None:
+def _owner(size: Mention, groups: list[Group], text: str, near: list[Mention]) -> int | None:
     before = [i for i, g in enumerate(groups) if g.end <= size.start]
+    if len(before) > 1 and groups[before[-1]].kind == "other" and groups[before[-2]].kind != "other":
+        touched = any(0 <= groups[before[-1]].first - m.last <= 1 for m in near)  # "abuts the aortic arch"
+        before = before[:-1] if touched else before
     if len(before) > 1 and is_attribute(groups[before[-1]], text) and groups[before[-2]].kind != "other":
         before.pop()
     after = [i for i, g in enumerate(groups) if g.start >= size.end]

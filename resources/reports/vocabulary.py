@@ -67,7 +67,8 @@ class Entry:
 class Vocabulary:
     """One language's tokenizer and words. entries: by the phrase in lower case, as `phrases` finds it.
 
-    compound: see `_compounds`; None where the language has none. opening: see `_openings`.
+    compound, part: see `_compounds`, of lesions and of parts of
+    organs ("humeruskop"); None where the language has none. opening: see `_openings`.
     """
 
     language: Tongue
@@ -75,6 +76,7 @@ class Vocabulary:
     phrases: Phrases
     entries: dict[str, list[Entry]]
     compound: Callable[[str], tuple[str, str] | None] | None
+    part: Callable[[str], tuple[str, str] | None] | None
     tail: re.Pattern[str] | None
     stems: dict[str, str]
     lesions: dict[str, Entry]
@@ -199,13 +201,16 @@ def vocabulary(language: Tongue) -> Vocabulary:
     }
     nlp = spacy.blank(language)
     common = frozenset(word for name, word, _ in terms["words"] if name == "common")
+    parts = [word for name, word, _ in terms["words"] if name == "part"]
     columns = {
         kind: _whole([word for name, word, _ in terms["words"] if name == f"column {kind}"])
         for kind in ("old", "new", "title")
     }
     abbreviations = frozenset(word for name, word, _ in terms["words"] if name == "abbreviations")
     terms["words"] = [
-        row for row in terms["words"] if row[0] not in ("common", "abbreviations") and "column" not in row[0]
+        row
+        for row in terms["words"]
+        if row[0] not in ("common", "abbreviations", "part") and "column" not in row[0]
     ]
     entries: dict[str, list[Entry]] = {}
     for category, rows in terms.items():
@@ -220,6 +225,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
         word: Entry("lesions", name, plural) for name, word, plural in terms["lesions"] if " " not in word
     }
     compound = _compounds(list(stems), list(heads)) if stems else None
+    part = _compounds(list(stems), parts) if stems and parts else None
     tail = re.compile(f".*?({_alternatives(list(heads))})") if stems else None
     headings = {word: name for name, word, _ in read_terms(folder / "headings.txt")}
     side = "|".join(word for name, word, _ in terms["words"] if name in ("left", "right", "both"))
@@ -233,7 +239,7 @@ def vocabulary(language: Tongue) -> Vocabulary:
     )
     one = f"(?:(?:{side}) )?(?:{_alternatives(places_)})"
     return Vocabulary(
-        language, Tokenizer(nlp), phrases, entries, compound, tail, stems, heads, headings,
+        language, Tokenizer(nlp), phrases, entries, compound, part, tail, stems, heads, headings,
         _heading(_alternatives(list(headings))), _place_heading(one), opening, _whole(places_, list(stems)),
         _whole(cues["prior"]), _whole(cues["normal"] + cues["not before"]), columns, common, abbreviations,
     )  # fmt: skip
@@ -247,7 +253,9 @@ def _whole(words: list[str], starts: list[str] | None = None) -> re.Pattern[str]
 
 def _heading(terms: str) -> re.Pattern[str]:
     """A section's heading at the start of a line, perhaps after one more word ("Clinical question:")."""
-    return re.compile(rf"(?:[^\W\d_]{{3,20}} (?=[^:\n]{{1,40}}:))??({terms})(?: ?(:)| ?\.?$)", re.IGNORECASE)
+    return re.compile(
+        rf"(?:[^\W\d_]{{3,20}} (?=[^:\n]{{1,40}}:))??({terms})(?: ?(:)| [-–] (?=\S)| ?\.?$)", re.IGNORECASE
+    )
 
 
 def _place_heading(one: str) -> re.Pattern[str]:

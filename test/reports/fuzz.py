@@ -74,7 +74,8 @@ def main() -> int:
         texts, characters, findings = texts + 1, characters + len(sample), findings + len(found)
     minutes = (time.process_time() - start) / 60
     print(
-        f"{minutes:.1f} minutes of CPU, {texts} texts, {characters} characters, {findings} findings, {bad} failures"
+        f"{minutes:.1f} minutes of CPU, {texts} texts, {characters} characters, "
+        f"{findings} findings, {bad} failures"
     )
     return bad > 0
 

@@ -18,7 +18,13 @@ def finding(words: str, **facts: object) -> Finding:
 LIVER, LUNG = finding("Liver lesion of 20 mm"), finding("Nodule in the lung")
 BONE, CYST = finding("Several bone lesions", count="several"), finding("Old cyst", character="benign")
 SPLEEN = finding("No splenic lesion", presence="absent", count=None)
-MEANT = [Meant(LIVER, (1,)), Meant(LUNG, (2,)), Meant(BONE, (3, 4, 5)), Meant(CYST, (6,)), Meant(SPLEEN, (7,))]
+MEANT = [
+    Meant(LIVER, (1,)),
+    Meant(LUNG, (2,)),
+    Meant(BONE, (3, 4, 5)),
+    Meant(CYST, (6,)),
+    Meant(SPLEEN, (7,)),
+]
 
 
 def test_three_answers() -> None:
