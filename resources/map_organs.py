@@ -25,7 +25,7 @@ from model.files import whole
 from model.volume import InputError, Volume
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.images import read_case_volume
-from resources.cases.work import default_processes, report, run_jobs
+from resources.cases.work import add_worker_options, report, run_jobs
 from resources.cli import end_with
 from resources.predict import WEIGHTS, Job, digest_of
 
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the maps and of the new case list")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of .safetensors files")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
+    add_worker_options(parser)
     options = parser.parse_args(arguments)
     started = time.monotonic()
     try:

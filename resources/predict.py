@@ -23,7 +23,7 @@ from model.volume import InputError
 from resources.cases.case import Case, CaseError, read_cases
 from resources.cases.images import read_case_volume
 from resources.cases.strict import encode
-from resources.cases.work import default_processes, part_of, report, run_jobs
+from resources.cases.work import add_worker_options, part_of, report, run_jobs
 from resources.cli import end_with
 
 WEIGHTS = Path(__file__).parents[1] / "model" / "weights"
@@ -96,10 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--part", default="1/1", help="I/N: only every N-th case from the I-th, for job arrays"
     )
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
-    parser.add_argument(
-        "--ray", metavar="ADDRESS", help='a Ray cluster, or "local"; it must see the same files'
-    )
+    add_worker_options(parser, ray=True)
     return parser
 
 

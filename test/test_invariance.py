@@ -154,9 +154,9 @@ def tiles_of(folder: Path) -> int:
     return int(json.loads((folder / "lesion-details.json").read_text(encoding="utf-8"))["tiles"])
 
 
-def check_tiled(scan: Path, whole: Path, tiled: Path, *options: str) -> None:
+def check_tiled(memory_gb: str, scan: Path, whole: Path, tiled: Path, *options: str) -> None:
     """With a budget so small that the scan goes in tiles it gives what it gave whole."""
-    detect(scan, tiled, "--memory-gb", "0.03", *options)
+    detect(scan, tiled, "--memory-gb", memory_gb, *options)
     expected, found = points_of(whole), points_of(tiled)
     check_same(expected, found, 0.1, 1e-3)
     assert len(found) == pytest.approx(len(expected), abs=1)  # one may cross the reporting limit of 0.01
@@ -164,7 +164,7 @@ def check_tiled(scan: Path, whole: Path, tiled: Path, *options: str) -> None:
 
 @pytest.mark.slow
 def test_in_two_tiles_with_the_weights_that_ship(whole: Path, tmp_path: Path) -> None:
-    check_tiled(SCAN, whole, tmp_path)
+    check_tiled("0.05", SCAN, whole, tmp_path)
     assert (tiles_of(whole), tiles_of(tmp_path)) == (1, 2)
 
 
@@ -177,7 +177,7 @@ def test_in_many_tiles(weights: Path, tmp_path: Path) -> None:
     sitk.WriteImage(tall, str(tmp_path / "tall.mha"))
     small = ("--weights", str(weights))
     detect(tmp_path / "tall.mha", tmp_path / "whole", "--memory-gb", "4", *small)
-    check_tiled(tmp_path / "tall.mha", tmp_path / "whole", tmp_path / "tiles", *small)
+    check_tiled("0.6", tmp_path / "tall.mha", tmp_path / "whole", tmp_path / "tiles", *small)
     assert sum(point["probability"] >= 0.1 for point in points_of(tmp_path / "whole")) >= 20
     assert tiles_of(tmp_path / "whole") == 1
     assert tiles_of(tmp_path / "tiles") > 4

@@ -15,7 +15,7 @@ from resources.cases import cache, deeplesion, deeplesion_truth, inhouse, masks,
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.describe import check_files, describe, draw
 from resources.cases.patients import read_or_make_key, split_of
-from resources.cases.work import Outcome, default_processes, run_jobs
+from resources.cases.work import Outcome, add_worker_options, default_processes, run_jobs
 from resources.cli import end_with
 
 
@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = _command(commands, "check", _check, "Reads a case list and checks that its files are there and fit")
     sub.add_argument("cases", type=Path)
     sub.add_argument("--no-files", action="store_true", help="only the list itself")
-    _workers(sub)
+    add_worker_options(sub, ray=True)
     sub = _command(commands, "describe", _describe, "Counts by source, split, completeness, type and size")
     sub.add_argument("cases", type=Path)
     sub.add_argument("--figure", type=Path, help="also draw them: a PNG")
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the network's",
     )
     sub.add_argument("--stride", type=int, default=usual.stride, help="the network's")
-    _workers(sub)
+    add_worker_options(sub, ray=True)
     return parser
 
 
@@ -88,7 +88,7 @@ def _add_converters(commands: Any) -> None:
         "--table", type=Path, help="DL_info.csv: DeepLesion's patients keep their official split"
     )
     _shares(sub)
-    _workers(sub)
+    add_worker_options(sub, ray=True)
     _out(sub)
     sub = _command(
         commands,
@@ -109,7 +109,7 @@ def _add_converters(commands: Any) -> None:
                      "(default)")  # fmt: skip
     sub.add_argument("--split", choices=("train", "validation", "test"), help="of all cases; else by patient")
     _shares(sub)
-    _workers(sub)
+    add_worker_options(sub, ray=True)
     _out(sub)
     sub = _command(commands, "inhouse", _inhouse, inhouse.__doc__ or "")
     sub.add_argument("--table", type=Path, required=True, help="the CSV")
@@ -142,13 +142,6 @@ def _out(parser: argparse.ArgumentParser) -> None:
 def _shares(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation", type=float, default=0.1, help="share of the patients (default 0.1)")
     parser.add_argument("--test", type=float, default=0.1, help="share of the patients (default 0.1)")
-
-
-def _workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
-    parser.add_argument(
-        "--ray", metavar="ADDRESS", help='a Ray cluster, or "local"; it must see the same files'
-    )
 
 
 def _finish(options: argparse.Namespace, cases: list[Case]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import ctypes
 import dataclasses
@@ -197,6 +198,14 @@ def report(outcomes: list[Outcome], skipped: int, started: float, failures: Path
     if bad:
         print(f"all failures: {failures}")
     return 1 if bad else 0
+
+
+def add_worker_options(parser: argparse.ArgumentParser, ray: bool = False) -> None:
+    """--processes, and --ray of a command that can share its scans with other machines."""
+    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
+    if ray:
+        text = 'a Ray cluster, or "local"; it must see the same files'
+        parser.add_argument("--ray", metavar="ADDRESS", help=text)
 
 
 def default_processes() -> int:

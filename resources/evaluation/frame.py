@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,14 @@ class Frame:
             return np.zeros(len(points))
         lower, upper = -self.spacing_mm / 2, (np.array(self.size) - 0.5) * self.spacing_mm
         return np.linalg.norm(np.clip(lower - points, 0, None) + np.clip(points - upper, 0, None), axis=1)
+
+
+def values_at(voxels: npt.NDArray[Any], index_xyz: Floats) -> npt.NDArray[Any]:
+    """(z, y, x) voxels and (n, 3) index positions (x, y, z) -> (n,) the nearest voxels' values, 0 outside."""
+    nearest = np.floor(index_xyz + 0.5).astype(np.intp)[:, ::-1]
+    within = ((nearest >= 0) & (nearest < voxels.shape)).all(1)
+    z, y, x = np.where(within[:, None], nearest, 0).T
+    return np.where(within, voxels[z, y, x], voxels.dtype.type(0))
 
 
 def needs_image(case: Case) -> bool:

@@ -19,7 +19,7 @@ from resources.cases.images import check_same_grid, read_labels
 from resources.cases.lesions import Mark, mark_of, mark_of_mask, spacing_of
 from resources.cases.regions import complete_at
 from resources.evaluation import EvaluationError
-from resources.evaluation.frame import Frame
+from resources.evaluation.frame import Frame, values_at
 from resources.evaluation.matching import Bools, Floats, Targets
 
 UNSIZED_RADIUS_MM = 5.0
@@ -53,10 +53,7 @@ class Lesion:
             scaled = (points - self.centre_mm) @ np.linalg.inv(self.axes)
             return np.asarray((scaled**2).sum(1) <= 1 + 1e-9)
         crop, first = self.mask
-        place = np.floor(frame.to_index(points) + 0.5).astype(np.intp) - first
-        within = ((place >= 0) & (place < np.array(crop.shape[::-1]))).all(1)
-        place[~within] = 0
-        return np.asarray(within & crop[place[:, 2], place[:, 1], place[:, 0]])
+        return np.asarray(values_at(crop, frame.to_index(points) - first), bool)
 
 
 def _lesion(annotation: Annotation, mark: Mark, frame: Frame, key_pad_vox: float = 0.0) -> Lesion:
@@ -187,8 +184,5 @@ def complete_in(case: Case, frame: Frame, points: Floats, labels: LabelImages) -
     index, at = frame.to_index(points), None
     if case.completeness.kind == "organs":
         organs = labels(str(case.completeness.organ_labels))
-        voxel = np.floor(index + 0.5).astype(np.intp)
-        within = ((voxel >= 0) & (voxel < np.array(organs.shape[::-1]))).all(1)
-        voxel[~within] = 0
-        at = np.where(within, organs[voxel[:, 2], voxel[:, 1], voxel[:, 0]], 0)[:, None]
+        at = values_at(organs, index)[:, None]
     return complete_at(case.completeness, index, at)

@@ -14,7 +14,7 @@ from pathlib import Path
 from model.files import write_whole
 from model.volume import InputError
 from resources.cases.case import CaseError
-from resources.cases.work import default_processes, report, run_jobs
+from resources.cases.work import add_worker_options, report, run_jobs
 from resources.cli import end_with
 from resources.review.build import SUMMARY, is_done, jobs_of, make_page
 
@@ -49,10 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--summary-only", action="store_true", help="write summary.html from pages made before"
     )
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
-    parser.add_argument(
-        "--ray", metavar="ADDRESS", help='a Ray cluster, or "local"; it must see the same files'
-    )
+    add_worker_options(parser, ray=True)
     return parser
 
 

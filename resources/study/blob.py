@@ -19,7 +19,7 @@ from model.outputs import FileNames, points_file
 from model.preprocess import preprocess
 from resources.cases.case import Case, read_cases
 from resources.cases.images import read_case_volume
-from resources.cases.work import default_processes, report, run_jobs
+from resources.cases.work import add_worker_options, report, run_jobs
 
 SPACING_MM = 2.0
 BODY_HU = -250.0
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, required=True)
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
+    add_worker_options(parser)
     options = parser.parse_args(arguments)
     out, started = options.out.absolute(), time.monotonic()
     jobs: dict[str, Job] = {c.id: (c, options.kind, out / c.id) for c in read_cases(options.cases)}

@@ -28,7 +28,7 @@ from model.detector import Detector
 from model.volume import InputError, Volume, read_volume
 from resources.cases.case import CaseError
 from resources.cases.images import read_labels
-from resources.cases.work import default_processes, run_jobs
+from resources.cases.work import add_worker_options, run_jobs
 from resources.cli import end_with
 from resources.predict import WEIGHTS
 from resources.study.real_data import CROPS, Row, read_case, read_split
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of .safetensors files")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="validation")
     parser.add_argument("--out", type=Path, default=Path("build/crop_probe"), help="what failed")
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
+    add_worker_options(parser)
     options = parser.parse_args(arguments)
     try:
         measure(options)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.config import LESION_TYPES
-from resources.cases.work import default_processes
+from resources.cases.work import add_worker_options
 from resources.predict import main as predict
 from resources.study.blob import KINDS
 from resources.study.blob import main as find_blobs
@@ -52,7 +52,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--blobs", nargs="*", choices=KINDS, default=KINDS, help="kinds of blobs; minutes a group each"
     )
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
+    add_worker_options(parser)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "difficulty")
     chosen = parser.parse_args(arguments)
     if chosen.scans < 1:

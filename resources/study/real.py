@@ -26,7 +26,7 @@ from typing import Any
 from model.config import WeightsError
 from model.volume import InputError
 from resources.cases.case import Case, CaseError
-from resources.cases.work import default_processes, run_jobs
+from resources.cases.work import add_worker_options, run_jobs
 from resources.cli import end_with
 from resources.evaluation import EvaluationError
 from resources.evaluation.__main__ import telling
@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--rule", choices=RULES_TOLD, default=PRIMARY.name, help="of the table; default: %(default)s"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "real")
-    parser.add_argument("--processes", type=int, default=default_processes(), help="default: one per core")
+    add_worker_options(parser)
     options = parser.parse_args(arguments)
     try:
         (list_cases if options.write_cases else measure)(options)

@@ -18,7 +18,7 @@ from pathlib import Path
 from model.config import LESION_TYPES
 from model.volume import InputError
 from resources.cases.case import CaseError, write_cases
-from resources.cases.work import default_processes, report, run_jobs
+from resources.cases.work import add_worker_options, report, run_jobs
 from resources.cli import end_with
 from resources.synthetic.files import TRUTH, VIEWS, Job, full_case, make_files, scan_id, weak_cases
 from resources.synthetic.generate import Order
@@ -59,8 +59,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), help="default: train, for site B test"
     )
-    parser.add_argument("--processes", type=int, default=default_processes())
-    parser.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster, or "local"')
+    add_worker_options(parser, ray=True)
     chosen = parser.parse_args(arguments)
     for name, least in (("count", 1), ("seed", 0), ("processes", 1)):
         if getattr(chosen, name) < least:

@@ -27,7 +27,7 @@ from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, Attributes, Case, CaseError, ImageSource, read_cases, write_cases
 from resources.cases.geometry import shape_of_annotation
 from resources.cases.images import check_same_grid, read_case_volume, read_labels
-from resources.cases.work import default_processes, report, run_jobs
+from resources.cases.work import add_worker_options, report, run_jobs
 from resources.cli import end_with
 from resources.synthetic.files import write_image
 from resources.synthetic.graft import (
@@ -297,8 +297,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--count-per-scan", type=int, default=8, help="nodules; one for each 100 ml at most")
     parser.add_argument("--copies", type=int, default=1, help="of each scan, with other nodules (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the first scan; the others follow")
-    parser.add_argument("--processes", type=int, default=default_processes())
-    parser.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster, or "local"')
+    add_worker_options(parser, ray=True)
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args(arguments)
     for name, most in (("count_per_scan", 255), ("copies", 1000), ("processes", 1000)):
