@@ -16,7 +16,8 @@ import pytest
 import SimpleITK as sitk
 
 import process
-from helpers import ROOT, read_here
+from helpers import ROOT, SMALL, lively, read_here
+from model.detector import save_weights
 from model.preprocess import Grid, preprocess
 
 SCAN = next((ROOT / "test" / "input" / "images").rglob("*.mha"))
@@ -168,16 +169,21 @@ def test_in_two_tiles_with_the_weights_that_ship(whole: Path, tmp_path: Path) ->
     assert (tiles_of(whole), tiles_of(tmp_path)) == (1, 2)
 
 
-def test_in_many_tiles(weights: Path, tmp_path: Path) -> None:
-    """The scan, its mirror image and the scan again, one on the other: a small network reaches less far."""
+def test_in_many_tiles(tmp_path: Path) -> None:
+    """The scan and its mirror image, one on the other, through a small network, which reaches less far."""
+    network, types = lively(), slice(len(SMALL.types))
+    network.out.weight.data[types] *= 40  # tens of points above 0.1, none of them where all voxels are alike
+    network.out.bias.data[types] = -15.84
+    (tmp_path / "weights").mkdir()
+    save_weights(tmp_path / "weights" / "small.safetensors", network, SMALL)
     image = sitk.ReadImage(str(SCAN))
     hu = sitk.GetArrayFromImage(image)
-    tall = sitk.GetImageFromArray(np.concatenate([hu, hu[::-1], hu]))
+    tall = sitk.GetImageFromArray(np.concatenate([hu, hu[::-1]]))
     tall.SetSpacing(image.GetSpacing())
     sitk.WriteImage(tall, str(tmp_path / "tall.mha"))
-    small = ("--weights", str(weights))
+    small = ("--weights", str(tmp_path / "weights"))
     detect(tmp_path / "tall.mha", tmp_path / "whole", "--memory-gb", "4", *small)
-    check_tiled("0.6", tmp_path / "tall.mha", tmp_path / "whole", tmp_path / "tiles", *small)
-    assert sum(point["probability"] >= 0.1 for point in points_of(tmp_path / "whole")) >= 20
+    check_tiled("0.4", tmp_path / "tall.mha", tmp_path / "whole", tmp_path / "tiles", *small)
+    assert 20 <= sum(point["probability"] >= 0.1 for point in points_of(tmp_path / "whole")) < 100
     assert tiles_of(tmp_path / "whole") == 1
     assert tiles_of(tmp_path / "tiles") > 4

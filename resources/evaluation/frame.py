@@ -70,9 +70,9 @@ class Frame:
 def values_at(voxels: npt.NDArray[Any], index_xyz: Floats) -> npt.NDArray[Any]:
     """(z, y, x) voxels and (n, 3) index positions (x, y, z) -> (n,) the nearest voxels' values, 0 outside."""
     nearest = np.floor(index_xyz + 0.5).astype(np.intp)[:, ::-1]
-    within = ((nearest >= 0) & (nearest < voxels.shape)).all(1)
+    within = np.asarray(((nearest >= 0) & (nearest < voxels.shape)).all(1))
     z, y, x = np.where(within[:, None], nearest, 0).T
-    return np.where(within, voxels[z, y, x], voxels.dtype.type(0))
+    return np.where(within, voxels[z, y, x], np.zeros((), voxels.dtype))
 
 
 def needs_image(case: Case) -> bool:
