@@ -90,7 +90,7 @@ def detect(options: argparse.Namespace, detector: "Detector | None" = None) -> s
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code; whatever ended the run is told in the last line of stderr."""
+    """Returns the exit code; whatever ended the run is said in the last line of stderr."""
     options = parse_arguments(arguments)
     try:
         if options.serve:
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as end:
         print(f"error: ended by {signal.Signals(int(end.code or 0) - 128).name}", file=sys.stderr)
         return int(end.code or 0)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
         print(f"error: {reason_of(error)}", file=sys.stderr)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""The errors of bad input and weights, and how an error is told in one line."""
+"""The errors of bad input and weights, and how an error is put in one line."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def _may_be_dicom(path: Path) -> bool:
 
 
 def _dicom_scans(folders: list[Path], root: Path) -> tuple[list[Scan], tuple[str, ...]]:
-    """One scan per series; a folder that cannot be listed is one scan, so that its error is told."""
+    """One scan per series; a folder that cannot be listed is one scan, so that its error is reported."""
     scans, notes = [], []
     for folder, found in zip(folders, list_folders(folders), strict=True):
         series = found.get("series", [])

@@ -73,7 +73,7 @@ def run_all(
 ) -> str:
     """Results of a single scan straight in the output folder; else one sub-folder per scan, and summary.csv.
 
-    Of a folder, the scans that fail are told and the others finished; with `resume`, those whose results
+    Of a folder, the scans that fail are named and the others finished; with `resume`, those whose results
     are there are left alone. ahead: the single scan as it is being read. Returns the whole in a line. Raises
     InputError or OSError for a single scan, InputError at the end if some of a folder failed, OutputError
     for either.

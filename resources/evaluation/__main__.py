@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code; an error is told in one line on stderr."""
+    """Returns the exit code; an error is one line on stderr."""
     options = parse_arguments(arguments)
     try:
         with telling() as tell:

@@ -34,7 +34,7 @@ def lesion_ranking(table: Table, duplicates: bool = True) -> Ranking:
 
 
 def complete_only(table: Table) -> Table:
-    """Lesions where the scan is exhaustively annotated: only there can precision be told."""
+    """Lesions where the scan is exhaustively annotated: only there is precision known."""
     return table.only(table.lesion_complete & table.judged[table.lesion_case])
 
 

@@ -93,8 +93,8 @@ def read_predictions(
     for scan_id, other in made_by.items():
         if other != made:
             raise EvaluationError(
-                f"{folder}: expected one model's predictions, found {_told(made)} in {first_id} but "
-                f"{_told(other)} in {scan_id}"
+                f"{folder}: expected one model's predictions, found {_described(made)} in {first_id} but "
+                f"{_described(other)} in {scan_id}"
             )
     likely = {prediction.likelihood is not None for prediction, _ in read.values()}
     if len(likely) > 1:
@@ -119,7 +119,7 @@ MadeBy = tuple[float, float, str] | None
 """Operating point, that of the scan, version of the weights; None without details."""
 
 
-def _told(made: MadeBy) -> str:
+def _described(made: MadeBy) -> str:
     if made is None:
         return "no details"
     return f"weights {made[2]} with the operating points {made[0]:g} and {made[1]:g}"

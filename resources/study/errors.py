@@ -67,7 +67,7 @@ def of_list(setting: Setting, work: Path, name: str, folder: Path) -> collection
 def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, cached: Path) -> list[str]:
     """The first of CAUSES that holds for each lesion."""
     mentions, _ = read_mentions(Path(case.image.path).parent)
-    told = {
+    mentioned = {
         label
         for mention in mentions
         if mention.finding.presence != "absent" and mention.finding.time == "current"
@@ -80,7 +80,7 @@ def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, cach
     found = []
     for lesion in lesions:
         cell = tuple(cells.nearest_voxel(lesion.center_mm)[0])
-        if lesion.label not in told:
+        if lesion.label not in mentioned:
             found.append(OMITTED)
         elif lesion.type not in read:
             found.append(UNREAD)

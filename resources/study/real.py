@@ -49,7 +49,7 @@ from resources.study.real_page import write_page
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = 12
 """Digits of a digest in a file's name."""
-RULES_TOLD = (PRIMARY.name, "point_inside", "iou_0.1")
+RULES_REPORTED = (PRIMARY.name, "point_inside", "iou_0.1")
 """Names of the rules whose figures are written; the table shows one."""
 
 
@@ -128,7 +128,7 @@ def measure(options: argparse.Namespace) -> None:
         f"{version} ({digest[:SHORT]}), {options.split}: {whole} whole scans, {len(cases) - whole} crops of "
         f"{len({case.patient for case in cases})} patients."
     )
-    figures = {rule: figures_of(evaluation, rule) for rule in RULES_TOLD}
+    figures = {rule: figures_of(evaluation, rule) for rule in RULES_REPORTED}
     results: dict[str, Any] = {
         "not_a_medical_device": True,
         "commit": commit(),
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of .safetensors files")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument(
-        "--rule", choices=RULES_TOLD, default=PRIMARY.name, help="of the table; default: %(default)s"
+        "--rule", choices=RULES_REPORTED, default=PRIMARY.name, help="of the table; default: %(default)s"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "real")
     add_worker_options(parser)

@@ -124,13 +124,15 @@ def read_truth(folder: Path) -> tuple[TrueScan, dict[str, Any]]:
 def read_mentions(folder: Path) -> tuple[tuple[Mention, ...], tuple[int, ...]]:
     """What a scan's report says, with the lesions each finding is about and its errors; and what it omits.
 
-    Lesions are told by label. Mimics that reports have no name for are in neither.
+    Lesions are named by label. Mimics that reports have no name for are in neither.
     """
     _, facts = read_truth(folder)
     mentions = []
-    for told in facts["mentions"]:
-        finding = Finding(**{key: _tuples(value) for key, value in told["finding"].items()})
-        mentions.append(Mention(finding, tuple(told["lesions"]), told["optional"], tuple(told["errors"])))
+    for stored in facts["mentions"]:
+        finding = Finding(**{key: _tuples(value) for key, value in stored["finding"].items()})
+        mentions.append(
+            Mention(finding, tuple(stored["lesions"]), stored["optional"], tuple(stored["errors"]))
+        )
     return tuple(mentions), tuple(facts["omitted"])
 
 

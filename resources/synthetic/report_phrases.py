@@ -74,12 +74,12 @@ class Speaker:
             raise ReportError(f"organ: expected one that reports have words for, found {organ}")
         full, bar, below = self.draw.choice(sites[key]).partition(" |")
         phrase = below.strip() if headed and bar else full
-        told: Side | None = None
+        named: Side | None = None
         if "{side" in full or key.endswith(" + both"):
-            told = side
+            named = side
         elif segment is not None and organ == "lung" and f"/ {segment}" in key:
-            told = "left" if segment.startswith("left") else "right"
-        return phrase.format(**self._fillers(organ, side, segment)), told
+            named = "left" if segment.startswith("left") else "right"
+        return phrase.format(**self._fillers(organ, side, segment)), named
 
     def _fillers(self, organ: str, side: Side | None, segment: str | None) -> dict[str, str]:
         number = re.fullmatch(PATTERNS.get(organ, "$^"), segment or "")
@@ -96,17 +96,17 @@ class Speaker:
         return {"side": sides, "side_alone": alone, "segment": text, "n": str(n), "nth": nth}
 
     def size(self, sizes_mm: tuple[float, ...], in_cm: bool) -> tuple[str, tuple[float, ...]]:
-        """("2.3 x 1.8 cm", (23.0, 18.0)): the diameters as they are told, in the order given."""
-        told = [max(1, round(mm)) for mm in sizes_mm]
-        whole = all(mm % 10 == 0 for mm in told) and self.draw.random() < 0.5
-        numbers = [f"{mm / 10:.{0 if whole else 1}f}" if in_cm else str(mm) for mm in told]
+        """("2.3 x 1.8 cm", (23.0, 18.0)): the diameters as they are stated, in the order given."""
+        stated_mm = [max(1, round(mm)) for mm in sizes_mm]
+        whole = all(mm % 10 == 0 for mm in stated_mm) and self.draw.random() < 0.5
+        numbers = [f"{mm / 10:.{0 if whole else 1}f}" if in_cm else str(mm) for mm in stated_mm]
         unit = "cm" if in_cm else "mm"
         gap = "" if self.draw.random() < 0.08 else " "
         times = self.pick("size", "x")
         if len(numbers) > 1 and self.draw.random() < 0.06:
             times = f"{gap}{unit} x "
         text = times.join(numbers).replace(".", self.words["decimal"])
-        return f"{text}{gap}{unit}", tuple(float(mm) for mm in told)
+        return f"{text}{gap}{unit}", tuple(float(mm) for mm in stated_mm)
 
     def count(self, number: int) -> tuple[str, int | Literal["several"]]:
         """("three", 3) or ("multiple", "several") for two lesions or more."""

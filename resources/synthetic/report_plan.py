@@ -90,7 +90,7 @@ STYLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Lesions that are told in one sentence, the largest first, and the subject they belong to."""
+    """Lesions that are reported in one sentence, the largest first, and the subject they belong to."""
 
     subject: str
     lesions: tuple[TrueLesion, ...]
@@ -146,12 +146,12 @@ def group_lesions(scan: TrueScan, named: Collection[str]) -> list[Group]:
 class Plan:
     """What is said and what is not.
 
-    told: groups by subject. characters: what the writer thinks of a subject's lesions. omitted: labels of
+    reported: groups by subject. characters: what the writer thinks of a subject's lesions. omitted: labels of
     lesions and named mimics not mentioned. overlooked: subjects said to be clear with lesions of these
     labels. clear: subjects without lesions; with_benign: those that hold a named mimic.
     """
 
-    told: dict[str, list[Group]]
+    reported: dict[str, list[Group]]
     characters: dict[str, Character]
     omitted: tuple[int, ...]
     overlooked: dict[str, tuple[int, ...]]
@@ -162,16 +162,16 @@ class Plan:
 def make_plan(scan: TrueScan, style: Style, named: Collection[str], draw: random.Random) -> Plan:
     """Draws omissions and the writer's opinion, and finds what may be said to be clear."""
     groups = group_lesions(scan, named)
-    told: dict[str, list[Group]] = {}
+    reported: dict[str, list[Group]] = {}
     missed: dict[str, list[Group]] = {}
     for group in groups:
         first = group.lesions[0]
         rate = style.omit_benign if first.status == "benign" else style.omit
         if first.status != "benign" and first.long_mm < SMALL_MM:
             rate *= 2
-        (missed if draw.random() < rate else told).setdefault(group.subject, []).append(group)
+        (missed if draw.random() < rate else reported).setdefault(group.subject, []).append(group)
     characters: dict[str, Character] = {}
-    for subject, members in told.items():
+    for subject, members in reported.items():
         largest = max(group.lesions[0].long_mm for group in members)
         suspicious = draw.random() < (0.65 if largest >= 10 else 0.35)
         characters[subject] = "suspicious" if suspicious else "indeterminate"
@@ -183,7 +183,7 @@ def make_plan(scan: TrueScan, style: Style, named: Collection[str], draw: random
     clear = []
     for subject in (subject for subjects in SECTIONS.values() for subject in subjects):
         seen = subject == "bone" or {subject, *SEEN_WITH.get(subject, ())} & set(scan.organs)
-        if ill(told, subject):
+        if ill(reported, subject):
             continue
         if ill(missed, subject) and draw.random() < style.overlook:
             labels = (label for group in ill(missed, subject) for label in group.labels)
@@ -192,4 +192,4 @@ def make_plan(scan: TrueScan, style: Style, named: Collection[str], draw: random
             clear.append(subject)
     benign = {subject_of(m) for m in scan.lesions if m.status == "benign" and m.texture in named}
     omitted = sorted(label for members in missed.values() for group in members for label in group.labels)
-    return Plan(told, characters, tuple(omitted), overlooked, tuple(clear), frozenset(benign))
+    return Plan(reported, characters, tuple(omitted), overlooked, tuple(clear), frozenset(benign))

@@ -28,7 +28,7 @@ MASSES = {"lung": "lung_mass", "soft": "soft_mass", "lesion": "mass", "implant":
 ENLARGED_MM = 9.0
 """Short axis from which a node is called enlarged."""
 SIZE_NOISE = 0.05
-"""Standard deviation of the log of a told size: readers differ."""
+"""Standard deviation of the log of a reported size: readers differ."""
 ENHANCING = ("ring-enhancing", "hyperdense")
 """Textures whose words speak of contrast."""
 MIMICRY = ("cyst", "haemangioma")
@@ -106,9 +106,9 @@ class Teller:
         short = headed and group.subject == first.organ
         site, side = self.speaker.place(first.organ, group.side, group.segment, first.type, short)
         entity, spoken = self._entity(group, character, many)
-        size, told, errors = self._size(group, many)
+        size, stated_mm, errors = self._size(group, many)
         reference, series, images = self._reference(first)
-        before, prior = self._comparison(first, told, many, "cm" in size)
+        before, prior = self._comparison(first, stated_mm, many, "cm" in size)
         count_text, count = self.speaker.count(len(group.lesions)) if many else ("", 1)
         tail = before + ("" if spoken else self._tail(group, character, many))
         template = self._template(kind or ("many" if many else "one"), site)
@@ -129,7 +129,7 @@ class Teller:
             organ=first.organ,
             side=side,
             count=count,
-            sizes_mm=told,
+            sizes_mm=stated_mm,
             series=series,
             images=images,
             presence="uncertain" if kind == "doubtful" else "present",
@@ -154,7 +154,7 @@ class Teller:
         for lesion in group.lesions:
             short = headed and group.subject == lesion.organ
             site, side = self.speaker.place(lesion.organ, lesion.side, lesion.segment, lesion.type, short)
-            size, told, errors = self._told(self._diameters(lesion)[:2], in_cm)
+            size, stated_mm, errors = self._stated(self._diameters(lesion)[:2], in_cm)
             reference, series, images = self._reference(lesion)
             item = self.speaker.pick("lesion", "item").format(site=site, size=size, ref=reference)
             items.append(f"{OPEN}{item.strip()}{CLOSE}")
@@ -162,7 +162,7 @@ class Teller:
                 type=lesion.type,
                 organ=lesion.organ,
                 side=side,
-                sizes_mm=told,
+                sizes_mm=stated_mm,
                 series=series,
                 images=images,
                 character=character,
@@ -188,14 +188,16 @@ class Teller:
         site, side = self.speaker.place(lesion.organ, lesion.side, lesion.segment, lesion.type, False)
         entity, _ = self._entity(Group(subject_of(lesion), (lesion,)), "indeterminate", False)
         template = self.speaker.pick("resolved", "sentences")
-        size, told = self.speaker.size((lesion.long_mm,), self._in_cm()) if "{size}" in template else ("", ())
+        size, stated_mm = (
+            self.speaker.size((lesion.long_mm,), self._in_cm()) if "{size}" in template else ("", ())
+        )
         size = f" van {size}" if self.language == "nl" else f" of {size}"
         text, _ = tidy(template.format(entity=entity, site=site, size=size, date=self.scene.date))
         finding = Finding(
             type=lesion.type,
             organ=lesion.organ,
             side=side,
-            sizes_mm=told,
+            sizes_mm=stated_mm,
             time="resolved",
             span=(0, len(text)),
             language=self.language,
@@ -259,7 +261,7 @@ class Teller:
             return (noisy[1],) if self.draw.random() < 0.7 else (noisy[0], noisy[1])
         return tuple(noisy[: self.draw.choices((1, 2, 3), (50, 40, 10))[0]])
 
-    def _told(
+    def _stated(
         self, sizes_mm: tuple[float, ...], in_cm: bool
     ) -> tuple[str, tuple[float, ...], tuple[str, ...]]:
         """The size in words, maybe grossly wrong: a slip of the unit or of the hand."""
@@ -267,25 +269,25 @@ class Teller:
         if wrong:
             factor = self.draw.choice((0.1, 0.5, 2.0, 10.0))
             sizes_mm = tuple(max(1.0, mm * factor) for mm in sizes_mm)
-        text, told = self.speaker.size(sizes_mm, in_cm)
-        return text, told, ("size",) if wrong else ()
+        text, stated_mm = self.speaker.size(sizes_mm, in_cm)
+        return text, stated_mm, ("size",) if wrong else ()
 
     def _size(self, group: Group, many: bool) -> tuple[str, tuple[float, ...], tuple[str, ...]]:
-        """The size of the (largest) lesion with its connecting words, the diameters told, and errors."""
+        """The size of the (largest) lesion with its connecting words, the diameters stated, and errors."""
         lesion = group.lesions[0]
         if self.draw.random() >= self.scene.style.sized:
             return "", (), ()
         diameters = self._diameters(lesion)
-        text, told, errors = self._told(diameters, self._in_cm())
-        short_axis = lesion.organ == "lymph node" and len(told) == 1
+        text, stated_mm, errors = self._stated(diameters, self._in_cm())
+        short_axis = lesion.organ == "lymph node" and len(stated_mm) == 1
         if many and not short_axis and lesion.segment != group.segment and self.draw.random() < 0.4:
             site, _ = self.speaker.place(lesion.organ, lesion.side, lesion.segment, lesion.type, False)
-            return self.speaker.pick("size", "largest_at").format(site=site, size=text), told, errors
+            return self.speaker.pick("size", "largest_at").format(site=site, size=text), stated_mm, errors
         if many:
             key = "largest_short" if short_axis else "largest"
         else:
-            key = "short" if short_axis else "diameter" if len(told) == 1 else "axes"
-        return self.speaker.pick("size", key).format(size=text), told, errors
+            key = "short" if short_axis else "diameter" if len(stated_mm) == 1 else "axes"
+        return self.speaker.pick("size", key).format(size=text), stated_mm, errors
 
     def _reference(self, lesion: TrueLesion) -> tuple[str, int | None, tuple[int, ...]]:
         image = self.scene.images.get(lesion.label)
@@ -297,21 +299,21 @@ class Teller:
         return text, series, (image,)
 
     def _comparison(
-        self, lesion: TrueLesion, told: tuple[float, ...], many: bool, in_cm: bool
+        self, lesion: TrueLesion, stated_mm: tuple[float, ...], many: bool, in_cm: bool
     ) -> tuple[str, tuple[float, ...]]:
-        """What has become of it since the earlier study, and the size then, marked, if it is told."""
+        """What has become of it since the earlier study, and the size then, marked, if it is stated."""
         course = self.scene.course
         if course is None or lesion.status == "doubtful" or self.draw.random() >= 0.5:
             return "", ()
         course = "stable" if lesion.status == "benign" else course
         new = course == "progression" and self.draw.random() < 0.3
         options = self.speaker.words["tail"]["new" if new else course]
-        if not told or many:
+        if not stated_mm or many:
             options = [option for option in options if "{prior}" not in option]
         template = str(self.draw.choice(options))
         if "{prior}" not in template:
             return template.format(date=self.scene.date), ()
         low, high = {"stable": (1.0, 1.0), "progression": (0.5, 0.85), "regression": (1.2, 1.8)}[course]
         factor = self.draw.uniform(low, high)
-        text, prior = self.speaker.size(tuple(mm * factor for mm in told), in_cm)
+        text, prior = self.speaker.size(tuple(mm * factor for mm in stated_mm), in_cm)
         return template.format(prior=f"{OPEN}{text}{CLOSE}", date=self.scene.date), prior

@@ -56,7 +56,7 @@ def write_report(
 ) -> Report:
     """The report of a scan in the style of a site of STYLES; the same seed gives the same text.
 
-    images: number of the key image by lesion label (weak.key_images); without it none are told. Raises
+    images: number of the key image by lesion label (weak.key_images); without it none are named. Raises
     ReportError for an organ without words.
     """
     return _Writer(
@@ -131,8 +131,8 @@ class _Writer:
     def _write_prose(self, document: _Document, zones: Mapping[str, str]) -> None:
         """By zone of the body, the sentences one after the other."""
         for zone, subjects in SECTIONS.items():
-            told = [self._told(subject, headed=False) for subject in subjects]
-            sentences = [sentence for part in told for sentence in part]
+            parts = [self._sentences_on(subject, headed=False) for subject in subjects]
+            sentences = [sentence for part in parts for sentence in part]
             grouped = self._grouped_negative(subjects)
             done = {m.finding.organ for s in grouped for m in s.mentions}
             negatives = [self._negative(subject, headed=False) for subject in subjects if subject not in done]
@@ -148,7 +148,7 @@ class _Writer:
             for subject in subjects:
                 heading = HEADING_OF.get(subject, subject)
                 line = lines.setdefault(heading, [])
-                line += self._told(subject, headed=True)
+                line += self._sentences_on(subject, headed=True)
                 negative = self._negative(subject, headed=not line)
                 line += [negative] if negative else []
             last = {"thorax": "lung", "abdomen": "abdomen", "skeleton": "bone"}[zone]
@@ -156,8 +156,8 @@ class _Writer:
         for heading, sentences in lines.items():
             document.add_line(sentences, f"{self.words['headings'][heading]}: ")
 
-    def _told(self, subject: str, headed: bool) -> list[Sentence]:
-        groups = sorted(self.plan.told.get(subject, []), key=lambda g: g.lesions[0].status == "benign")
+    def _sentences_on(self, subject: str, headed: bool) -> list[Sentence]:
+        groups = sorted(self.plan.reported.get(subject, []), key=lambda g: g.lesions[0].status == "benign")
         return [self.teller.tell(group, self.plan.characters[subject], headed) for group in groups]
 
     def _negative(self, subject: str, headed: bool) -> Sentence | None:
@@ -222,7 +222,7 @@ class _Writer:
     def _write_conclusion(self, document: _Document) -> None:
         lines = [self._verdict()]
         course = self.scene.course
-        if course and any(self.plan.told.values()) and self._suspicious():
+        if course and any(self.plan.reported.values()) and self._suspicious():
             phrase = self.speaker.pick("conclusion", "sentences", course)
             lines.append(Sentence(tidy(phrase.format(date=self.scene.date))[0]))
         for number, line in enumerate(lines, 1):
@@ -233,7 +233,7 @@ class _Writer:
         """Subjects with lesions that the report calls suspicious."""
         return [
             subject
-            for subject, groups in self.plan.told.items()
+            for subject, groups in self.plan.reported.items()
             if self.plan.characters[subject] == "suspicious"
             and any(group.lesions[0].status == "lesion" for group in groups)
         ]
@@ -243,7 +243,7 @@ class _Writer:
         subjects = self._suspicious()
         parts, mentions = [], []
         for subject in subjects:
-            groups = [g for g in self.plan.told[subject] if g.lesions[0].status == "lesion"]
+            groups = [g for g in self.plan.reported[subject] if g.lesions[0].status == "lesion"]
             labels = tuple(sorted(label for group in groups for label in group.labels))
             phrase = self.words["conclusion"]["nouns"][subject]
             parts.append(self.speaker.name(phrase, len(labels) > 1))

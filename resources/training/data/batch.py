@@ -19,7 +19,7 @@ class PatchBag:
     """Lesions of which only a report tells, in so far as they may be in one patch.
 
     patch: its number in the batch. type: channel, -1 for any. count: at least so many peaks. size_mm: NaN if
-    not told. where: bool (z, y, x) on the output cells. weight: share of the place inside the patch times
+    not given. where: bool (z, y, x) on the output cells. weight: share of the place inside the patch times
     the certainty of the finding.
     """
 

@@ -126,7 +126,7 @@ def location_prior(case: Case, scan: CachedScan) -> LocationPrior:
 
 
 def image_mm(case: Case, scan: CachedScan, images: tuple[int, ...]) -> tuple[float, float, float] | None:
-    """z from, to in LPS mm of the images that a finding names, and how sure that is; None if not told.
+    """z from, to in LPS mm of the images that a finding names, and how sure that is; None if not given.
 
     DeepLesion's numbers are those of its files. Elsewhere images are numbered from 1 at the head, as most
     scanners do; a number that the scan does not reach is of another series.

@@ -27,7 +27,7 @@ PLANE_SIGMA = 0.19
 along z): reports give the largest diameter in any plane, candidates have the axial one."""
 SIZE_SIGMA = math.hypot(READER_SIGMA, PLANE_SIGMA)
 SPREAD = 0.59
-"""Standard deviation of the log long diameter of lesions (ULS23): what is known of one of untold size."""
+"""Standard deviation of the log long diameter of lesions (ULS23): what is known of one of unknown size."""
 GROSS_ERROR = 0.05
 """Share of sizes that are of another lesion, misread or mistyped; so no size alone forbids a match."""
 TYPE_ERROR = 0.005
@@ -45,7 +45,7 @@ SEVERAL = 2
 class Wanted:
     """A finding and how many of its lesions are still to be found.
 
-    number: in the case's findings. sized: whether the largest, whose size the report tells, is among them.
+    number: in the case's findings. sized: whether the largest, whose size the report gives, is among them.
     """
 
     number: int
@@ -55,7 +55,7 @@ class Wanted:
 
     @property
     def size_mm(self) -> float | None:
-        """The largest told diameter."""
+        """The largest diameter that the report gives."""
         return max(self.finding.sizes_mm) if self.finding.sizes_mm and self.sized else None
 
 
@@ -177,10 +177,10 @@ def _likelihood(
     if candidate.types is not None and kind is not None and kind in types:
         error = UNTAUGHT if kind in untaught else TYPE_ERROR
         value = max(candidate.types[list(types).index(kind)], error * value)
-    told = max(one.finding.sizes_mm, default=None)
-    if told is None or candidate.long_mm is None:
+    reported_mm = max(one.finding.sizes_mm, default=None)
+    if reported_mm is None or candidate.long_mm is None:
         return value
-    larger = math.log(candidate.long_mm / told) / SIZE_SIGMA
+    larger = math.log(candidate.long_mm / reported_mm) / SIZE_SIGMA
     if largest and one.sized:
         return value * ((1 - GROSS_ERROR) * math.exp(-0.5 * larger**2) + GROSS_ERROR)
     fit = (1 - GROSS_ERROR) * math.exp(-0.5 * max(0.0, larger) ** 2) + GROSS_ERROR

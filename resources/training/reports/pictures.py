@@ -1,4 +1,4 @@
-"""Pictures of states over the image, for people to review what training is told.
+"""Pictures of states over the image, for people to review what training learns from.
 
 python -m resources.training.reports.pictures CASES --cache FOLDER --out FOLDER: one PNG a case, an axial
 slice through each annotation (or the middle); below it, lesion in red, free of them in blue, ignored plain.

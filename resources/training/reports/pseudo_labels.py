@@ -65,7 +65,7 @@ class Bag:
     """Lesions of which a report tells and that are at no known place: at least `count`, somewhere.
 
     Somewhere: in an organ of the label map (organ, side) where the scan has one, else in the slab between
-    z_mm (lower, upper; LPS), None for the whole scan. size_mm: the largest diameter, None if not told.
+    z_mm (lower, upper; LPS), None for the whole scan. size_mm: the largest diameter, None if not given.
     finding: number in the case's findings.
     """
 
