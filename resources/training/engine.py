@@ -320,3 +320,5 @@ def _check_work(work: Path, file: Path, resume: bool) -> None:
     left = [name for name in OWN if (work / name).exists()]
     if left and not file.exists():
         raise CaseError(f"{work}: expected a checkpoint beside {left[0]}, found none")
+    if (work / "beliefs").exists():  # their name once: a round would be made again, by another network
+        raise CaseError(f"{work}: expected rounds in pseudo_labels, found beliefs; rename that folder")

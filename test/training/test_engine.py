@@ -234,6 +234,19 @@ def test_starts_that_are_refused(
     assert (scans / "refused/checkpoint.safetensors").read_bytes() == before
 
 
+def test_rounds_under_their_former_name_are_not_made_again(
+    scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run_in(scans, "former", settings(1))
+    assert main([str(file)]) == 0
+    (scans / "former" / "beliefs").mkdir()
+    capsys.readouterr()
+    assert main([str(file), "--resume"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "expected rounds in pseudo_labels, found beliefs; rename that folder\n"
+    )
+
+
 def test_a_finished_run_goes_on_to_more_steps_or_stays(scans: Path) -> None:
     file = run_in(scans, "longer", settings(2))
     assert main([str(file)]) == 0
