@@ -71,7 +71,19 @@ check_directly() {
   compare
 }
 
-# build_image METHOD: also checks what the platform checks at upload, the user and the label
+# what_can_be_changed IMAGE: files that its user could change, set the user, or install packages; nothing if all is well
+what_can_be_changed() {
+  $engine run --rm --interactive --network none --entrypoint sh "$1" -s 2>/dev/null <<'SH'
+find / -xdev \( -type f -perm /6000 -o -name '*.whl' -o -path '*-packages/pip' -o -path '*-packages/wheel' \
+  -o -path '*/bin/pip*' \) -print
+for place in /opt/app $(python -c 'import sys; print(*filter(None, sys.path))'); do
+  [ ! -e "$place" ] || find "$place" \( -writable -o ! -user root \) ! -type l -print
+done
+echo looked
+SH
+}
+
+# build_image METHOD: also checks what the platform checks at upload, the user and the label; and what is in it
 build_image() {
   local image=ct-lesion-detector:test-$1 found
   IMAGE=$image ./build.sh "$1"
@@ -79,6 +91,11 @@ build_image() {
     '{{.Os}}/{{.Architecture}} {{.Config.User}} {{index .Config.Labels "org.grand-challenge.api-method"}}' "$image")
   if [[ $found != "linux/amd64 user $1" ]]; then
     echo "test.sh: $image: expected 'linux/amd64 user $1', found '$found'" >&2
+    return 1
+  fi
+  found=$(what_can_be_changed "$image" || true)
+  if [[ $found != looked ]]; then
+    echo "test.sh: $image: expected nothing that its user can change, or that installs, found ${found:-no answer}" >&2
     return 1
   fi
 }

@@ -53,7 +53,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
         for name in ("real", "crop_probe", "organs", "difficulty", "blob", "pairing", "read_back",
                      "benchmark", "demo", "picture")
     ),
-    "The project itself": (("resources.commands",),),
+    "The project itself": (("resources.commands",), ("resources.pins",)),
 }  # fmt: skip
 """Headings, and the module of each command with the name of its part, if it has parts."""
 

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "process": [MODEL],
     "model": [],
     "resources.upload": [],
+    "resources.pins": ["model.files", CLI],
     "resources.commands": ["process", MODEL, "resources"],
     CLI: [],
     INTERRUPT: [],
