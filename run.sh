@@ -3,7 +3,7 @@
 #
 #   ./run.sh [SCAN|FOLDER] [OUT] [--review] [--report FILE|FOLDER] [--export slicer,csv,nifti,sr]
 #
-# SCAN    .mha .mhd .nii .nii.gz .nrrd, or a folder with a DICOM series (default: the demo scan of test/input)
+# SCAN    .mha .mhd .nii .nii.gz .nrrd .nhdr, or a folder with a DICOM series (default: the demo scan of test/input)
 # FOLDER  a folder of scans: one sub-folder of OUT per scan, and OUT/summary.csv
 # OUT     where the results go (default: ./output)
 # --review  also write a page for each scan, OUT/review.html or OUT/SCAN/review.html and OUT/summary.html

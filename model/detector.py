@@ -89,6 +89,8 @@ def load_network(path: Path) -> CenterNet3D:
 
 def load_weights(path: Path) -> tuple[CenterNet3D, str]:
     """`load_network`, and the digest of the file's content, which is verified where the file holds one."""
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"{path}: expected a safetensors file, found a folder, pipe or device")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

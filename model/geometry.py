@@ -12,6 +12,8 @@ TOLERANCE_MM = 0.1
 """How far a corner of a grid may lie from where a file says it lies, and two statements from each other."""
 LONGEST_MM = 4000.0
 """No scan is longer; a file that says so has the wrong unit."""
+FARTHEST_MM = 100_000.0
+"""No scan lies farther from the world's origin."""
 FINEST_MM = 0.05
 """No clinical CT is finer; a file that says so has the wrong unit."""
 UNIT = 1e-3
@@ -99,6 +101,8 @@ def right_angled(
             f"expected a positive spacing and a finite origin, found {numbers(spacing)} mm and "
             f"{numbers(origin)} mm"
         )
+    if np.abs(origin).max() > FARTHEST_MM:
+        raise ValueError(f"expected an origin within {FARTHEST_MM:g} mm, found {numbers(origin)} mm")
     extent = spacing * size
     if extent.max() > LONGEST_MM:
         raise ValueError(f"expected at most {LONGEST_MM:g} mm in length, found {numbers(extent)} mm")

@@ -17,10 +17,11 @@ from typing import Any
 
 from model.errors import InputError, one_line
 from model.outputs import SUMMARY
+from model.reading import metaimage, nrrd
 from model.reading.child import list_folders
-from model.reading.header import SUFFIXES, beginning, is_dicom
-from model.reading.metaimage import data_file
+from model.reading.header import SUFFIXES, beginning, check_regular, is_dicom
 
+_DATA_FILES = {".mhd": metaimage.data_file, ".nhdr": nrrd.data_file}
 IMAGE_SUFFIXES = tuple(sorted(end for kind, ends in SUFFIXES.items() if kind != "DICOM" for end in ends))
 
 
@@ -87,6 +88,7 @@ def _first_socket(root: Path) -> tuple[Path, list[Scan], tuple[str, ...]]:
 
 def _socket_of(manifest: Path, root: Path) -> Path:
     """Where inputs.json says that the image lies. Raises InputError."""
+    check_regular(manifest)
     try:
         entries = json.loads(manifest.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -216,7 +218,8 @@ def fingerprint(scan: Scan) -> dict[str, Any]:
     """Number, bytes and latest change (seconds since 1970) of a scan's files: is it still the same?"""
     if not scan.path.is_dir():
         files = {scan.path}
-        if scan.path.suffix.lower() == ".mhd":
+        data_file = _DATA_FILES.get(scan.path.suffix.lower())
+        if data_file:
             with suppress(InputError):  # which reading tells
                 files.add(data_file(scan.path))
     else:

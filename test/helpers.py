@@ -76,6 +76,7 @@ class Series:
     uid: str = "1.2.3"
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     stem: str = "slice"
+    spacing: tuple[float, float, float] = SPACING
 
     def write(self, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ class Series:
         places = self.places or [(-10.0, 20.0, 2.5 * number) for number in range(len(self.hu))]
         for number, (voxels, place) in enumerate(zip(self.hu, places, strict=True)):
             image = sitk.GetImageFromArray(voxels[None])
-            image.SetSpacing(SPACING)
+            image.SetSpacing(self.spacing)
             tags = {
                 "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
                 "0008|0018": f"{self.uid}.{number + 1}",

@@ -48,7 +48,8 @@ def test_nothing_to_be_found(tmp_path: Path) -> None:
     assert "found an empty folder" in why_refused(tmp_path)
     touch(tmp_path / "a.txt", tmp_path / "b.png", tmp_path / ".hidden.mha", tmp_path / ".cache" / "c.mha")
     text = why_refused(tmp_path)
-    assert text.startswith(f"{tmp_path}: expected a .mha, .mhd, .nii, .nii.gz, .nrrd file or a DICOM series")
+    suffixes = ".mha, .mhd, .nhdr, .nii, .nii.gz, .nrrd"
+    assert text.startswith(f"{tmp_path}: expected a {suffixes} file or a DICOM series")
     assert ".cache, .hidden.mha, a.txt and more" in text
 
 

@@ -7,6 +7,7 @@ the parent has too. Nothing but the answers comes out.
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -89,6 +90,10 @@ def reason_of(path: str, error: BaseException, most_bytes: int) -> str:
         need = f" ({error})" if str(error) else ""
         limit = f"{most_bytes / 1e9:.1f} GB of memory"
         return f"{name}: expected a scan that {limit} can hold, found a larger one{need}"
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:  # shared memory counts as a file
+        return (
+            f"{name}: expected room for its voxels in shared memory, found a limit of file size (ulimit -f)"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or name}: expected a file that can be read, found: {error.strerror}"
     text = " ".join(str(error).split())[:120]

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from pydicom.uid import UID
 
 from model.errors import InputError
 from model.geometry import Geometry
-from model.reading.dicom_pixels import damage, fill, kind_of, read_dataset
+from model.reading.dicom_pixels import check_bytes, damage, fill, kind_of, read_dataset
 from model.reading.dicom_place import Frame, frames_of, place
-from model.reading.header import SUFFIXES, check_regular, is_dicom, refuse
+from model.reading.header import GZIP, SUFFIXES, beginning, check_regular, is_dicom, refuse
 from model.reading.scan import Image
 from model.reading.stored import Allocate
 
@@ -91,7 +92,9 @@ def read_series(path: Path, series: str | None, allocate: Allocate) -> Image:
     warnings = []
     if copies:
         warnings.append(f"{len(copies)} copies of slices passed over: {', '.join(sorted(copies)[:3])}")
-    voxels = allocate(geometry.size[::-1], kind_of(images, frames))
+    kind = kind_of(images, frames)
+    check_bytes(images, frames)
+    voxels = allocate(geometry.size[::-1], kind)
     warnings += fill(voxels, images, _slots(frames, order))
     return Image(_checked(path, geometry), voxels, tuple(dict.fromkeys(warnings)))
 
@@ -116,19 +119,29 @@ def _find(path: Path, tags: list[str]) -> Found:
     """Sorts the files of a folder, or a single file."""
     found = Found({}, {}, {}, {})
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    for file in files:
-        if path.is_dir() and not _may_be_dicom(file):
-            continue
+    strange = [file for file in files if path.is_dir() and not _may_be_dicom(file)]
+    for file in sorted(set(files) - set(strange)):
         try:
             check_regular(file)
             with damage(file):
+                _check_plain(file)
                 _sort(found, file, read_dataset(file, tags))
         except InputError as error:
             text = str(error).removeprefix(f"{file}: ")
             damaged = f"expected a DICOM file, found a damaged one ({text})"
             found.damaged[file] = text if "found a damaged one" in text else damaged
+    _find_lost_slices(found, strange)
     _pass_single_images(found)
     return found
+
+
+def _find_lost_slices(found: Found, strange: list[Path]) -> None:
+    """Files named as the slices are, but for the numbers, and no DICOM: at an end no gap would show."""
+    numbers = re.compile(r"\d+")
+    names = {numbers.sub("#", file.name) for images in found.series.values() for file, _ in images}
+    for file in strange:
+        if file.is_file() and numbers.sub("#", file.name) in names:
+            found.damaged[file] = "expected a DICOM file, as its name says, found a damaged one"
 
 
 def _may_be_dicom(path: Path) -> bool:
@@ -140,8 +153,15 @@ def _may_be_dicom(path: Path) -> bool:
         return True
     if not path.is_file():
         return False
+    with suppress(InputError):
+        return is_dicom(beginning(path, 132))
+    return False
+
+
+def _check_plain(path: Path) -> None:
     with path.open("rb") as file:
-        return is_dicom(file.read(132))
+        if file.read(2) == GZIP:
+            refuse(path, "a DICOM file that is not compressed as a whole", "a gzip file")
 
 
 def _sort(found: Found, file: Path, attributes: Dataset) -> None:

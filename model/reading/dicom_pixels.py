@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import os
+import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +17,24 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import generate_frames
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from model.errors import InputError
 from model.reading.dicom_place import Frame
 from model.reading.header import refuse
+from model.reading.hounsfield import MOST_HU
 
 PADDING_HU = -2000
 """What pixels outside the field of view become: below all that counts as HU."""
-_AIR_HU, _DENSEST_HU, _MOST_HU = -1000, 3071, 32767
+_AIR_HU, _DENSEST_HU = -1000, 3071
 _NUMERIC = (
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
 )  # fmt: skip
 
 _USUAL_BYTES = 1 << 16
+_MOST_RATIO = 5000
+"""Of compressed pixels: half a megabyte of one value, a slice of 512 x 512, takes a few hundred bytes."""
 
 Raw = npt.NDArray[np.uint16]
 
@@ -58,7 +64,10 @@ def read_dataset(file: Path, tags: list[str] | None = None) -> Dataset:
     """A DICOM file; with tags, only those, and no pixels. Raises whatever pydicom raises."""
     with _Bounded(io.FileIO(file)) as opened:
         only = None if tags is None else list(tags)
-        return pydicom.dcmread(opened, stop_before_pixels=tags is not None, specific_tags=only, force=True)
+        found = pydicom.dcmread(opened, stop_before_pixels=tags is not None, specific_tags=only, force=True)
+    for _ in found if tags is not None else ():  # whatever is wrong with a value is raised here
+        pass
+    return found
 
 
 def kind_of(images: list[tuple[Path, Dataset]], frames: list[Frame]) -> np.dtype[Any]:
@@ -68,6 +77,24 @@ def kind_of(images: list[tuple[Path, Dataset]], frames: list[Frame]) -> np.dtype
             _check_pixels(file, attributes)
     whole = all(value == int(value) for frame in frames for value in (frame.slope, frame.intercept))
     return np.dtype(np.int16 if whole else np.float32)
+
+
+def check_bytes(images: list[tuple[Path, Dataset]], frames: list[Frame]) -> None:
+    """Raises InputError where a file is too short for its pixels: before room is made for them."""
+    counts = Counter(frame.path for frame in frames)
+    for file, attributes in images:
+        size = file.stat().st_size
+        expected = 2 * counts[file] * int(attributes.Columns) * int(attributes.Rows)
+        syntax = _syntax(attributes)
+        packed = not syntax.is_transfer_syntax or syntax.is_encapsulated or syntax.is_deflated
+        if expected > size * (_MOST_RATIO if packed else 1):
+            found = f"a damaged one ({size} bytes, which cannot hold {expected} of pixels)"
+            raise InputError(f"{file}: expected a DICOM file, found {found}")
+
+
+def _syntax(data: Dataset) -> UID:
+    meta = getattr(data, "file_meta", None)
+    return UID(str((meta.get("TransferSyntaxUID") if meta else None) or ImplicitVRLittleEndian))
 
 
 def _check_pixels(file: Path, attributes: Dataset) -> None:
@@ -112,8 +139,8 @@ def _fill_from(
         hu = values * np.float32(frame.slope) + np.float32(frame.intercept)
         if outside is not None:
             hu[outside] = PADDING_HU
-        if np.abs(hu).max() > _MOST_HU:
-            refuse(file, f"HU of {_MOST_HU} at most", f"{hu.min():g} to {hu.max():g} after rescale")
+        if np.abs(hu).max() > MOST_HU:
+            refuse(file, f"HU of {MOST_HU} at most", f"{hu.min():g} to {hu.max():g} after rescale")
         np.copyto(voxels[z], hu, casting="unsafe")
     return warnings
 
@@ -121,8 +148,7 @@ def _fill_from(
 def _stored(file: Path, attributes: Dataset, count: int) -> Raw:
     """(frames, rows, columns) as they are in the file. Raises InputError where there are less, or more."""
     whole = read_dataset(file)
-    meta = getattr(whole, "file_meta", None)
-    syntax = UID(str((meta.get("TransferSyntaxUID") if meta else None) or ImplicitVRLittleEndian))
+    syntax = _syntax(whole)
     data = whole.get("PixelData")
     if not isinstance(data, bytes):
         refuse(file, "a DICOM file, found a damaged one or one without pixels: PixelData", "none")
@@ -132,7 +158,7 @@ def _stored(file: Path, attributes: Dataset, count: int) -> Raw:
     if syntax.is_encapsulated:
         return _decoded(file, whole, syntax, shape)
     expected = 2 * math.prod(shape)
-    if not expected <= len(data) < expected + max(2, 2 * shape[1] * shape[2]):
+    if not expected <= len(data) < expected + 2 * shape[2]:  # some pad; a row more is one that would be lost
         found = f"a damaged one ({len(data)} bytes of pixels, not {expected})"
         raise InputError(f"{file}: expected a DICOM file, found {found}")
     order = ">u2" if syntax == ExplicitVRBigEndian else "<u2"
@@ -143,6 +169,10 @@ def _decoded(file: Path, whole: Dataset, syntax: UID, shape: tuple[int, int, int
     """Compressed pixels, by GDCM: it is given a file with the pixels and nothing else of the original."""
     import SimpleITK as sitk
 
+    for stream in generate_frames(whole.PixelData, number_of_frames=shape[0]):
+        size = _stream_size(stream)
+        if size not in (None, shape[1:]):
+            refuse(file, f"pixels that {syntax.name} decodes", f"a stream of {size}, not {shape[1:]}")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     bare = Dataset()
@@ -175,6 +205,20 @@ def _decoded(file: Path, whole: Dataset, syntax: UID, shape: tuple[int, int, int
     if found.shape != shape or found.dtype.kind not in "iu" or found.dtype.itemsize != 2:
         refuse(file, f"{shape} pixels of 16 bits after decoding", f"{found.shape} {found.dtype}")
     return found.view(np.uint16)
+
+
+def _stream_size(data: bytes) -> tuple[int, int] | None:
+    """Rows and columns by a stream of JPEG, JPEG-LS or JPEG 2000, for which a codec would make room."""
+    if data[:4] == b"\xff\x4f\xff\x51":  # JPEG 2000: image and tile size
+        right, low, left, top = struct.unpack_from(">4I", data, 8)
+        return low - top, right - left
+    at = 2
+    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
+        kind, length, _, rows, columns = struct.unpack_from(">BHBHH", data, at + 1)
+        if kind == 0xF7 or 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # start of frame
+            return rows, columns
+        at += 2 + length
+    return None
 
 
 def _values(

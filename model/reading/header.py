@@ -27,7 +27,7 @@ _OTHERS = {
 }  # fmt: skip
 SUFFIXES = {
     "MetaImage": (".mha", ".mhd"),
-    "NRRD": (".nrrd",),
+    "NRRD": (".nrrd", ".nhdr"),
     "NIfTI": (".nii", ".nii.gz"),
 }
 
@@ -186,7 +186,11 @@ def wholes(path: Path, key: str, text: str, count: int) -> list[int]:
 
 
 def beside(path: Path, name: str) -> Path:
-    """A data file that a header names: plainly, in the same folder. Raises InputError."""
+    """A data file that a header names: plainly, in the same folder. Raises InputError.
+
+    name: the header's bytes as Latin-1; file systems hold them as they are, mostly UTF-8.
+    """
+    name = os.fsdecode(name.encode("latin-1"))
     plain = name and not set("/\\%\0") & set(name) and name not in (".", "..") and not name.startswith("LIST")
     if not plain:
         refuse(path, "one data file named plainly, in the folder of its header", name or "none")

@@ -14,6 +14,8 @@ import numpy.typing as npt
 OFFSET = 1024
 """What some software adds to HU to store them as unsigned integers."""
 
+MOST_HU = 32767
+"""Nothing is denser; padding that was taken for a number without a sign is."""
 _LOW, _HIGH = -1024, 3071
 _SAMPLES = 1_000_000
 
@@ -66,7 +68,7 @@ def why_no_offset(voxels: npt.NDArray[np.uint16]) -> str | None:
     broader, and a second one does not fall into the place of fat with all others out of the way.
     """
     found = f"unsigned values from {voxels.min()} to {voxels.max()}"
-    if voxels.max() > 0x7FFF:
+    if voxels.max() > MOST_HU:
         return f"{found}, too high for HU"
     values = _sample(voxels).astype(np.int32) - OFFSET
     counts = _histogram(values)

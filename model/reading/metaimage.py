@@ -11,6 +11,7 @@ from model.reading.header import (
     MOST_HEADER_BYTES,
     Header,
     beside,
+    check_regular,
     check_size,
     floats,
     geometry_of,
@@ -49,6 +50,8 @@ def read_metaimage(path: Path) -> Header:
     packed = _flag(path, fields, "CompressedData")
     text = fields["ElementDataFile"]
     data = path if text.upper() == "LOCAL" else beside(path, text)
+    if data != path:
+        _check_end(path, end)
     spacing_key = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
     if spacing_key not in fields:
         refuse(path, "an ElementSpacing in the header", "none")
@@ -70,13 +73,14 @@ def read_metaimage(path: Path) -> Header:
 
 
 def data_file(path: Path) -> Path:
-    """The file that holds the voxels of a header, sound or not. Raises InputError where none is named."""
+    """The file with the voxels of a .mhd header, sound or not. Raises InputError where none is named."""
     name = _fields(path)[0]["ElementDataFile"]
     return path if name.upper() == "LOCAL" else beside(path, name)
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """The lines `key = value` up to ElementDataFile, and where they end."""
+    check_regular(path)
     with path.open("rb") as file:
         text = file.read(MOST_HEADER_BYTES)
     fields: dict[str, str] = {}
@@ -97,6 +101,15 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         if key == "ElementDataFile":
             return fields, start
     refuse(path, f"ElementDataFile within {MOST_HEADER_BYTES} bytes of header", "none")
+
+
+def _check_end(path: Path, end: int) -> None:
+    """Of a header that stands alone; what came after its last line would be passed over."""
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read(MOST_HEADER_BYTES).strip()
+    if rest:
+        refuse(path, "ElementDataFile as the last line of the header", repr(rest[:60]))
 
 
 def _check_key(path: Path, key: str) -> None:
@@ -172,10 +185,14 @@ def _start(path: Path, fields: dict[str, str], end: int, packed: bool) -> int:
     if "HeaderSize" not in fields:
         return end
     (size,) = wholes(path, "HeaderSize", fields["HeaderSize"], 1)
-    if size == -1 and not packed:
+    if size == -1 and not packed and not end:
         return -1
     if size < 0 or (end and size not in (0, end)):
-        refuse(path, "a HeaderSize of 0 or more, or -1 before plain voxels", fields["HeaderSize"])
+        refuse(
+            path,
+            "a HeaderSize of 0 or more, or -1 for plain voxels in a file of their own",
+            fields["HeaderSize"],
+        )
     return size or end
 
 

@@ -58,6 +58,7 @@ def read_nifti(path: Path) -> Header:
     (offset,) = fields["offset"]
     if not (math.isfinite(offset) and offset == int(offset) and offset >= _LENGTH[version]):
         refuse(path, f"voxels from byte {_LENGTH[version]} on (vox_offset)", f"{offset:g}")
+    _check_extension(path, head[_LENGTH[version] - 4 :], fields["order"], int(offset) - _LENGTH[version])
     if fields["units"][0] & 7 not in (0, 2):
         unit = {1: "metres", 3: "micrometres"}.get(fields["units"][0] & 7, f"code {fields['units'][0] & 7}")
         refuse(path, "units of mm", unit)
@@ -97,6 +98,18 @@ def _fields(path: Path, head: bytes) -> tuple[int, dict[str, Any]]:
     if fields["magic"][0] != _MAGIC[version]:
         refuse(path, f"NIfTI-{version} in one file (magic {_MAGIC[version]!r})", repr(fields["magic"][0]))
     return version, fields | {"order": order}
+
+
+def _check_extension(path: Path, rest: bytes, order: str, room: int) -> None:
+    """Raises InputError where the header has an extension for which its vox_offset leaves no room.
+
+    rest: the file from the four bytes on that say whether there is one.
+    """
+    if len(rest) < 12 or not rest[0]:
+        return
+    size, code = struct.unpack_from(f"{order}2i", rest, 4)
+    if size > room and 0 < size < 1 << 24 and size % 16 == 0 and code % 2 == 0 and 0 <= code < 100:
+        refuse(path, "voxels behind the header's extension", f"one of {size} bytes, and room for {room}")
 
 
 def _scale(path: Path, fields: dict[str, Any]) -> tuple[tuple[float, float] | None, tuple[str, ...]]:

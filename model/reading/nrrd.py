@@ -12,6 +12,7 @@ from model.reading.header import (
     MOST_HEADER_BYTES,
     Header,
     beside,
+    check_regular,
     check_size,
     floats,
     geometry_of,
@@ -70,6 +71,9 @@ def read_nrrd(path: Path) -> Header:
         refuse(path, "one value per voxel", f"{sizes[0]} ({kinds[0]})")
     if any(kind not in ("domain", "space", "list", "time", "none", "???") for kind in kinds):
         refuse(path, "axes of the kind domain or space", fields["kinds"])
+    for key in ("old min", "old max"):
+        if fields.get(key, "nan").lower() != "nan":
+            refuse(path, "values as they are, not quantised", f"{key}: {fields[key]}")
     size = check_size(path, sizes)
     kind = next((kind for kind, names in _TYPES.items() if fields["type"].lower() in names), None)
     if kind is None:
@@ -92,8 +96,15 @@ def read_nrrd(path: Path) -> Header:
     return _skipped(path, fields, header)
 
 
+def data_file(path: Path) -> Path:
+    """The file with the voxels of a .nhdr header, sound or not. Raises InputError where none is named."""
+    name = _fields(path)[0].get("data file")
+    return path if name is None else beside(path, name)
+
+
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """The lines `field: value` up to the empty one, and where the header ends. `key:=value` is for people."""
+    check_regular(path)
     with path.open("rb") as file:
         text = file.read(MOST_HEADER_BYTES)
     fields: dict[str, str] = {}
@@ -135,7 +146,8 @@ def _skipped(path: Path, fields: dict[str, str], header: Header) -> Header:
 
     (lines,) = wholes(path, "line skip", fields.get("line skip", "0"), 1)
     (count,) = wholes(path, "byte skip", fields.get("byte skip", "0"), 1)
-    if lines != 0 or (header.packing and count != 0) or count < -1:
+    least = 0 if header.data == path else -1
+    if lines != 0 or (header.packing and count != 0) or count < least:
         refuse(path, "no line skip, and a byte skip before plain voxels only", f"{lines} and {count}")
     start = -1 if count == -1 else header.start + count
     return dataclasses.replace(header, start=start)

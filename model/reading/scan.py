@@ -12,7 +12,7 @@ import numpy.typing as npt
 from model.errors import InputError
 from model.geometry import Geometry
 from model.reading.header import Header, format_of
-from model.reading.hounsfield import OFFSET, why_no_offset, why_not_hu
+from model.reading.hounsfield import MOST_HU, OFFSET, why_no_offset, why_not_hu
 from model.reading.metaimage import read_metaimage
 from model.reading.nifti import read_nifti
 from model.reading.nrrd import read_nrrd
@@ -68,6 +68,9 @@ def _checked_hu(path: Path, voxels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any],
         bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in parts)
         if bad:
             raise InputError(f"{expected}, found NaN or infinity in {bad} voxels")
+    if kind.itemsize > 2 and voxels.max() > MOST_HU:
+        count = int(np.count_nonzero(voxels > MOST_HU))
+        raise InputError(f"{expected}, found {voxels.max():g}, and more than {MOST_HU} in {count} voxels")
     reason = why_no_offset(voxels) if kind.kind == "u" else why_not_hu(voxels)
     if reason is not None:
         raise InputError(f"{expected}, found {reason}")

@@ -64,6 +64,10 @@ def _check_bytes(header: Header) -> None:
             )
         if header.start >= 0 and found - expected >= _slack(header):
             _refuse(header, f"expected {expected} bytes of voxels, found {found}: more than the header says")
+        if header.start >= 0 and found > expected:
+            with header.data.open("rb") as file:
+                file.seek(header.start + expected)
+                _check_rest(header, file.read())
         return
     found = size - header.start
     if header.packed_bytes is not None:
@@ -80,8 +84,14 @@ def _check_bytes(header: Header) -> None:
 
 
 def _slack(header: Header) -> int:
-    """Bytes that may follow the voxels: less than a slice of them."""
-    return max(1024, header.voxel_bytes // header.geometry.size[2])
+    """Zeros that may follow the voxels: less than a slice of them; none in a file that holds nothing else."""
+    return max(1024, header.voxel_bytes // header.geometry.size[2]) if header.data == header.path else 1
+
+
+def _check_rest(header: Header, rest: bytes) -> None:
+    """What follows the voxels: had they been looked for too early, that would be the last of them."""
+    if any(rest):
+        _refuse(header, f"expected nothing but zeros behind the voxels, found others in {len(rest)} bytes")
 
 
 def _refuse(header: Header, text: str) -> None:
@@ -112,6 +122,7 @@ def _unpack(header: Header, file: BinaryIO, target: memoryview) -> None:
             piece = part[start : start + max(0, expected - max(found, header.skip))]
             at = max(0, found - header.skip)
             target[at : at + len(piece)] = piece
+            _check_rest(header, part[start + len(piece) :])
             found += len(part)
             if found - expected >= slack:
                 _refuse(header, f"expected {expected} bytes after unpacking, found more")

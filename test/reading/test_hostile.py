@@ -15,6 +15,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from helpers import Series, phantom, read_here, why_unreadable, write_scan
 from model.errors import InputError
@@ -262,3 +263,41 @@ def test_scans_one_after_the_other_in_one_process(tmp_path: Path) -> None:
         child.read("scan", other)
     other.write_bytes(whole)
     np.testing.assert_array_equal(child.read("scan", other).voxels, phantom(seed=2))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0xFFFF, 0xFFFF), (0x7FFF, 0x7FFF), (24, 25)])
+def test_a_compressed_stream_that_claims_much(tmp_path: Path, rows: int, columns: int) -> None:
+    """A codec would make room for it, and try for minutes."""
+    for path in Series(hu=phantom((3, 24, 24))).write(tmp_path):
+        data = pydicom.dcmread(path)
+        data.compress(JPEGLSLossless)
+        data.save_as(path)
+    whole = path.read_bytes()
+    at = whole.index(b"\xff\xf7") + 5  # start of frame: rows and columns
+    path.write_bytes(whole[:at] + struct.pack(">2H", rows, columns) + whole[at + 4 :])
+    assert f"found a stream of ({rows}, {columns}), not (24, 24)" in why_unreadable(tmp_path)
+
+
+def test_pixels_are_counted_before_room_is_made(tmp_path: Path) -> None:
+    for path in Series(hu=phantom((3, 24, 24))).write(tmp_path):
+        data = pydicom.dcmread(path)
+        data.Rows = data.Columns = 65535
+        data.PixelSpacing = [0.06, 0.06]
+        data.save_as(path)
+
+    def allocate(shape: tuple[int, int, int], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+        raise AssertionError(f"{shape} voxels of {kind}")
+
+    with pytest.raises(InputError, match="bytes, which cannot hold 8589672450 of pixels"):
+        read_scan(tmp_path, None, allocate)
+
+
+def test_a_value_that_cannot_be_understood_names_its_file(tmp_path: Path) -> None:
+    path = Series(hu=phantom((3, 24, 24))).write(tmp_path)[1]
+    data = pydicom.dcmread(path)
+    data.NumberOfFrames = 1
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.save_as(path, implicit_vr=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"\x28\x00\x08\x00IS", b"\x28\x00\x08\x00I!"))
+    assert why_unreadable(tmp_path).startswith("/slice001.dcm: expected a DICOM file, found a damaged one")
