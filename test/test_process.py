@@ -198,6 +198,16 @@ def test_a_file_that_may_not_grow_keeps_the_old_results(
     assert files_below(tmp_path / "out") == {f"a/{name}": text for name, text in files_below(old).items()}
 
 
+def test_a_limit_of_file_size_that_holds_for_the_reader_too(tmp_path: Path, weights: Path) -> None:
+    """A soft one, as above, the reader lifts; a hard one leaves no room for the voxels, 61 kB."""
+    prefix = ("sh", "-c", 'ulimit -f 40; exec "$@"', "sh")
+    scan = write_scan(tmp_path / "a.mha")
+    result = run_process("--input", scan, "--output", tmp_path / "out", "--weights", weights, prefix=prefix)
+    assert result.returncode == 1
+    expected = "expected room for its voxels in shared memory, found a limit of file size (ulimit -f)"
+    assert last_line(result.stderr) == f"error: {scan}: {expected}"
+
+
 # Ended from outside.
 
 

@@ -122,14 +122,17 @@ def test_no_mr_phase_is_taken_as_ct() -> None:
 
 
 def test_mr_shifted_into_the_range_of_ct_is_mostly_refused() -> None:
-    """No software is known to do that; some of them have all that is asked of a noisy CT."""
+    """No software is known to do that; some of them have all that is asked of a noisy CT.
+
+    17 of 60 either way; 12 while any wide peak of soft tissue was refused, as that of noisy CT is.
+    """
     taken = {"minus 1024": 0, "-1000 to 1000": 0}
     for seed in range(60):
         mr = np.kron(magnetic_resonance(seed)[:6, :16, :16], np.ones((4, 4, 4)))  # tissues, not noise
         taken["minus 1024"] += why_not_hu((mr - 1024).astype(np.int16)) is None
         spread = mr / np.percentile(mr, 99.5) * 2000 - 1000
         taken["-1000 to 1000"] += why_not_hu(spread.astype(np.int16)) is None
-    assert max(taken.values()) <= 20, taken
+    assert max(taken.values()) <= 17, taken
 
 
 @pytest.mark.parametrize("second", [700, 924, 1000, 1300])

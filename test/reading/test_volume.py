@@ -243,6 +243,16 @@ def test_real_scans_are_read_where_itk_sees_them() -> None:
         np.testing.assert_allclose(volume.index_to_world([size])[0], expected, atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "real").is_dir(), reason="public crops (../shared/data/real) are not here")
+def test_all_public_scans_and_crops_are_read() -> None:
+    """Lungs without fat or soft tissue, and kernels that make noise of 250 HU, are among them."""
+    paths = sorted((DATA / "real").glob("*/images/*.mha"))
+    assert len(paths) > 700
+    for path in paths:
+        assert read_here(path).hu.size
+
+
 @needs_data
 def test_real_scans_stored_unsigned_are_read_the_same_or_refused(tmp_path: Path) -> None:
     """Refused where there is too little air or fat for a proof: in a crop of the chest, say."""
