@@ -123,7 +123,7 @@ def fill(
     for file, attributes in images:
         with damage(file):
             warnings += _fill_from(file, attributes, slots[file], voxels)
-        if "RescaleSlope" not in attributes and "PerFrameFunctionalGroupsSequence" not in attributes:
+        if not slots[file][0][1].scaled:
             warnings.append("no RescaleSlope: the stored values are taken as HU")
     return warnings
 

@@ -27,7 +27,8 @@ _UNITS = ("", "HU", "US")
 @dataclasses.dataclass(frozen=True)
 class Frame:
     """A slice. position: (3,) LPS mm of its first pixel; rows, columns: unit vectors along which the column
-    and the row index rise; spacing: mm between columns, mm between rows; HU = slope * stored + intercept.
+    and the row index rise; spacing: mm between columns, mm between rows; HU = slope * stored + intercept;
+    scaled: whether the file says so.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Frame:
     spacing: Array
     slope: float
     intercept: float
+    scaled: bool
 
 
 def frames_of(path: Path, attributes: Dataset) -> list[Frame]:
@@ -84,6 +86,9 @@ def _frame(
     unit = str(scale.get("RescaleType") or "").strip().upper()
     if unit not in _UNITS or scale.get("ModalityLUTSequence"):
         refuse(path, "stored values that a slope and an intercept turn into HU", unit or "a look-up table")
+    given = [scale.get(name) is not None for name in ("RescaleSlope", "RescaleIntercept")]
+    if any(given) and not all(given):
+        refuse(path, "RescaleSlope and RescaleIntercept, or neither", "one of them")
     slope, intercept = (
         _numbers(path, name, scale.get(name, default), 1)[0]
         for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
@@ -100,6 +105,7 @@ def _frame(
         np.array([columns, rows]),
         float(slope),
         float(intercept),
+        scaled=all(given),
     )
 
 
@@ -124,6 +130,8 @@ def place(path: Path, frames: list[Frame], keep: bool) -> tuple[list[int], Geome
     first = frames[0]
     if len({frame.size for frame in frames}) > 1:
         raise InputError(f"{path}: expected slices of one size, found slices of different sizes")
+    if len({frame.scaled for frame in frames}) > 1:
+        raise InputError(f"{path}: expected a RescaleSlope of each DICOM slice or of none, found some")
     directions = np.array([frame.axes for frame in frames])
     spacings = np.array([frame.spacing for frame in frames])
     if max(np.ptp(directions, axis=0).max(), np.ptp(spacings, axis=0).max()) > _ALIKE:

@@ -247,3 +247,15 @@ def test_a_compressed_file_among_slices(tmp_path: Path) -> None:
     last.with_suffix(".dcm.gz").write_bytes(gzip.compress(last.read_bytes()))
     last.unlink()
     assert "DICOM file that is not compressed as a whole, found a gzip file" in why_unreadable(tmp_path)
+
+
+def test_a_slice_without_its_rescale(tmp_path: Path) -> None:
+    """It would be 1024 HU off."""
+    path = Series(hu=HU).write(tmp_path)[2]
+    data = pydicom.dcmread(path)
+    del data.RescaleIntercept
+    data.save_as(path)
+    assert "slice002.dcm: expected RescaleSlope and RescaleIntercept, or neither" in why_unreadable(tmp_path)
+    del data.RescaleSlope
+    data.save_as(path)
+    assert "expected a RescaleSlope of each DICOM slice or of none, found some" in why_unreadable(tmp_path)
