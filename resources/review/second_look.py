@@ -24,6 +24,8 @@ from resources.cases.case import Case, Finding, ImageSource
 
 OTHER_ORGAN = 2 / 26
 """Likelihood of the detector naming another organ than the lesion's: the rate of docs/results.md."""
+LARGER = 1.3
+"""How much larger than the reported largest of several lesions another of them may be found."""
 NODELESS = ("abdominal organs", "lung", "bone")
 
 
@@ -31,7 +33,8 @@ NODELESS = ("abdominal organs", "lung", "bone")
 class Mention:
     """A detection that the report mentions. finding: number in the report's findings.
 
-    sure: whether no other detection would do as well; share: its share of the likelihood, 0 to 1.
+    sure: whether no other detection would do as well; share: its share of the likelihood, 0 to 1; 0 for
+    one more of a group without a number ("several nodules"), wherever the image named for it is.
     """
 
     detection: int
@@ -116,22 +119,42 @@ def look_again(text: str, detections: Sequence[Detection], volume: Volume) -> Se
         )
         for d in detections
     ]
-    points = np.array([d.point_mm for d in detections], np.float64).reshape(-1, 3)
-    likelihood = np.array([places.log_likelihood(one.finding, points) for one in wanted])
-    likelihood = likelihood.reshape(len(wanted), len(detections)) + _organs(
-        [one.finding for one in wanted], detections
-    )
+    likelihood = _likelihood([one.finding for one in wanted], detections, places)
     pairs = match(wanted, candidates, likelihood, LESION_TYPES)
-    mentions = tuple(
-        Mention(
-            detections[p.candidate].number,
-            wanted[p.wanted].number,
-            p.share,
-            p.share > LEAST_SHARE,
-        )
+    mentions = [
+        Mention(detections[p.candidate].number, wanted[p.wanted].number, p.share, p.share > LEAST_SHARE)
         for p in pairs
+    ]
+    groups = [one for one in wanted if one.finding.count == "several"]
+    anywhere = _likelihood(
+        [dataclasses.replace(one.finding, images=()) for one in groups], detections, places
     )
-    return SecondLook(text, findings, {one.number: one.count for one in wanted}, mentions)
+    taken = {m.detection for m in mentions}
+    for j, detection in enumerate(detections):
+        free = detection.above_operating_point and detection.number not in taken
+        fitting = [
+            one.number
+            for i, one in enumerate(groups)
+            if free and _is_one_of(one.finding, detection, anywhere[i, j])
+        ]
+        mentions += [Mention(detection.number, number, 0.0, False) for number in fitting[:1]]
+    return SecondLook(text, findings, {one.number: one.count for one in wanted}, tuple(mentions))
+
+
+def _likelihood(
+    findings: Sequence[Finding], detections: Sequence[Detection], places: Any
+) -> npt.NDArray[np.float64]:
+    """(findings, detections) log likelihood of the place and the organ of each detection."""
+    points = np.array([d.point_mm for d in detections], np.float64).reshape(-1, 3)
+    found = np.array([places.log_likelihood(finding, points) for finding in findings])
+    return found.reshape(len(findings), len(detections)) + _organs(findings, detections)
+
+
+def _is_one_of(group: Finding, detection: Detection, likelihood: float) -> bool:
+    """Whether a detection may be one more of "several lesions", of which training asks for two places."""
+    largest = max(group.sizes_mm, default=math.inf)
+    fits = detection.type == group.type and detection.long_mm <= LARGER * largest
+    return fits and likelihood > math.log(OTHER_ORGAN)
 
 
 def _places(findings: tuple[Finding, ...], volume: Volume) -> Any:

@@ -135,6 +135,19 @@ def test_the_report_is_assigned_to_detections(tmp_path: Path) -> None:
     assert 'class="lost"' in look.html()
 
 
+def test_all_of_several_lesions_may_be_mentioned(tmp_path: Path) -> None:
+    """Of "several" two are assigned; a third is perhaps one of them, what is much larger is not."""
+    volume = scan_of(np.eye(3))
+    spots = places(volume, (0.3, 0.5, 0.3), (0.6, 0.5, 0.3), (0.4, 0.5, 0.4), (0.5, 0.5, 0.4))
+    sizes = (20.0, 12.0, 9.0, 45.0)
+    write_results(tmp_path, [("lung", at, 0.9, mm) for at, mm in zip(spots, sizes, strict=True)])
+    detections = read_results(tmp_path).detections
+    look = look_again("Several nodules in the lungs of up to 21 mm.", detections, volume)
+    assert {m.detection for m in look.mentions} == {1, 2, 3}
+    assert [m.sure for m in look.mentions if m.share == 0.0] == [False]
+    assert look.lost == {}
+
+
 def test_reviews_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     volume = scan_of(np.eye(3), (10, 30, 36))
     scan = write_volume(tmp_path / "s.mha", volume)
