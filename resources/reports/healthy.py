@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 from resources.reports.anatomy import REGIONS, Group, side_of
@@ -20,7 +21,10 @@ _AND_ALL = re.compile(
     r"\s*(?:en|and) (?:aspect|structuur|samenstelling|appearance|morphology|structure)\b", re.IGNORECASE
 )
 """ "Normal in size and appearance" is said of the organ as a whole."""
-_CLAUSE = re.compile(r"[,;]|\b(?:with|met|but|maar|behoudens|except)\b")
+_CLAUSE = re.compile(
+    r"[,;]|\b(?:with|met|but|maar|behoudens|except|save for|apart from|aside from|other than"
+    r"|afgezien van|behalve|uitgezonderd)\b"
+)
 
 
 def normal(scene: Scene) -> list[Draft]:
@@ -148,8 +152,11 @@ def _of_other(scene: Scene, place: Mention) -> bool:
 
 
 def _same_clause(scene: Scene, place: Mention, normals: list[Mention], positive: list[Group]) -> bool:
+    named = scene.sentence.of("places")
+    listed = {(one.end, other.start) for one, other in itertools.pairwise(named)}
     edges = [scene.sentence.start]
-    edges += [m.start() for m in _CLAUSE.finditer(scene.text, scene.sentence.start, scene.sentence.end)]
+    for mark in _CLAUSE.finditer(scene.text, scene.sentence.start, scene.sentence.end):
+        edges += [] if (mark.start(), mark.end() + 1) in listed else [mark.start()]  # "liver, spleen"
     edges.append(scene.sentence.end)
     for low, high in zip(edges, edges[1:], strict=False):
         if low <= place.start < high:

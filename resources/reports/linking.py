@@ -199,12 +199,14 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     absent = state == "absent"
     gone = assertion.resolved(group, scene.groups, scene.cues)
     low, high = _window(scene, index)
+    if absent and (mark := scene.text.find(";", group.end, high)) >= 0:
+        high = mark  # "no enlarged nodes; hila clear"
     standing = _standing(scene, group, absent and not gone)
     chosen, named = places_of(group, scene.sentence, low, high, scene.text, standing)
     default = next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
     if absent and not named and default and default != "lymph node":
         chosen = []  # the word's own organ
-    if absent and not gone and is_local(scene, group):
+    if absent and not gone and (is_local(scene, group) or _has_subject(scene, chosen, named)):
         return []
     if group.kind == "abnormality" and not absent and not named and not found and not group.diagnoses:
         return []
@@ -234,7 +236,7 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         start=group.start,
         end=group.end,
         section=scene.sentence.block.section,
-        normal=group.kind == "abnormality" and absent and not gone,
+        normal=absent and not gone and (group.kind == "abnormality" or _excepted(scene, group)),
         tissue=_tissue(group, scene, chosen),
         indefinite=_INDEFINITE.search(scene.text, max(scene.sentence.start, group.start - 40), group.start)
         is not None,
@@ -244,6 +246,24 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     if named and scene.text[group.end : group.end + 2].strip() != ":":
         under_header(scene, base)
     return sized(scene, base, group, found, chosen)
+
+
+def _excepted(scene: Scene, group: Group) -> bool:
+    """ "Otherwise no lesions", "free of nodules apart from a granuloma": not where there is one."""
+    denials = [m for m in scene.cues.denials if m.last <= group.first]
+    others = scene.cues.named("otherwise")
+    before = denials and any(0 <= denials[-1].first - m.last <= 1 for m in others)
+    return bool(before) or any(m.start >= group.end for m in others)
+
+
+def _has_subject(scene: Scene, chosen: list[Mention], named: bool) -> bool:
+    """ "Abdomen: ... The parenchyma shows no lesion": what is denied of a subject clears no region."""
+    if not chosen or not all(m.name in REGIONS for m in chosen) or not scene.cues.denials:
+        return False
+    if named and any(m.start >= scene.sentence.block.heading[1] for m in chosen):
+        return False
+    opened = [m.last for m in chosen if scene.sentence.start <= m.start < scene.sentence.end]
+    return scene.cues.denials[0].first - max([scene.sentence.first, *opened]) > 2
 
 
 def _of_clause_before(scene: Scene, group: Group, chosen: list[Mention]) -> bool:

@@ -30,6 +30,7 @@ _HISTOLOGY = re.compile(
 _REGION = (
     r"(?:thorax|chest|abdomen|bovenbuik|pelvis|bekken|longen|hals|neck|brain|hersenen|trunk|total|totaal)"
 )
+_SCAN = re.compile(r"\bct\b", re.IGNORECASE)
 _HISTORY = re.compile(
     r"[\W_]*(?:(?:the )?patient (?:has|had|is|with)(?: an?)? (?:known|history|previous|prior)\b"
     r"|(?:known (?:with|to have|case of)|bekend met|pati[eë]nte? (?:is )?bekend met|voorgeschiedenis van)\b"
@@ -42,12 +43,33 @@ _HISTORY = re.compile(
 """ "The patient has known lung cancer", "CT thorax bij bekend mammacarcinoom": why the scan was made."""
 
 
+PRIMARIES = (
+    *(
+        "cancer",
+        "tumour",
+        "lymphoma",
+        "sarcoma",
+        "GIST",
+        "renal cell carcinoma",
+        "lung cancer",
+        "pancreatic cancer",
+    ),
+    *("hepatocellular carcinoma", "cholangiocarcinoma", "urothelial carcinoma", "neuroendocrine tumour"),
+)
+
+
+def _is_title(sentence: Sentence, text: str) -> bool:
+    """ "Follow-up CT, renal cell carcinoma" as the first words of a report: the patient's disease."""
+    first = not text[: sentence.start].strip() and _SCAN.search(text, sentence.start, sentence.end)
+    return bool(first) and all(m.name in PRIMARIES for m in sentence.of("lesions"))
+
+
 def is_aside(sentence: Sentence, text: str) -> bool:
     """Whether a sentence tells no lesion of the scan: a sum of diameters, a history, what a biopsy showed."""
     if _SUM.match(text, sentence.start, sentence.end):
         return True
     if not sentence.of("lesions") or sentence.of("size") or sentence.of("reference"):
         return False
-    if _HISTORY.match(text, sentence.start, sentence.end):
+    if _HISTORY.match(text, sentence.start, sentence.end) or _is_title(sentence, text):
         return True
     return _HISTOLOGY.search(text, sentence.start, sentence.end) is not None

@@ -43,6 +43,8 @@ def presence(scene: Scene, index: int, group: Group, found: list[Mention]) -> Pr
         return None
     if group.kind == "measured" and (denied or not found):
         return None
+    if denied and not gone and group.words[0].name == "abscess":
+        return None
     if denied or gone:
         return "absent"
     if group.kind == "abnormality":

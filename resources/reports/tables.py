@@ -12,6 +12,7 @@ _RULE = re.compile(r"[\s|:+=-]+")
 _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 _VALUE = re.compile(rf"({_NUMBER}(?: ?[x×*] ?{_NUMBER}){{0,2}}) ?(mm|cm)?\.?", re.IGNORECASE)
 _LAST = re.compile(rf"[^\W\d_][^\n|\t]*?[ :\t]({_NUMBER}(?: ?[x×*] ?{_NUMBER}){{0,2}})\s*", re.IGNORECASE)
+_SIZED = re.compile(r"\b(?:size|diameter|afmeting|grootte|mm|cm)\b", re.IGNORECASE)
 _DATE = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{2,4})|(\d{4})-(\d{2})-(\d{2})")
 _SUM = re.compile(r"(?:sum|som|total|totaal|spd|sld)\b", re.IGNORECASE)
 LONGEST = 60
@@ -94,6 +95,8 @@ def _header(line: str, words: Vocabulary) -> _Header | None:
         old, new = set(known) - {latest}, [latest]
     if not new and old and len(names) == 3 and len(names) - 1 not in old:
         new = [len(names) - 1]
+    if not new and old:
+        new = [i for i, name in enumerate(names) if i not in old and (i and _SIZED.search(name))]
     if len(new) != 1 or not old or any(re.search(r"\d (?:mm|cm)", name) for name in names):
         return None
     unit = _UNIT.search(names[new[0]]) or _UNIT.search(line)
@@ -115,7 +118,10 @@ def _row(text: str, start: int, end: int, header: _Header) -> Row | None:
     cells = _cells(text[start:end], start)
     if len(cells) < header.count or not text[slice(*cells[0])].strip():
         return None
-    if not re.search(r"[^\W\d_]", text[slice(*cells[0])]) or _RULE.fullmatch(text[start:end]):
+    named = [cell for i, cell in enumerate(cells) if i not in header.old and i != header.new]
+    if not any(re.search(r"[^\W\d_]", text[slice(*cell)]) for cell in named):
+        return None
+    if _RULE.fullmatch(text[start:end]):
         return None
     if _SUM.match(text, *cells[0]):
         return Row(start, end, None, header.unit, title=True)
