@@ -13,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 from review.results import ORIENTATIONS, places, scan_of, write_results, write_volume
 
-from helpers import Series, last_line, read_results, run_process, validator_of, write_scan
+import process
+from helpers import Series, last_line, read_results, validator_of, write_scan
 from model.exports import KINDS, export_scan
 from model.inputs import Scan
 from model.outputs import FileNames
@@ -140,19 +141,22 @@ def test_structured_report_needs_dicom(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_process_exports_what_it_has_found(weights: Path, tmp_path: Path) -> None:
+def test_process_exports_what_it_has_found(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a", "b"):
         write_scan(tmp_path / "in" / f"{name}.mha")
     (tmp_path / "in" / "bad.mha").write_bytes(b"no scan")
-    options = ("--input", tmp_path / "in", "--output", tmp_path / "out", "--weights", weights)
-    result = run_process(*options, "--export", "slicer,csv,nifti")
-    assert result.returncode == 1
-    assert "1 of 3 scans failed" in last_line(result.stderr)
+    given = {"input": tmp_path / "in", "output": tmp_path / "out", "weights": weights, "device": "cpu"}
+    options = [f"--{name}={value}" for name, value in given.items()]
+    assert process.main([*options, "--export", "slicer,csv,nifti"]) == 1
+    assert "1 of 3 scans failed" in last_line(capsys.readouterr().err)
     for name in ("a", "b"):
         points, _, _ = read_results(tmp_path / "out" / name)
         with (tmp_path / "out" / name / KINDS["csv"]).open(encoding="utf-8") as file:
             assert len(list(csv.DictReader(file))) == len(points["points"]) > 0
         assert (tmp_path / "out" / name / KINDS["nifti"]).exists()
-    result = run_process(*options, "--export", "csv,excel")
-    assert result.returncode == 2
-    assert "expected some of slicer,csv,nifti,sr, found 'csv,excel'" in last_line(result.stderr)
+    with pytest.raises(SystemExit) as refused:
+        process.main([*options, "--export", "csv,excel"])
+    assert refused.value.code == 2
+    assert "expected some of slicer,csv,nifti,sr, found 'csv,excel'" in last_line(capsys.readouterr().err)

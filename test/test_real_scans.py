@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from helpers import DATA, read_results, run_process
+import process
+from helpers import DATA, read_results
 
 SCANS = {
     "abdomen": DATA / "ct" / "abdomen" / "example_ct.nii.gz",
@@ -32,8 +33,7 @@ def test_real_scan_and_its_copy_as_mha(name: str, tmp_path: Path) -> None:
     results = []
     for number, scan in enumerate((SCANS[name], tmp_path / "copy.mha")):
         out = tmp_path / str(number)
-        result = run_process("--input", scan, "--output", out)
-        assert result.returncode == 0, result.stderr
+        assert process.main(["--device", "cpu", "--input", str(scan), "--output", str(out)]) == 0
         results.append(read_results(out))
     (points, details, likelihood), (copy_points, _, copy_likelihood) = results
     assert len(details["points"]) == len(points["points"]) > 0
