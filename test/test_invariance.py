@@ -24,7 +24,7 @@ SCAN = next((ROOT / "test" / "input" / "images").rglob("*.mha"))
 ORDERS = list(itertools.permutations(range(3)))
 GRID_MM = 4.0
 """Twice that of the network, which costs an eighth; what a turn or a mirror does to a grid is the same."""
-FINE_MM = 1.5
+FINE_MM = 1.0
 FLIPS = list(itertools.product((False, True), repeat=3))
 THROUGH_THE_NETWORK = [
     ((1, 2, 0), (False, True, False)),
