@@ -7,6 +7,7 @@ import math
 import os
 import struct
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import generate_frames
-from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from model.errors import InputError
 from model.reading.dicom_place import Frame
@@ -33,6 +35,7 @@ _NUMERIC = (
 )  # fmt: skip
 
 _USUAL_BYTES = 1 << 16
+_MOST_UNPACKED = 1 << 26
 _MOST_RATIO = 5000
 """Of compressed pixels: half a megabyte of one value, a slice of 512 x 512, takes a few hundred bytes."""
 
@@ -61,13 +64,31 @@ def damage(file: Path) -> Iterator[None]:
 
 
 def read_dataset(file: Path, tags: list[str] | None = None) -> Dataset:
-    """A DICOM file; with tags, only those, and no pixels. Raises whatever pydicom raises."""
+    """A DICOM file; with tags, only those, and no pixels. Raises InputError, and whatever pydicom raises."""
+    if tags is not None:
+        _check_deflated(file)
     with _Bounded(io.FileIO(file)) as opened:
         only = None if tags is None else list(tags)
         found = pydicom.dcmread(opened, stop_before_pixels=tags is not None, specific_tags=only, force=True)
     for _ in found if tags is not None else ():  # whatever is wrong with a value is raised here
         pass
     return found
+
+
+def _check_deflated(file: Path) -> None:
+    """Raises InputError where a deflated data set, which is unpacked as a whole, is far too long for a CT."""
+    with file.open("rb") as opened:
+        if DeflatedExplicitVRLittleEndian.encode() not in opened.read(1024):
+            return
+        opened.seek(144 + read_file_meta_info(file).FileMetaInformationGroupLength)
+        most = _MOST_UNPACKED + 100 * file.stat().st_size
+        stream, count = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while data := opened.read(_USUAL_BYTES):
+            while data:
+                count += len(stream.decompress(data, 1 << 20))
+                data = stream.unconsumed_tail
+                if count > most:
+                    refuse(file, f"at most {most} bytes after unpacking", "more")
 
 
 def kind_of(images: list[tuple[Path, Dataset]], frames: list[Frame]) -> np.dtype[Any]:

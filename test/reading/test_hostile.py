@@ -15,7 +15,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless
 
 from helpers import Series, phantom, read_here, why_unreadable, write_scan
 from model.errors import InputError
@@ -301,3 +301,13 @@ def test_a_value_that_cannot_be_understood_names_its_file(tmp_path: Path) -> Non
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"\x28\x00\x08\x00IS", b"\x28\x00\x08\x00I!"))
     assert why_unreadable(tmp_path).startswith("/slice001.dcm: expected a DICOM file, found a damaged one")
+
+
+def test_a_deflated_data_set_that_never_ends(tmp_path: Path) -> None:
+    """100 KB that unpack to 100 MB are left before their end."""
+    path = Series(hu=phantom((3, 24, 24))).write(tmp_path)[-1]
+    data = pydicom.dcmread(path)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.PixelData = bytes(100_000_000)
+    data.save_as(path, enforce_file_format=True)
+    assert "bytes after unpacking, found more" in why_unreadable(tmp_path)
