@@ -270,10 +270,10 @@ def main(arguments: list[str] | None = None) -> int:
         ("lesions in both scans", sum((one.pairs for one in found), Count())),
         ("gone", sum((one.gone for one in found), Count())),
         ("new", sum((one.new for one in found), Count())),
-        ("detection: the report mentions it", report.mentioned),
-        ("... given to its own words", report.placed),
-        ("detection: the report does not mention it", report.unmentioned),
-        ("finding of the report: not detected", report.undetected),
+        ("detections mentioned", report.mentioned),
+        ("... and given to their words", report.placed),
+        ("detections not mentioned", report.unmentioned),
+        ("findings not detected", report.undetected),
     ):
         counts = (str(n) for n in (total.right, total.made, total.there))
         table.add_row(title, f"{total.precision:.3f}", f"{total.recall:.3f}", *counts)
