@@ -14,6 +14,7 @@ those of real CT from what resources.study.real wrote and someone put into resou
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from resources.cases.case import CaseError
 from resources.cli import FAILED, end_with
 from resources.evaluation import EvaluationError
 from resources.study import errors
-from resources.study.arms import BASE, make_lists, make_scans, predict, run_name, train_arm, train_base
+from resources.study.arms import make_lists, make_scans, predict, run_name, train_arm, train_base
 from resources.study.measured import arms_of, headroom_of, origin, stratum_of
 from resources.study.real_table import REAL, with_real_tables
 from resources.study.setting import FOLDER, Setting, names, read_setting
@@ -56,12 +57,11 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
             print(f"error: {name}: {expected}, found {value:.3f}: change the setting", file=sys.stderr)
             return FAILED
     if stage >= STAGES.index("arms"):
-        for seed in setting.seeds:
-            for arm in arms:
-                train_arm(setting, work, arm, seed)
+        for seed, arm in itertools.product(setting.seeds, arms):
+            train_arm(setting, work, arm, seed)
     if stage >= STAGES.index("figures"):
-        for run_of in [BASE, *(run_name(arm, seed) for seed in setting.seeds for arm in arms)]:
-            predict(work, run_of)
+        for arm, seed in itertools.product(arms, setting.seeds):
+            predict(work, run_name(arm, seed))
         store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name)})
         store(options.out, name, {"errors": errors.counted(setting, work, arms)})
     return 0
