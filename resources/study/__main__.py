@@ -25,8 +25,8 @@ from model.files import write_whole
 from resources.cases.case import CaseError
 from resources.cli import FAILED, end_with
 from resources.evaluation import EvaluationError
-from resources.study import errors
 from resources.study.arms import make_lists, make_scans, predict, run_name, train_arm, train_base
+from resources.study.errors import counted
 from resources.study.measured import arms_of, headroom_of, origin, stratum_of
 from resources.study.real_table import REAL, with_real_tables
 from resources.study.setting import FOLDER, Setting, names, read_setting
@@ -45,6 +45,7 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
     if stage >= STAGES.index("base"):
         train_base(setting, work)
         make_lists(setting, work, mapped=True)
+        store(options.out, name, {"errors": counted(setting, work)})
     if stage >= STAGES.index("headroom"):
         for arm in setting.headroom:
             train_arm(setting, work, arm, setting.seeds[0])
@@ -63,7 +64,6 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
         for arm, seed in itertools.product(arms, setting.seeds):
             predict(work, run_name(arm, seed))
         store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name)})
-        store(options.out, name, {"errors": errors.counted(setting, work, arms)})
     return 0
 
 

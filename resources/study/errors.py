@@ -1,6 +1,6 @@
-"""What became of the lesions that only a report tells of: the errors behind an arm, by cause.
+"""What becomes of the lesions that only a report tells of, when the base looks at its scan: by cause.
 
-Known because the scans are synthetic; no training sees it. Counted over the last round of the first seed.
+Known because the scans are synthetic; no training sees it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.boxes import distances
-from model.network import OUTPUT_STRIDE
-from resources.cases.cache import open_scan
+from model.detector import DEFAULT_MEMORY_GB, load_network
+from model.network import OUTPUT_STRIDE, CenterNet3D
+from resources.cases.cache import CachedScan, open_scan
 from resources.cases.case import Case, read_cases
-from resources.study.arms import run_name
-from resources.study.setting import Setting
+from resources.study.arms import BASE, WEIGHTS
+from resources.study.setting import Arm, Setting
 from resources.synthetic.files import read_mentions, read_truth
 from resources.synthetic.truth import TrueLesion
 from resources.training.data.batch import REPORT_NEGATIVE
 from resources.training.reports.clearing import cleared_types, current_findings
-from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion, read_pseudo_labels
-from resources.training.reports.teacher import NEAREST_MM
+from resources.training.reports.guidance import resolve
+from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion
+from resources.training.reports.rounds import untaught_types
+from resources.training.reports.teacher import NEAREST_MM, propose
 from resources.training.targets.states import states_of
 
 OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED = (
@@ -32,39 +35,52 @@ OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED = (
     "proposed and assigned",
 )
 WRONG = "besides: findings assigned to a place without such a lesion"
+MEMORY_BYTES = int(DEFAULT_MEMORY_GB["cpu"] * 1e9)
 CAUSES = (OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED)
 
 
-def counted(setting: Setting, work: Path, arms: Sequence[str]) -> dict[str, dict[str, int]]:
-    """By title of each arm that assigns findings, how many lesions of the primary stratum met what end."""
+def counted(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
+    """By title of each arm that assigns findings, how many lesions of the primary stratum meet what end."""
+    network = load_network(work / "weights" / BASE / WEIGHTS).eval()
     found = {}
-    for name in arms:
-        arm = setting.arms[name]
-        lists = [own for own in arm.sources if setting.cases[own].view == "reports"]
-        if lists and arm.supervision.report_positive > 0:
-            run = work / "runs" / run_name(name, setting.seeds[0])
-            total: collections.Counter[str] = collections.Counter(dict.fromkeys((*CAUSES, WRONG), 0))
-            for own in lists:
-                total += of_list(setting, work, own, max(run.glob("pseudo_labels/[0-9]*")))
+    for arm in setting.arms.values():
+        lists = [name for name in arm.sources if setting.cases[name].view == "reports"]
+        if lists and arm.teacher is not None:
+            listed = {name: read_cases(work / "cases" / f"{name}.jsonl") for name in arm.sources}
+            untaught = untaught_types(
+                [case for cases in listed.values() for case in cases], network.config.types
+            )
+            total: collections.Counter[str] = collections.Counter()
+            for name in lists:
+                for case in listed[name]:
+                    scan = open_scan(work / "cache" / name / f"{case.id}.b2nd")
+                    total.update(of_scan(case, scan, network, arm, untaught, setting.without_masks))
             found[arm.title] = {cause: total[cause] for cause in (*CAUSES, WRONG)}
     return found
 
 
-def of_list(setting: Setting, work: Path, name: str, folder: Path) -> collections.Counter[str]:
-    """Of all scans of a case list. folder: of a round."""
-    total: collections.Counter[str] = collections.Counter()
-    for case in read_cases(work / "cases" / f"{name}.jsonl"):
-        truth = read_truth(Path(case.image.path).parent)[0]
-        kinds = setting.without_masks
-        lesions = [x for x in truth.lesions if x.status == "lesion" and (not kinds or x.type in kinds)]
-        known = read_pseudo_labels(folder, case.id)
-        total.update(ends_of(case, lesions, known, work / "cache" / name / f"{case.id}.b2nd"))
-        of_report = [b for b in known.lesions if b.source == "report" and (not kinds or b.type in kinds)]
-        total[WRONG] += sum(not any(hits(b, lesion) for lesion in truth.lesions) for b in of_report)
-    return total
+def of_scan(
+    case: Case,
+    scan: CachedScan,
+    network: CenterNet3D,
+    arm: Arm,
+    untaught: frozenset[str],
+    kinds: Sequence[str],
+) -> list[str]:
+    """An end for each lesion of these types, of all if none is given; and WRONG for each wrong assignment."""
+    assert arm.teacher is not None
+    proposals, empty = propose(network, scan, arm.teacher, MEMORY_BYTES)
+    types = network.config.types
+    labelled, bags = resolve(case, scan, proposals, types, arm.supervision, arm.teacher, untaught)
+    truth = [x for x in read_truth(Path(case.image.path).parent)[0].lesions if x.status == "lesion"]
+    lesions = [x for x in truth if not kinds or x.type in kinds]
+    assigned = [b for b in labelled if b.source == "report" and (not kinds or b.type in kinds)]
+    wrong = sum(not any(hits(b, lesion) for lesion in truth) for b in assigned)
+    known = PseudoLabels(proposals, labelled, bags, empty)
+    return [*ends_of(case, lesions, known, scan), *[WRONG] * wrong]
 
 
-def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, cached: Path) -> list[str]:
+def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, scan: CachedScan) -> list[str]:
     """The first of CAUSES that holds for each lesion."""
     mentions, _ = read_mentions(Path(case.image.path).parent)
     mentioned = {
@@ -74,7 +90,6 @@ def ends_of(case: Case, lesions: Sequence[TrueLesion], known: PseudoLabels, cach
         for label in mention.lesions
     }
     read = {finding.type for finding in current_findings(case)[0]}
-    scan = open_scan(cached)
     said_by, ruled_out = states_of(case, scan).said_by, cleared_types(case)
     cells = scan.grid.coarsened(OUTPUT_STRIDE)
     found = []

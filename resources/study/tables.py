@@ -116,7 +116,7 @@ def scan_lines(setting: Setting, test: Stored) -> list[str]:
 
 
 def error_lines(setting: Setting, found: Stored) -> list[str]:
-    lines = ["| what became of the lesions of the hospital's scans | " + " | ".join(found) + " |"]
+    lines = ["| what the base makes of the lesions in the hospital's reports | " + " | ".join(found) + " |"]
     lines.append("| --- " * (len(found) + 1) + "|")
     causes = list(next(iter(found.values())))
     for cause in causes:

@@ -77,8 +77,7 @@ def renew(
     cases = [case for _, case in scans.cases]
     if any(_path(part, case.id) == part / HARD_FILE for case in cases):
         raise CaseError(f"case id: expected any but that of the file {HARD_FILE}, found it")
-    marked = {type_of(a) for case in cases for a in case.annotations if a.status == "lesion"}
-    untaught = frozenset(network.config.types) - marked if marked else frozenset()
+    untaught = untaught_types(cases, network.config.types)
     missing = [i for i in range(rank, len(cases), ranks) if not _path(part, cases[i].id).exists()]
     for index in tracked(missing, f"Round {number}", quiet=rank > 0):
         case = cases[index]
@@ -99,6 +98,12 @@ def renew(
         os.replace(part, final)
         shutil.rmtree(aside)
     barrier()
+
+
+def untaught_types(cases: Sequence[Case], types: Sequence[str]) -> frozenset[str]:
+    """Types of which the cases mark no lesion, while they do of others."""
+    marked = {type_of(a) for case in cases for a in case.annotations if a.status == "lesion"}
+    return frozenset(types) - marked if marked else frozenset()
 
 
 def _renewed(
