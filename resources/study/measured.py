@@ -79,7 +79,7 @@ def arms_of(setting: Setting, work: Path, arms: list[str]) -> dict[str, Any]:
     return {
         "scans": len(cases),
         "lesions": counts_of(first),
-        "positive scans": int(np.sum([bool(truth.lesions) for truth in truths])),
+        "positive scans": sum(positive is True for positive, _ in evaluation.labels),
         "arms": {name: figures_of(mean_of(own), evaluation.weights) for name, own in ranges.items()},
         "contrasts": contrasts_of(setting, models, evaluation.weights, evaluation.patients),
     }

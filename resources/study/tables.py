@@ -82,7 +82,7 @@ def headroom_lines(setting: Setting, found: Stored) -> list[str]:
 def arm_lines(setting: Setting, test: Stored) -> list[str]:
     names = strata(setting)
     heads = [f"CPM, {name} ({test['lesions'][name]} lesions)" for name in names]
-    heads += [f"{names[0]}, sensitivity at {rate} false positives a scan" for rate in (1, 4)]
+    heads += [f"{names[0]}, sensitivity at {rate} false a scan" for rate in (1, 4)]
     keys = [f"{name}: cpm" for name in names] + [f"{names[0]}: sensitivity at {rate}" for rate in (1, 4)]
     lines = [f"| {test['scans']} test scans | " + " | ".join(heads) + " |"]
     lines.append("| --- " * (len(heads) + 1) + "|")
