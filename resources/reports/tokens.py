@@ -84,10 +84,23 @@ class Tokenizer:
     def _learn(self, pieces: set[str]) -> None:
         if not pieces:
             return
+        words = sorted(piece for piece in pieces if piece[0] != " ")
         with self._nlp.memory_zone():  # the pipeline forgets the words
-            for piece in pieces:
-                doc = self._nlp.make_doc(piece)
-                self._known[piece] = tuple(Token(t.text, t.lower_, t.idx, _mark(t.text)) for t in doc)
+            self._divide(words)
+            for blanks in pieces - set(words):
+                self._divide([blanks])
+
+    def _divide(self, pieces: list[str]) -> None:
+        """Learns pieces from one document of all of them: spaCy divides it at their blanks anyway."""
+        doc = iter(self._nlp.make_doc(" ".join(pieces)))
+        token, at = next(doc, None), 0
+        for piece in pieces:
+            end, found = at + len(piece), []
+            while token is not None and token.idx < end:
+                found.append(Token(token.text, token.lower_, token.idx - at, _mark(token.text)))
+                token = next(doc, None)
+            self._known[piece] = tuple(found)
+            at = end + 1
 
 
 def _mark(token: str) -> str:
