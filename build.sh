@@ -10,6 +10,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$(basename "$0")"
+  exit
+fi
+
 method=${1:-exec}
 shift || true
 if [[ $method != exec && $method != invoke ]]; then

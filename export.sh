@@ -8,6 +8,11 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$0"
+  exit
+fi
+
 method=${1:-exec}
 folder=${2:-$root/dist}
 image=${IMAGE:-ct-lesion-detector:$method}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,13 @@ def test_archives_that_hold_no_image(tmp_path: Path, capsys: pytest.CaptureFixtu
     weights = archive(tmp_path / "model.tar.gz", {"weights/a.safetensors": 1})
     assert main([str(saved(tmp_path / "image.tar.gz", GOOD)), str(weights)]) == 1
     assert "expected .safetensors files at its top, found weights/a.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["build.sh", "export.sh", "run.sh"])
+def test_help_of_the_scripts(script: str, tmp_path: Path) -> None:
+    """From any folder, and without building anything."""
+    command = [Path(__file__).parents[1] / script, "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
+    assert f"./{script} " in done.stdout
+    assert "set -euo" not in done.stdout
+    assert done.stderr == ""

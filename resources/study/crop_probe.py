@@ -1,6 +1,6 @@
 """Does a network find the nodule of a crop, or does it know where crops have theirs?
 
-    python -m resources.study.crop_probe --data ../shared/data/real --weights DIR --split validation
+    python -m resources.study.crop_probe --data DATA --weights DIR --split validation
 
 The crops of LIDC-IDRI have their nodule in the middle, so a network that was trained on such crops can be
 right about them without having seen a nodule. Three figures for the nodules of 6 mm or more tell: how many

@@ -1,12 +1,12 @@
 """The detector on real CT: whole scans of cancer patients, and LIDC-IDRI nodules with little around them.
 
-    python -m resources.study.real --data ../shared/data/real --weights DIR --split validation --out DIR
+    python -m resources.study.real --data DATA --weights DIR --split validation --out DIR
 
 prints sensitivity for lesions of whole scans and for nodules at 1, 4 and 8 false positives a whole scan, and
 writes results-SPLIT-WEIGHTS.json and a page with every detection above the operating point in whole scans.
 Predictions are kept in --out by the digest of weights and code, so the same command goes on where it stopped.
 
-    python -m resources.study.real --data ../shared/data/real --write-cases DIR
+    python -m resources.study.real --data DATA --write-cases DIR
 
 writes the case lists that training and validation use (resources.study.real_data says which patients are in
 which).
