@@ -73,9 +73,9 @@ def outside(means: npt.NDArray[np.float32], padding_hu: float) -> Mask:
     air = np.bincount(regions.ravel(), means.ravel() < AIR_HU)
     surroundings = air >= (NARROW_SHARE if narrow else AIR_SHARE) * cells
     surroundings[0] = False
-    outside: Mask = surroundings[regions]
-    outside |= grow(outside) & rim & ~body
-    return outside
+    masked: Mask = surroundings[regions]
+    masked |= grow(masked) & rim & ~body
+    return masked
 
 
 def _body(means: npt.NDArray[np.float32]) -> Mask:
