@@ -153,7 +153,7 @@ def test_organs_by_hand() -> None:
     settings = dataclasses.replace(OFF, organs=0.5)
     output = torch.zeros(1, 8, 2, 2, 2)
     found = losses(output, logits, trusting(batch, settings), settings, lambda number: number)
-    wanted = -(5 / 8 * math.log(3 / 4) + 2 / 8 * math.log(1 / 4))
+    wanted = -(5 / 8 * (1 / 4) ** 2 * math.log(3 / 4) + 2 / 8 * (3 / 4) ** 2 * math.log(1 / 4))
     assert found == {"organs": pytest.approx(0.5 * wanted)}  # a known share below 1 is not blown up
     batch.organs[:] = -1
     assert losses(output, logits, trusting(batch, settings), settings, lambda n: n)["organs"] == 0
