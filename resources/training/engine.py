@@ -245,7 +245,7 @@ class Run:
             self.progress.say(
                 f"step {step}: round {number}, the averaged network predicts the training scans"
             )
-            with self.signals.at_once(), self.progress.pause():
+            with self.signals.at_once(), self.progress.pause(), self.fabric.autocast():
                 self.learner.agree()
                 rank, ranks = self.fabric.global_rank, self.fabric.world_size
                 rounds.renew(
