@@ -8,7 +8,7 @@ masks of the new scans would add, on the validation scans. Below the setting's l
 Then it trains every arm from the base, with the same number of steps and the same seeds, predicts the test
 scans when all arms are trained, and stores the figures as resources/study/results/SETTING.json. What is done
 is kept; the same command goes on. table writes the tables of docs/results.md from the stored results, and
-those of real CT from what resources.study.real wrote and someone put into resources/study/results/real.
+those of the detector from what other commands wrote into its folders real and detector (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from resources.cases.case import CaseError
 from resources.cli import FAILED, end_with
 from resources.evaluation import EvaluationError
 from resources.study.arms import make_lists, make_scans, predict, run_name, train_arm, train_base
+from resources.study.detector_tables import with_detector_tables
 from resources.study.errors import counted
 from resources.study.measured import arms_of, headroom_of, origin, stratum_of
-from resources.study.real_table import REAL, with_real_tables
 from resources.study.setting import FOLDER, Setting, names, read_setting
 from resources.study.steps import ROOT
 from resources.study.tables import PAGE, RESULTS, replaced
@@ -81,7 +81,7 @@ def table(options: argparse.Namespace) -> int:
     }
     settings = {name: read_setting(FOLDER / f"{name}.toml") for name in results}
     text = options.page.read_text(encoding="utf-8")
-    write_whole(options.page, with_real_tables(replaced(text, settings, results), options.out / REAL))
+    write_whole(options.page, with_detector_tables(replaced(text, settings, results), options.out))
     return 0
 
 

@@ -26,9 +26,9 @@ from model.detector import Detector
 from model.preprocess import Grid, preprocess
 from model.tiles import run_network
 from model.volume import Volume, read_volume
+from resources.study.steps import ROOT, Figures, store
 from resources.synthetic.generate import Order, make_scan
 
-ROOT = Path(__file__).resolve().parents[2]
 SHAPE, SPACING_MM = (400, 512, 512), (0.75, 0.75, 1.0)
 
 
@@ -40,22 +40,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, default=ROOT / "model" / "weights")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--peer", action="store_true", help="also time MONAI's RetinaNet (minutes on a CPU)")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here too")
     options = parser.parse_args(arguments)
+    figures: Figures = {"device": options.device, "threads": torch.get_num_threads()}
     with tempfile.TemporaryDirectory() as folder:
         scan = options.scan or write_scan(Path(folder))
-        print(
-            f"{scan.name}: {scan.stat().st_size / 1e6:.0f} MB; {torch.get_num_threads()} threads", flush=True
-        )
-        cold(scan, Path(folder) / "out", options.weights, options.device)
+        figures["scan_mb"] = scan.stat().st_size / 1e6
+        print(f"{scan.name}: {figures['scan_mb']:.0f} MB; {figures['threads']} threads", flush=True)
+        figures |= cold(scan, Path(folder) / "out", options.weights, options.device)
         volume = read_volume(scan)
     detector = Detector.from_weights(options.weights, options.device)
     grid = preprocess(volume, detector.networks[0].config.spacing_mm, detector.stride)
-    per_voxel = warm(detector, volume, grid)
+    figures |= warm(detector, volume, grid)
     if options.peer:
         seconds = retinanet(grid.hu.to(detector.device))
-        print(
-            f"MONAI RetinaNet (ResNet-50, sliding window): {seconds:.2f} s, {seconds / per_voxel:.1f} x ours"
-        )
+        figures["retinanet_times"] = times = seconds / figures["network_s"]
+        print(f"MONAI RetinaNet (ResNet-50, sliding window): {seconds:.2f} s, {times:.1f} x ours")
+    if options.out is not None:
+        store(options.out, options.weights, figures)
 
 
 def write_scan(folder: Path) -> Path:
@@ -81,7 +83,7 @@ def write_scan(folder: Path) -> Path:
     return folder / "scan.mha"
 
 
-def cold(scan: Path, out: Path, weights: Path, device: str) -> None:
+def cold(scan: Path, out: Path, weights: Path, device: str) -> Figures:
     """process.py from start to exit: seconds per stage and peak memory."""
     command = [sys.executable, str(ROOT / "process.py"), "--input", str(scan), "--output", str(out)]
     command += ["--weights", str(weights), "--device", device]
@@ -90,13 +92,15 @@ def cold(scan: Path, out: Path, weights: Path, device: str) -> None:
     total = time.perf_counter() - start
     peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     stages = json.loads((out / "lesion-details.json").read_text(encoding="utf-8"))["timings_s"]
+    stages["start, load, write, end"] = total - sum(stages.values())
     print(f"cold process: {total:.2f} s in all, peak memory {peak_gb:.2f} GB")
-    for stage, seconds in {**stages, "start, load, write, end": total - sum(stages.values())}.items():
+    for stage, seconds in stages.items():
         print(f"  {stage:<24} {seconds:6.2f} s")
+    return {"cold_s": total, "peak_gb": peak_gb, "stages_s": stages}
 
 
-def warm(detector: Detector, volume: Volume, grid: Grid) -> float:
-    """Seconds of the network on the grid, warm; prints its rate beside the peak."""
+def warm(detector: Detector, volume: Volume, grid: Grid) -> Figures:
+    """Of the network on the grid, warm: seconds, and its rate beside the peak; printed too."""
     network, device = detector.networks[0], detector.device
 
     def forward() -> None:
@@ -116,7 +120,7 @@ def warm(detector: Detector, volume: Volume, grid: Grid) -> float:
     print(
         f"  best single convolution          {peak:.0f} GFLOP/s: the network runs at {rate / peak:.0%} of it"
     )
-    return seconds
+    return {"network_s": seconds, "network_share_of_peak": rate / peak}
 
 
 def fastest(function: Callable[[], object], device: torch.device) -> float:

@@ -32,6 +32,7 @@ from resources.cases.work import add_worker_options, run_jobs
 from resources.cli import end_with
 from resources.predict import WEIGHTS
 from resources.study.real_data import CROPS, Row, read_case, read_split
+from resources.study.steps import store
 
 LEAST_MM, BESIDE_MM, PLACE_MM = 6.0, 12.0, 8.0
 """Long diameter from which a nodule counts; what is left beside it; around its place when it is erased."""
@@ -95,23 +96,28 @@ def probe(data: Path, weights: Path, row: Row) -> Probe | None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Prints the table. Raises CaseError, WeightsError."""
+    """Prints the table and writes the figures. Raises CaseError, WeightsError, OSError."""
     weights = options.weights.absolute()
     point = _detector(weights).operating_point
     rows = [row for row in read_split(options.data) if row.split == options.split]
     jobs = {row.id: row for row in rows if (options.data / "lidc" / "images" / f"{row.id}.mha").exists()}
-    options.out.mkdir(parents=True, exist_ok=True)
     work = functools.partial(probe, options.data, weights)
-    outcomes = run_jobs(work, jobs, "Probing", options.processes, None, options.out / "failed.jsonl")
+    outcomes = run_jobs(
+        work, jobs, "Probing", options.processes, None, options.out.with_suffix(".failed.jsonl")
+    )
     probes = [outcome.result for outcome in outcomes if outcome.result is not None]
     refused = [outcome.name for outcome in outcomes if outcome.error]
     table = Table(f"{len(probes)} nodules", "as it is", "cut to one side", "erased")
+    shares = {}
     for title, least in (("p >= 0.1", 0.1), (f"p >= {point:.3f}, op. point", point), ("p >= 0.5", 0.5)):
-        shares = [
-            np.mean([getattr(one, name) >= least for one in probes]) for name in ("whole", "side", "erased")
-        ]
-        table.add_row(title, *(f"{share:.2f}" for share in shares))
+        shares[title] = {
+            name: float(np.mean([getattr(one, name) >= least for one in probes]))
+            for name in ("whole", "side", "erased")
+        }
+        table.add_row(title, *(f"{share:.2f}" for share in shares[title].values()))
     Console().print(table)
+    figures = {"split": options.split, "nodules": len(probes), "refused": sorted(refused), "shares": shares}
+    store(options.out, weights, figures)
     if refused:
         print(f"{len(refused)} {CROPS} could not be read: {', '.join(sorted(refused))}")
 
@@ -126,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real scans")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of .safetensors files")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="validation")
-    parser.add_argument("--out", type=Path, default=Path("build/crop_probe"), help="what failed")
+    parser.add_argument("--out", type=Path, default=Path("build/crop_probe.json"), help="the figures")
     add_worker_options(parser)
     options = parser.parse_args(arguments)
     try:

@@ -12,7 +12,6 @@ looked for. --abdomen: the unenhanced real trunk with TotalSegmentator's labels 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from resources.cases.images import Labels, check_same_grid, read_case_volume, re
 from resources.cases.organs import Values, head_classes, head_table, place_values, totalsegmentator_values
 from resources.cli import end_with
 from resources.predict import WEIGHTS
-from resources.study.steps import shown
+from resources.study.steps import shown, store
 
 ABDOMEN_SLICES = slice(82, 112)
 """Of example_ct.nii.gz: those that example_seg.nii.gz labels."""
@@ -147,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, help="a case list with organ maps")
     parser.add_argument("--abdomen", type=Path, help="folder with example_ct.nii.gz and example_seg.nii.gz")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of .safetensors files")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here too")
     options = parser.parse_args(arguments)
     figures: dict[str, object] = {}
     try:
@@ -160,6 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(text_of(str(options.cases), counts))
             flat = [one for scan in right for one in scan]
             print(f"  organ of true detections right: {sum(flat)} of {len(flat)}")
+            figures["scans"] = len(counts)
             figures["cases"] = {n: dice(counts[:, i]) for i, n in enumerate(head_classes())}
             figures["detections"] = {"right": sum(flat), "of": len(flat)}
         if options.abdomen is not None:
@@ -167,10 +167,10 @@ def main(arguments: list[str] | None = None) -> int:
             counts = compare(detector, volume, labels, totalsegmentator_values())[None]
             print(text_of(str(options.abdomen), counts))
             figures["abdomen"] = {n: dice(counts[:, i])["value"] for i, n in enumerate(head_classes())}
+        if options.out is not None:
+            store(options.out, options.weights, figures)
     except (CaseError, InputError, WeightsError, OSError) as error:
         return end_with(error)
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

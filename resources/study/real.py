@@ -18,7 +18,6 @@ import argparse
 import functools
 import hashlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,8 +44,8 @@ from resources.study.real_data import (
 )
 from resources.study.real_figures import UPPER_BOUND, figures_of, text_of
 from resources.study.real_page import write_page
+from resources.study.steps import ROOT, commit
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = 12
 """Digits of a digest in a file's name."""
 RULES_REPORTED = (PRIMARY.name, "point_inside", "iou_0.1")
@@ -71,19 +70,6 @@ def code_digest() -> str:
     for path in sorted((ROOT / "model").rglob("*.py")):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def commit() -> str:
-    """Of the code that runs, "+" added where files that are tracked differ from it; "unknown" without git."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.strip()
-
-    head = git("rev-parse", "HEAD")
-    return (
-        f"{head}{'+' if git('status', '--porcelain', '--untracked-files=no') else ''}" if head else "unknown"
-    )
 
 
 def predict(cases: list[Case], weights: Path, folder: Path, processes: int) -> dict[str, str]:

@@ -8,12 +8,12 @@ import pytest
 
 from resources.cases.case import read_cases
 from resources.evaluation.matching import PRIMARY
+from resources.predict import digest_of
 from resources.study.difficulty import FIRST_SEED, GROUPS, main
-from resources.study.steps import RATES, StepError, report, step
+from resources.study.steps import RATES, SCAN_MEASURES, StepError, report, step
 from resources.synthetic.sites import SITES
 
 LUNG = "bright in lung"
-SCAN_LEVEL = ("roc_area", "accuracy", "sensitivity", "specificity", "expected_calibration_error")
 
 
 def test_seeds_and_bodies_are_kept_apart_from_training() -> None:
@@ -52,16 +52,12 @@ def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
 
     def page(first: float | None) -> dict[str, Any]:
         measures = {f"sensitivity_at_{rate}": figure(0.3 + 0.1 * i) for i, rate in enumerate(RATES)}
-        measures |= {"sensitivity_at_0.5": figure(first), "cpm": figure(0.75)}
-        scans = dict.fromkeys(SCAN_LEVEL, figure(0.85))
-        strata = [{"division": "size", "stratum": "below 10 mm", "lesions": 4, "cpm": figure(0.5)}]
-        counts = {"scans": 5, "lesions": 7, "scans_negative": 2}
-        model = {
-            "rules": {PRIMARY.name: {"measures": measures}},
-            "scans": {"measures": scans},
-            "lesion_strata": strata,
+        return {
+            "counts": {"scans": 5, "lesions": 7, "scans_negative": 2},
+            "measures": measures | {"sensitivity_at_0.5": figure(first), "cpm": figure(0.75)},
+            "scans": dict.fromkeys(SCAN_MEASURES, figure(0.85)),
+            "strata": [{"division": "size", "stratum": "below 10 mm", "lesions": 4, "cpm": figure(0.5)}],
         }
-        return {"counts": counts, "models": [model]}
 
     report({"detector": page(0.25), "blobs": page(None)})
     lines = capsys.readouterr().out.splitlines()
@@ -71,7 +67,7 @@ def test_the_table_shows_each_figure_with_its_interval_under_its_rate(
     assert " ".join(lines[2].split()) == f"detector 0.250 (0.150-0.350) {rest}"
     assert " ".join(lines[3].split()) == f"blobs ? (?-?) {rest}"
     assert [len(line) for line in lines[2:4]] == [len(lines[1])] * 2  # each figure ends below its rate
-    assert lines[4:9] == [f"scan level {name:<28}{'0.850 (0.750-0.950)':>22}" for name in SCAN_LEVEL]
+    assert lines[4:9] == [f"scan level {name:<28}{'0.850 (0.750-0.950)':>22}" for name in SCAN_MEASURES]
     assert lines[9:] == ["CPM of size below 10 mm, 4 lesions        0.500 (0.400-0.600)"]
 
 
@@ -88,10 +84,14 @@ def test_prints_sensitivities_of_detector_and_blobs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], weights: Path
 ) -> None:
     small = ["--scans", "2", "--spacing-mm", "6", "--coverage", "chest", "--types", "lung"]
-    small += ["--weights", str(weights), "--processes", "1"]
+    small += ["--weights", str(weights), "--processes", "1", "--out", str(tmp_path / "stored.json")]
     for more in (["--sites", "A", "--blobs", LUNG], ["--sites", "B", "--blobs"]):
         assert main([*small, *more, "--work", str(tmp_path)]) == 0
     printed = capsys.readouterr().out.splitlines()
+    stored = json.loads((tmp_path / "stored.json").read_text(encoding="utf-8"))  # of the second command
+    assert stored["weights_sha256"] == digest_of(weights)
+    (title,) = stored["groups"]
+    assert title == "site B, procedural bodies"
     for site, kinds in (("A", [LUNG]), ("B", [])):
         folder = tmp_path / f"{site}-procedural"
         cases = read_cases(folder / "cases.jsonl")

@@ -16,11 +16,12 @@ from model.detector import save_weights
 from model.network import CenterNet3D
 from resources.cases.case import Annotation, Case, ImageSource, read_cases
 from resources.evaluation.evaluation import Evaluation
+from resources.study.detector_tables import REAL as FOLDER
+from resources.study.detector_tables import with_detector_tables
 from resources.study.real import evaluated, main, predict, read_cases_of
 from resources.study.real_data import CROPS, VALIDATION_SCANS, WHOLE, read_split
 from resources.study.real_figures import figures_of, text_of, weights_of
 from resources.study.real_page import detections_of
-from resources.study.real_table import with_real_tables
 
 REAL = DATA / "real"
 SPLIT = """id\tpatient\tsplit
@@ -149,12 +150,12 @@ def test_stored_results_become_a_table_of_the_page(counted: tuple[list[Case], Pa
     figures = figures_of(evaluated(*counted, {}), "luna16_distance")
     results = {"weights": "small", "weights_sha256": "0123456789abcdef", "commit": "fedcba9876"}
     results |= {"rules": {"luna16_distance": figures}}
-    (tmp_path / "stored").mkdir()
+    (tmp_path / FOLDER).mkdir()
     for split in ("validation", "test"):
         text = json.dumps(results | {"split": split}, allow_nan=False)
-        (tmp_path / "stored" / f"{split}.json").write_text(text, encoding="utf-8")
+        (tmp_path / FOLDER / f"{split}.json").write_text(text, encoding="utf-8")
     page = "a\n<!-- study: real validation -->\nold\n<!-- end of study: real validation -->\nb\n"
-    lines = with_real_tables(page, tmp_path / "stored").splitlines()
+    lines = with_detector_tables(page, tmp_path).splitlines()
     assert [*lines[:2], *lines[-2:]] == [*page.splitlines()[:2], *page.splitlines()[-2:]]
     cells = [line.strip("| ").split(" | ") for line in lines[2:-2]]
     title = "nodules of 6 mm or more (2), sensitivity at false positives a whole scan"

@@ -14,8 +14,8 @@ from resources.evaluation.outcomes import Table
 from resources.study.__main__ import main
 from resources.study.arms import options_of, partly
 from resources.study.contrasts import ALL, Model, difference, mean_of, p_value, run_measure
+from resources.study.detector_tables import with_detector_tables
 from resources.study.errors import near
-from resources.study.real_table import REAL, with_real_tables
 from resources.study.setting import FOLDER, Cases, Scans, names, read_setting, training_file
 from resources.study.tables import PAGE, RESULTS, adjusted_of, replaced, shown, table_of
 from resources.synthetic.truth import TrueLesion
@@ -173,7 +173,7 @@ def test_the_page_has_the_tables_of_the_stored_results(tmp_path: Path) -> None:
     results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")}
     settings = {name: read_setting(FOLDER / f"{name}.toml") for name in results}
     page = PAGE.read_text(encoding="utf-8")
-    assert with_real_tables(replaced(page, settings, results), RESULTS / REAL) == page
+    assert with_detector_tables(replaced(page, settings, results), RESULTS) == page
     text = "a\n<!-- study: types -->\nold\n<!-- end of study: types -->\nb\n"
     (tmp_path / "types.json").write_text(json.dumps(stored(0.03)), encoding="utf-8")
     (tmp_path / "page.md").write_text(text, encoding="utf-8")
