@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -19,6 +20,16 @@ def test_a_signal_waits_for_the_step(number: int) -> None:
         with pytest.raises(Interrupted), signals.at_once():
             raise AssertionError
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_within_long_reading_ends_it_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as signals:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(Interrupted, match="SIGTERM") as caught, signals.at_once():
+            threading.Event().wait(30)
+        assert caught.value.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_step_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ __all__ = [
     "Network",
     "Optimisation",
     "Patches",
-    "Pretraining",
     "Source",
     "Supervision",
     "Teacher",
@@ -152,17 +151,6 @@ class Teacher:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pretraining:
-    """Steps in which the encoder learns to say what the reports say, before it learns to find; 0: none."""
-
-    steps: int = 0
-    rate: float = 0.001
-
-    def __post_init__(self) -> None:
-        _check_at_least("steps", self.steps, 0)
-
-
-@dataclasses.dataclass(frozen=True)
 class Optimisation:
     """steps: of the whole run. batch: patches a step, over all ranks. rate: the highest, after warm_up steps.
 
@@ -258,7 +246,6 @@ class TrainingConfig:
     network: Network = Network()
     supervision: Supervision = Supervision()
     teacher: Teacher = Teacher()
-    pretraining: Pretraining = Pretraining()
     patches: Patches = Patches()
     augmentation: Augmentation = Augmentation()
     start: str | None = None

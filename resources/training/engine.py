@@ -3,7 +3,7 @@
 Everything is a function of configuration, data, seed and step, so a run that was stopped ends where it would
 have ended: WORK/checkpoint.safetensors holds all that a step depends on. WORK/best.safetensors are the
 averaged weights of the best validation; WORK/pseudo_labels, WORK/validation and WORK/board what their names
-say. Steps of pre-training come first and are numbered below 0.
+say.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ from resources.training.data.batch import Batch
 from resources.training.data.stream import open_scans, stream
 from resources.training.learner import advance, begin, generator_of, make_fabric
 from resources.training.progress import LINE_EVERY, Progress
-from resources.training.reports import pretrain, rounds
-from resources.training.reports.pretrain import ReportBatch
+from resources.training.reports import rounds
 
 SCALARS_EVERY, PICTURE_EVERY = 10, 500
 """Steps between points of the curves, and between pictures."""
@@ -74,7 +73,7 @@ class Clock:
 
 
 class Run:
-    """A run that is open. step: steps done; below 0 in pre-training.
+    """A run that is open. step: steps done.
 
     Raises CaseError, EvaluationError and WeightsError at the start.
     name: of the configuration. resume: go on from the checkpoint in WORK.
@@ -92,13 +91,10 @@ class Run:
             raise CaseError(f"optimisation.batch: expected as many patches in every process, found {found}")
         self.scans = open_scans(config)
         self.held = validation.open_held(config, [case for _, case in self.scans.cases])
-        self.step, self.best = -config.pretraining.steps, {"cpm": -1.0, "step": 0}
+        self.step, self.best = 0, {"cpm": -1.0, "step": 0}
         self.origin = {"name": name, "data": self.scans.digest, "sources": _sources(self.scans.cases)}
         tensors = self._read_checkpoint() if goes_on else None
-        if self.step < 0:
-            self.learner = pretrain.begin_pretraining(fabric, precision, config, self.scans)
-        else:
-            self.learner = begin(fabric, precision, config)
+        self.learner = begin(fabric, precision, config)
         if tensors is not None:
             unpack(tensors, self._networks(), self.learner.plain, self.learner.optimizer)
         self.saved_at, self.saved_step = time.monotonic(), self.step if goes_on else -1
@@ -115,10 +111,7 @@ class Run:
         fabric = self.fabric
         with self.signals, contextlib.closing(self.progress), contextlib.closing(self.board):
             rank, ranks = fabric.global_rank, fabric.world_size
-            if self.step < 0:
-                reports = pretrain.report_batches(self.config, self.scans, self.step, rank, ranks)
-                self.train_over(reports)
-            elif self._validation_due():
+            if self._validation_due():
                 self.validate()
             for first, last in segments(self.config, self.step):
                 pseudo_labels, hard = self.renew(first)
@@ -135,7 +128,7 @@ class Run:
                     "waiting for data"
                 )
 
-    def train_over(self, batches: Generator[tuple[Batch | ReportBatch, float]]) -> None:
+    def train_over(self, batches: Generator[tuple[Batch, float]]) -> None:
         """A step on each of the batches, and the validations that fall due."""
         self.tick = time.perf_counter()
         with contextlib.closing(batches):
@@ -144,7 +137,7 @@ class Run:
                 if self._validation_due():
                     self.validate()
 
-    def train_on(self, batch: Batch | ReportBatch, waited_s: float) -> dict[str, float]:
+    def train_on(self, batch: Batch, waited_s: float) -> dict[str, float]:
         """One step, what is shown of it, and the checkpoint if it is due; the losses."""
         config, step = self.config, self.step
         losses, norm = self._advance(batch)
@@ -154,9 +147,6 @@ class Run:
         for clock in (self.all, self.lately):
             clock.add(now - self.tick, waited_s)
         self.tick = now
-        if self.step == 0:
-            self.learner = pretrain.end_pretraining(self.learner, config)
-            self.all, self.lately = Clock(), Clock()
         self.progress.step(self.step, values, self.lately.share)
         if step % SCALARS_EVERY == 0:
             scalars = {f"loss/{name}": value for name, value in values.items()}
@@ -172,11 +162,9 @@ class Run:
             raise Interrupted(number)
         return values
 
-    def _advance(self, batch: Batch | ReportBatch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def _advance(self, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The network's part of a step: the losses, and the norm of the gradient."""
         config, fabric, step = self.config, self.fabric, self.step
-        if isinstance(batch, ReportBatch):
-            return pretrain.pretrain_step(self.learner, batch, config, step)
         generator = generator_of(config.seed, step, fabric.global_rank, device=fabric.device)
         batch = augment(batch.to(fabric.device), config.augmentation, generator, config.network.spacing_mm)
         output, losses, norm = advance(self.learner, batch, config, step)

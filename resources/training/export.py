@@ -112,7 +112,6 @@ def provenance(config: TrainingConfig, state: dict[str, Any], step: int, calibra
         "data": ", ".join(f"{name}: {count} cases" for name, count in origin["sources"].items()),
         "data_sha256": origin["data"],
         "supervision": json.dumps(dataclasses.asdict(config.supervision)),
-        "pretraining_steps": str(config.pretraining.steps),
         "steps": f"{step} of {state['step']}",
         "seed": str(config.seed),
         "calibration": calibration,

@@ -54,8 +54,8 @@ def make_fabric(precision: str) -> tuple[Fabric, Precision]:
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """network: as Fabric wraps it; plain: the same without (a CenterNet3D, but in pre-training). average: of
-    its weights and batch statistics, in float32 and evaluation mode.
+    """network: as Fabric wraps it; plain: the same without. average: of its weights and batch statistics, in
+    float32 and evaluation mode.
     """
 
     fabric: Fabric
@@ -144,15 +144,6 @@ def advance(
     settings = config.optimisation
     output, organs = learner.network(batch.hu)
     losses = supervise.losses(output, organs, batch, config.strongest, learner.total)
-    norm = descend(learner, losses, settings, step)
-    follow(learner.average, learner.plain, min(settings.average, (step + 1) / (step + 10)))
-    return output, losses, norm
-
-
-def descend(
-    learner: Learner, losses: dict[str, torch.Tensor], settings: Optimisation, step: int
-) -> torch.Tensor:
-    """The optimizer's step down the sum of the losses; the norm of the gradient before clipping."""
     for group in learner.optimizer.param_groups:
         group["lr"] = group.get("highest", settings.rate) * schedule(settings, step)
     learner.optimizer.zero_grad()
@@ -162,7 +153,8 @@ def descend(
     )
     assert norm is not None
     learner.optimizer.step()
-    return norm
+    follow(learner.average, learner.plain, min(settings.average, (step + 1) / (step + 10)))
+    return output, losses, norm
 
 
 def schedule(settings: Optimisation, step: int) -> float:

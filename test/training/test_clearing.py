@@ -9,7 +9,7 @@ import pytest
 from model.config import LESION_TYPES
 from resources.cases.case import Annotation, Case, Finding, ImageSource
 from resources.cases.organs import type_of
-from resources.training.reports.clearing import cleared_organs, cleared_types
+from resources.training.reports.clearing import cleared_types
 
 ALL = set(LESION_TYPES)
 NONE = Finding(None, None, count=None, presence="absent")
@@ -48,27 +48,6 @@ LIVER = Finding("liver", "liver")
 def test_by_report(findings: tuple[Finding, ...], expected: set[str]) -> None:
     case = Case("a", "p", "s", "train", ImageSource("a.mha"), findings=findings)
     assert cleared_types(case) == expected
-
-
-@pytest.mark.parametrize(
-    ("findings", "expected"),
-    [
-        ((), set()),
-        ((no("spine"),), {"vertebra"}),
-        ((no("vertebra"),), {"vertebra"}),
-        ((no("kidney", side="left"),), set()),
-        ((no("kidney", side="left"), no("kidney", side="right")), {"kidney"}),
-        ((NONE, LIVER), {"vertebra", "kidney", "spleen"}),
-        ((NONE, Finding("bone", "spine")), {"liver", "kidney", "spleen"}),
-        ((NONE, Finding("abdomen", None)), {"vertebra", "liver", "kidney"}),
-        ((NONE, Finding(None, None)), set()),
-        ((dataclasses.replace(NONE, type="liver"),), set()),
-        ((no("liver"), LIVER), set()),
-    ],
-)
-def test_organs_by_report(findings: tuple[Finding, ...], expected: set[str]) -> None:
-    case = Case("a", "p", "s", "train", ImageSource("a.mha"), findings=findings)
-    assert cleared_organs(case, ("vertebra", "liver", "kidney", "spleen")) == expected
 
 
 def test_a_mark_speaks_against_it() -> None:

@@ -32,7 +32,6 @@ SMALL = {
     "teacher.every_steps": 30,
     "teacher.positive_above": 0.3,
     "teacher.pictures": 2,
-    "pretraining.steps": 5,
     "optimisation.steps": 120,
     "optimisation.batch": 4,
     "optimisation.warm_up": 5,

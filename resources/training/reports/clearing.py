@@ -5,8 +5,6 @@ Only current findings speak; what is resolved or was seen before says nothing of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -81,27 +79,6 @@ def _denied_organ(name: str, absent: list[Finding]) -> bool:
     """Whether findings deny lesions in all of an organ, by its name or that of what it lies in."""
     sides = {f.side for f in absent if f.organ is not None and name in region(f.organ)}
     return bool(sides & {None, "both"}) or {"left", "right"} <= sides
-
-
-def cleared_organs(case: Case, names: Iterable[str]) -> frozenset[str]:
-    """Of the organs named, those that hold no lesion by the report; no organ map is needed.
-
-    The report clears the whole scan or all of the organ, and no other finding can be in it.
-    """
-    reported, absent = current_findings(case)
-    everywhere = any(f.organ is None and f.type is None for f in absent)
-    return frozenset(
-        name
-        for name in names
-        if not any(_may_be_in(finding, name) for finding in reported)
-        if everywhere or _denied_organ(name, absent)
-    )
-
-
-def _may_be_in(finding: Finding, name: str) -> bool:
-    if finding.organ is None:
-        return finding.type is None or type_of(name) in (None, finding.type)
-    return name in region(finding.organ) or finding.organ in region(name)
 
 
 def cleared_by_report(
