@@ -33,11 +33,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Cases": tuple(("resources.cases", name) for name in CASES),
     "Reports": (("resources.reports",), ("resources.reports.attach",), ("resources.reports.score",)),
-    "Training": (
-        ("resources.training",),
-        ("resources.training.export",),
-        ("resources.training.reports.pictures",),
-    ),
+    "Training": (("resources.training",), ("resources.training.export",)),
     "Evaluation": (("resources.evaluation",),),
     "Synthetic CT": (
         ("resources.synthetic",),

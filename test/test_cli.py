@@ -2,7 +2,7 @@
 
 import pytest
 
-from resources.cli import BAD_INPUT, FAILED, end_with
+from resources.cli import BAD_INPUT, FAILED, counted, end_with
 
 
 def test_an_error_is_one_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -10,3 +10,7 @@ def test_an_error_is_one_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> 
     assert end_with(MemoryError(), FAILED) == FAILED == 1
     expected = "error: a.mha: expected three dimensions, found 2\nerror: MemoryError\n"
     assert capsys.readouterr() == ("", expected)
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(number, "case") for number in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]

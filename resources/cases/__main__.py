@@ -16,7 +16,7 @@ from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cases.describe import check_files, describe, draw
 from resources.cases.patients import read_or_make_key, split_of
 from resources.cases.work import Outcome, add_worker_options, default_processes, run_jobs
-from resources.cli import end_with
+from resources.cli import counted, end_with
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -250,7 +250,7 @@ def _check(options: argparse.Namespace) -> None:
     if not options.no_files:
         options.out = options.cases
         _run(check_files, {case.id: case for case in cases}, "Checking", options)
-    print(f"{options.cases}: {len(cases)} cases, all well")
+    print(f"{options.cases}: {counted(len(cases), 'case')}, all well")
 
 
 def _describe(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from model.volume import InputError
 from resources.cases.case import Annotation, Case
 from resources.cases.images import check_same_grid, read_case_volume, read_header, read_labels
 from resources.cases.strict import CaseError
+from resources.cli import counted
 
 SIZE_EDGES_MM = (0, 5, 10, 20, 30, 50, 1000)
 
@@ -69,14 +70,12 @@ def describe(cases: list[Case]) -> str:
     patients = {case.patient for case in cases}
     findings = sum(len(case.findings) for case in cases)
     reports = sum(case.report is not None for case in cases)
-    lines.append(
-        f"{len(cases)} scans of {len(patients)} patients, {len(annotations)} annotations, "
-        f"{reports} reports, {findings} findings"
-    )
+    scans = f"{counted(len(cases), 'scan')} of {counted(len(patients), 'patient')}"
+    lines.append(f"{scans}, {len(annotations)} annotations, {reports} reports, {findings} findings")
     for source, own in _grouped(cases, lambda case: case.source).items():
-        people = len({case.patient for case in own})
+        people = counted(len({case.patient for case in own}), "patient")
         marks = sum(len(case.annotations) for case in own)
-        lines.append(f"  {source}: {len(own)} scans of {people} patients, {marks} annotations")
+        lines.append(f"  {source}: {counted(len(own), 'scan')} of {people}, {marks} annotations")
     for title, counts in (
         ("split", collections.Counter(str(case.split) for case in cases)),
         ("complete", collections.Counter(case.completeness.kind for case in cases)),

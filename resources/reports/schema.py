@@ -6,6 +6,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,20 @@ def _schema(hint: Any) -> dict[str, Any]:
 def read_findings(path: Path) -> dict[str, tuple[Finding, ...]]:
     """Findings by report of a file that another tool wrote. Raises ReportError naming line and field."""
     found: dict[str, tuple[Finding, ...]] = {}
+    for where, name, findings in records(path):
+        try:
+            found[name] = tuple(_finding(f, f"findings[{i}]") for i, f in enumerate(findings))
+        except CaseError as error:
+            raise ReportError(f"{where}: {error}") from None
+    return found
+
+
+def records(path: Path) -> Iterator[tuple[str, str, list[Any]]]:
+    """Of each line of a file: where it stands, the report's name, and its findings, which are not checked.
+
+    Raises ReportError naming the line.
+    """
+    names: set[str] = set()
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -78,6 +93,7 @@ def read_findings(path: Path) -> dict[str, tuple[Finding, ...]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        where = f"{path}, line {number}"
         try:
             record = json.loads(line)
             name, findings = record["report"], record["findings"]
@@ -85,15 +101,12 @@ def read_findings(path: Path) -> dict[str, tuple[Finding, ...]]:
                 raise TypeError
         except (ValueError, KeyError, TypeError):
             raise ReportError(
-                f'{path}, line {number}: expected {{"report": name, "findings": [...]}}, found {line[:60]!r}'
+                f'{where}: expected {{"report": name, "findings": [...]}}, found {line[:60]!r}'
             ) from None
-        if name in found:
-            raise ReportError(f"{path}, line {number}: expected each report once, found {name!r} again")
-        try:
-            found[name] = tuple(_finding(f, f"findings[{i}]") for i, f in enumerate(findings))
-        except CaseError as error:
-            raise ReportError(f"{path}, line {number}: {error}") from None
-    return found
+        if name in names:
+            raise ReportError(f"{where}: expected each report once, found {name!r} again")
+        names.add(name)
+        yield where, name, findings
 
 
 def _finding(value: Any, field: str) -> Finding:

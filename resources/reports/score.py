@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from resources.cli import end_with
 from resources.reports.errors import ReportError
+from resources.reports.schema import records
 
 Row = Mapping[str, Any]
 NEAR = 60
@@ -162,24 +162,9 @@ def _shown(f: Row) -> str:
     return " ".join(str(p) for p in parts if p)
 
 
-def read_findings(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Findings by report of a JSON Lines file. Raises ReportError naming the line."""
-    result: dict[str, list[dict[str, Any]]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(f"{path}: expected a readable UTF-8 file, found: {error}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            result[record["report"]] = list(record["findings"])
-        except (ValueError, KeyError, TypeError):
-            raise ReportError(
-                f'{path}, line {number}: expected {{"report": name, "findings": [...]}}, found {line[:60]!r}'
-            ) from None
-    return result
+def read_rows(path: Path) -> dict[str, list[Row]]:
+    """Findings by report of a JSON Lines file, as they stand there. Raises ReportError naming the line."""
+    return {name: findings for _, name, findings in records(path)}
 
 
 def score(
@@ -220,9 +205,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     scores: dict[str, Score] = {}
     try:
-        truth = read_findings(options.truth)
+        truth = read_rows(options.truth)
         for path in options.read:
-            scores[path.name], errors = score(read_findings(path), truth, path)
+            scores[path.name], errors = score(read_rows(path), truth, path)
             if options.show:
                 print("\n".join(errors))
     except ReportError as error:

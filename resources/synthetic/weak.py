@@ -207,17 +207,14 @@ def mask_view(
     return View((0, len(labels) - 1), tuple(annotations), complete)
 
 
-def point_view(scan: TrueScan, labels: Labels, seed: int, share: float = 1.0) -> View:
-    """A click into each of a share of the lesions, near its centre, always on a voxel of the lesion."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"share: expected 0 to 1, found {share}")
+def point_view(scan: TrueScan, labels: Labels, seed: int) -> View:
+    """A click into each of the lesions, near its centre, always on a voxel of the lesion."""
     random = np.random.default_rng(seed)
     annotations = []
     for lesion in scan.lesions:
-        chosen = random.uniform() < share
         jitter = random.normal(0, POINT_JITTER_SHARE, 3)
         voxels = np.argwhere(labels == lesion.label)
-        if chosen and lesion.status == "lesion" and len(voxels):
+        if lesion.status == "lesion" and len(voxels):
             wanted = voxels.mean(0) + jitter * (np.ptp(voxels, axis=0) + 1)
             z, y, x = voxels[np.linalg.norm(voxels - wanted, axis=1).argmin()].tolist()
             annotations.append(

@@ -59,7 +59,7 @@ class Progress:
 
     def step(self, done: int, losses: dict[str, float], waiting: float | None) -> None:
         """done: steps. waiting: share of the time since the last line that went into waiting for data."""
-        text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        text = ", ".join(f"{name} {value:z.3f}" for name, value in losses.items())
         if waiting is not None:
             text = f"{text}; {waiting:.1%} waiting for data"
         if self._bar is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resources.reports.reader import read_report
-from resources.reports.score import Score, read_findings
+from resources.reports.score import Score, read_rows
 
 OWN = Path(__file__).parent / "own"
 KINDS = ("lesion", "organ", "sizes", "negatives", "all fields")
@@ -20,7 +20,7 @@ LEAST = {"truth": (0.97, 0.93, 0.97, 0.97, 0.88), "later": (0.91, 0.87, 0.95, 0.
 @pytest.mark.parametrize("part", LEAST)
 def test_reports_of_our_own(part: str, language: str) -> None:
     score = Score()
-    for name, truth in read_findings(OWN / f"{part}.jsonl").items():
+    for name, truth in read_rows(OWN / f"{part}.jsonl").items():
         if name.startswith(language):
             text = (OWN / name).read_text(encoding="utf-8")
             score.add([dataclasses.asdict(f) for f in read_report(text)], truth)

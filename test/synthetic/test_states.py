@@ -11,7 +11,6 @@ from resources.cases.cache import Job as CacheJob
 from resources.cases.case import Case, Finding, read_cases
 from resources.cases.describe import check_files, describe, draw
 from resources.synthetic.__main__ import main as make_scans
-from resources.training.reports.pictures import draw_states
 from resources.training.targets.states import NEGATIVE, POSITIVE, states_of
 
 
@@ -64,7 +63,5 @@ def test_no_voxel_of_a_lesion_is_denied_if_the_report_omits_none(tmp_path: Path)
     complete = states_of(full, scan, stride=1).state
     np.testing.assert_array_equal(complete == POSITIVE, lesion)
     np.testing.assert_array_equal(complete == NEGATIVE, ~lesion)
-    draw_states(weak, scan, states_of(weak, scan), tmp_path / "a.png")
     draw([weak], tmp_path / "b.png")
-    assert (tmp_path / "a.png").stat().st_size > 10_000
-    assert "1 scans of 1 patients" in describe([weak])
+    assert "1 scan of 1 patient," in describe([weak])

@@ -200,6 +200,6 @@ def test_masks_points_and_reports() -> None:
 def test_shares_out_of_range_are_refused() -> None:
     scan, labels = sphere_scan()
     with pytest.raises(ValueError, match="share: expected 0 to 1, found 1.5"):
-        weak.point_view(scan, labels, 0, 1.5)
+        weak.mask_view(scan, labels, (1.0, 1.0, 2.0), 0, "truth.mha", 1.5)
     with pytest.raises(ValueError, match="share: expected 0 to 0.5, found 0.9"):
         weak.marking_probabilities([LESION], 0.9)

@@ -4,10 +4,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from resources.training.board import SEEN, UNKNOWN, UNKNOWN_SHARE, WANTED, Board, draw_patch
 from resources.training.data.batch import Batch
+from resources.training.progress import Progress
 
 CELLS = (3, 2, 2)
 
@@ -83,3 +85,8 @@ def test_other_processes_write_nothing(tmp_path: Path) -> None:
     board.flush()
     board.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_of_nothing_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress("step", 0, 1, quiet=False).step(1, {"bag": -0.0, "heat": -0.0004}, None)
+    assert capsys.readouterr().out.startswith("step 1/1: bag 0.000, heat 0.000; ")
