@@ -17,11 +17,15 @@ DIAPHRAGM_MM = 3.5
 def paint_abdomen(space: Space, frame: Frame, breath_mm: float) -> None:
     """The solid organs of the abdomen."""
     shift = 0.8 * breath_mm
-    for side in (1, -1):
-        _paint_kidney(space, frame, side, 0.4 * breath_mm)
+    absent = frame.habitus.absent
+    for side, name in ((1, "kidney left"), (-1, "kidney right")):
+        if name not in absent:
+            _paint_kidney(space, frame, side, 0.4 * breath_mm)
     _paint_liver(space, frame, breath_mm)
-    _paint_spleen(space, frame, breath_mm)
-    _paint_gall_bladder(space, frame, shift)
+    if "spleen" not in absent:
+        _paint_spleen(space, frame, breath_mm)
+    if "gall bladder" not in absent:
+        _paint_gall_bladder(space, frame, shift)
     _paint_pancreas(space, frame, 0.3 * breath_mm)
     for side in (1, -1):
         _paint_adrenal(space, frame, side, 0.4 * breath_mm)
@@ -268,6 +272,8 @@ def paint_pelvis(space: Space, frame: Frame) -> None:
     layer = ((xyz[1] - center[1]) / 20).clamp(-1, 1)  # contrast settles at the back
     urine = t["bladder"] + (layer * 0.5 * t["bladder"] if t["bladder"] > 60 else 0.0)
     space.paint((box, bladder), urine, None, inside=(LABEL["bladder"],))
+    if {"prostate", "uterus"} & set(frame.habitus.absent):
+        return
     if frame.habitus.sex == "male":
         size = 0.85 + 0.006 * max(0.0, frame.habitus.age - 40) + draw.uniform(-0.1, 0.25)
         gland = ellipsoid(xyz, (0, -14, 2), (22 * size, 16 * size, 18 * size), (0, 0, 0), 2.2)

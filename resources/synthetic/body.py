@@ -15,6 +15,7 @@ import torch
 from resources.synthetic.draw import Draw
 from resources.synthetic.organs import LABEL
 from resources.synthetic.shapes import Point, Xyz, ellipsoid, interpolate, interpolate_at
+from resources.synthetic.sites import SiteHabits
 from resources.synthetic.space import Box, Space, Waves
 
 # z, half width, half depth and centre y of the cavity; muscle at front, side, back; fat at front, side, back
@@ -48,7 +49,10 @@ SPINE = (
 
 @dataclasses.dataclass(frozen=True)
 class Habitus:
-    """One person. scale (x, y, z): size over the reference adult's; fat, visceral, muscle: over the mean."""
+    """One person. scale (x, y, z): size over the reference adult's; fat, visceral, muscle: over the mean.
+
+    breasts: size, from, to. worn: of the spine, 0 to 1. absent: organs that were taken out.
+    """
 
     sex: str
     age: float
@@ -58,25 +62,37 @@ class Habitus:
     muscle: float
     arms: str
     bone_hu: float
+    breasts: tuple[float, float] = (0.7, 1.25)
+    worn: float = 0.0
+    absent: tuple[str, ...] = ()
 
 
-def draw_habitus(draw: Draw, larger: float = 1.0) -> Habitus:
-    """`larger` shifts the whole population (a site's patients may be heavier)."""
+def draw_habitus(draw: Draw, habits: SiteHabits) -> Habitus:
+    """One of a site's patients."""
     sex = draw.choice(("female", "male"))
     height = draw.normal(0.94 if sex == "female" else 1.02, 0.045)
     girth = draw.normal(0.95 if sex == "female" else 1.0, 0.05)
     age = draw.uniform(25, 88)
-    obesity = math.exp(draw.normal(0, 0.42)) * larger
-    return Habitus(
+    obesity = math.exp(draw.normal(0, 0.42)) * habits.larger
+    drawn = Habitus(
         sex=sex,
         age=age,
         scale=(girth * draw.normal(1, 0.02), girth * draw.normal(1, 0.03), height),
         fat=obesity * (1.25 if sex == "female" else 0.95),
         visceral=min(2.2, obesity * draw.uniform(0.7, 1.2) * (0.8 if sex == "female" else 1.05)),
         muscle=draw.normal(0.9 if sex == "female" else 1.06, 0.08) * (1 - 0.003 * max(0.0, age - 50)),
-        arms="up" if draw.chance(0.85) else "down",
+        arms="up" if draw.chance(habits.arms_up) else "down",
         bone_hu=max(60.0, draw.normal(158, 26) - 1.35 * max(0.0, age - 35)),
+        breasts=habits.breasts,
     )
+    other = ("prostate",) if sex == "female" else ("uterus", "breast left", "breast right")
+    absent = tuple(
+        organ for organ, share in habits.absent.items() if draw.chance(share) and organ not in other
+    )
+    if {"kidney left", "kidney right"} <= set(absent):
+        absent = tuple(organ for organ in absent if organ != "kidney right")
+    worn = habits.worn * draw.uniform(0, 1) ** (45 / age) if habits.worn else 0.0
+    return dataclasses.replace(drawn, worn=worn, absent=absent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,10 +200,11 @@ def paint_limbs(space: Space, frame: Frame) -> None:
     """Breasts, and arms at the sides where they are down; shoulders otherwise end at the field of view."""
     habitus, tissues, draw = frame.habitus, frame.tissues, space.draw
     if habitus.sex == "female":
-        size = draw.uniform(0.7, 1.25)
+        size = draw.uniform(*habitus.breasts)
         dense = draw.uniform(0.1, 0.75)
-        for side in (1, -1):
-            _breast(space, frame, side, size, dense)
+        for side, name in ((1, "left"), (-1, "right")):
+            if f"breast {name}" not in habitus.absent:
+                _breast(space, frame, side, size, dense)
     if habitus.arms == "down":
         for side in (1, -1):
             out = frame.cavity(450)[0] + 60 + 14 * habitus.fat

@@ -16,8 +16,8 @@ from resources.synthetic.vessels import grow, paint_tree, points_in
 GAS_HU = -960.0
 
 
-def paint_bowel(space: Space, frame: Frame, breath_mm: float) -> None:
-    oral = space.draw.weighted({"none": 0.5, "water": 0.2, "positive": 0.3})
+def paint_bowel(space: Space, frame: Frame, breath_mm: float, oral: str) -> None:
+    """Stomach, bowel and mesentery; oral: what the patient drank, "none", "water" or "positive" contrast."""
     _paint_colon(space, frame, oral)
     _paint_stomach(space, frame, breath_mm, oral)
     _paint_small_bowel(space, frame, oral)

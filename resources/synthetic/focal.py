@@ -47,10 +47,12 @@ class Painter:
     draw: Draw
     lesion_label: torch.Tensor
     found: list[TrueLesion] = dataclasses.field(default_factory=list)
+    devices: list[tuple[Point3, float]] = dataclasses.field(default_factory=list)
 
     @property
     def taken(self) -> list[tuple[Point3, float]]:
-        return [(t.center_mm, max(t.long_mm, t.z_extent_mm)) for t in self.found]
+        """Centre and size in mm of what no lesion may touch."""
+        return [*self.devices, *((t.center_mm, max(t.long_mm, t.z_extent_mm)) for t in self.found)]
 
 
 def plan_lesions(

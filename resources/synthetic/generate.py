@@ -12,6 +12,7 @@ import torch
 from model.volume import Volume
 from resources.synthetic.background import background_space, background_tissues, blend, read_background
 from resources.synthetic.body import draw_habitus, paint_table
+from resources.synthetic.devices import paint_devices
 from resources.synthetic.draw import Draw
 from resources.synthetic.focal import Painter, finished, paint_lesions
 from resources.synthetic.labelmap import MAPS, TOTAL, MapSource, paint_label_map
@@ -19,7 +20,7 @@ from resources.synthetic.mimics import paint_mimics, paint_spurs
 from resources.synthetic.organs import ORGANS
 from resources.synthetic.patient import paint_patient
 from resources.synthetic.places import TYPE_WEIGHTS
-from resources.synthetic.scanner import Scanner, acquire, slab
+from resources.synthetic.scanner import DENSE_HU, Scanner, acquire, slab
 from resources.synthetic.sites import COVERAGES_MM, SITES, SiteHabits, draw_count, draw_scanner
 from resources.synthetic.space import Space
 from resources.synthetic.texture import paint_metal, paint_texture
@@ -96,9 +97,13 @@ def make_scan(order: Order, maps: Path | None = None, device: str = "cpu") -> Sy
         coverage = source.coverage
     painter = Painter(space, tissues, draw.fork(), torch.zeros_like(space.label))
     paint_spurs(painter)
+    if habits.devices and anatomy == "procedural":
+        devices = paint_devices(painter, habits.devices, str(person.get("absent", "")).split(", "))
+        person |= {"devices": ", ".join(devices)} if devices else {}
+        scanner = dataclasses.replace(scanner, metal=bool((space.hu > DENSE_HU).any()))
     paint_mimics(painter)
     paint_lesions(painter, count, order.type_weights)
-    if scanner.metal:
+    if scanner.metal and not habits.devices:
         paint_metal(space, painter.draw)
     paint_table(space, painter.draw)
     paint_texture(space, painter.draw)
@@ -143,7 +148,7 @@ def _procedural(
     order: Order, habits: SiteHabits, plan: tuple[Scanner, str, str], draw: Draw, device: str
 ) -> tuple[Space, dict[str, float], dict[str, str | float]]:
     scanner, coverage, phase = plan
-    habitus = draw_habitus(draw, habits.larger)
+    habitus = draw_habitus(draw, habits)
     step = (*scanner.spacing_mm[:2], scanner.spacing_mm[2] / slab(scanner.spacing_mm[2]))
     low, high = (mm * habitus.scale[2] for mm in COVERAGES_MM[coverage])
     low, high = low + draw.uniform(-20, 15), high + draw.uniform(-15, 20)
@@ -161,8 +166,10 @@ def _procedural(
         low,
     )
     space = Space(shape, step, lower, draw, habitus.scale, warp_mm=10.0, device=device)
-    tissues = paint_patient(space, habitus, phase)
+    tissues = paint_patient(space, habitus, phase, habits.oral)
     person: dict[str, str | float] = {"sex": habitus.sex, "age": round(habitus.age), "arms": habitus.arms}
+    person |= {"absent": ", ".join(habitus.absent)} if habitus.absent else {}
+    person |= {"worn": round(habitus.worn, 2)} if habitus.worn else {}
     return space, tissues, person
 
 

@@ -13,8 +13,11 @@ from resources.synthetic.thorax import paint_gullet, paint_lung_trees, paint_tho
 from resources.synthetic.vessels import paint_great_vessels
 
 
-def paint_patient(space: Space, habitus: Habitus, phase: str) -> dict[str, float]:
-    """Paints the anatomy on an empty grid; returns the mean HU of the patient's tissues."""
+def paint_patient(space: Space, habitus: Habitus, phase: str, oral: dict[str, float]) -> dict[str, float]:
+    """Paints the anatomy on an empty grid; returns the mean HU of the patient's tissues.
+
+    oral: weights of "none", "water" and "positive" contrast.
+    """
     draw = space.draw
     tissues = tissue_hu(phase, draw) | {"age": habitus.age}
     breath_mm = draw.normal(-6, 9)
@@ -27,7 +30,7 @@ def paint_patient(space: Space, habitus: Habitus, phase: str) -> dict[str, float
     paint_abdomen(space, frame, breath_mm)
     paint_gullet(space, frame)
     paint_lung_trees(space, frame)
-    paint_bowel(space, frame, breath_mm)
+    paint_bowel(space, frame, breath_mm, space.draw.weighted(oral))
     paint_nodes(space, frame)
     paint_limbs(space, frame)
     return tissues

@@ -85,6 +85,7 @@ class Style:
 STYLES = {
     "A": Style(False, 76, 0.25, 0.65, 0.45, 0.5, 0.06, 0.35, 0.3, 0.02, 0.9, 0.75, 0.4),
     "B": Style(True, 0, 0.7, 0.55, 0.3, 0.35, 0.08, 0.25, 0.3, 0.02, 0.8, 0.9, 0.25),
+    "C": Style(False, 90, 0.45, 0.6, 0.35, 0.5, 0.07, 0.35, 0.3, 0.02, 0.85, 0.85, 0.35),
 }
 
 
@@ -183,7 +184,7 @@ def make_plan(scan: TrueScan, style: Style, named: Collection[str], draw: random
     clear = []
     for subject in (subject for subjects in SECTIONS.values() for subject in subjects):
         seen = subject == "bone" or {subject, *SEEN_WITH.get(subject, ())} & set(scan.organs)
-        if ill(reported, subject):
+        if ill(reported, subject) or any(key.startswith(subject) for key in scan.absent):
             continue
         if ill(missed, subject) and draw.random() < style.overlook:
             labels = (label for group in ill(missed, subject) for label in group.labels)

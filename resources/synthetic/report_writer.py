@@ -202,14 +202,19 @@ class _Writer:
             return []
         sentences = []
         textures = {m.texture for m in self.scan.lesions if m.status == "benign"}
+        textures |= {"spur"} if float(self.scan.attributes.get("worn", 0)) > 0.4 else set()
         for name in INCIDENTAL_IN.get(zone, ()):
             if name in textures and self.draw.random() < 0.7:
                 sentences.append(self.speaker.pick("incidental", name))
         for phrase in self.words["asides"][zone]:
-            if self.draw.random() < self.style.asides / 2:
+            gone = any(
+                self.words["absent"].get(key, {}).get("noun", "-") in phrase for key in self.scan.absent
+            )
+            if self.draw.random() < self.style.asides / 2 and not gone:
                 aorta = self.draw.randint(26, 36) if zone == "thorax" else self.draw.randint(15, 24)
                 length = f"{self.draw.uniform(8.5, 12):.1f}".replace(".", self.words["decimal"])
                 sentences.append(phrase.format(aorta=aorta, length=length, duct=self.draw.randint(3, 6)))
+        sentences += [self.speaker.pick("operated", zone, key) for key in self._operated(zone)]
         tidied = [Sentence(tidy(text)[0]) for text in sentences]
         if organ and self.scene.course not in (None, "stable") and self.draw.random() < RESOLVED_RATE:
             places = [name for name in RESOLVED_IN[zone] if name in self.scan.organs]
@@ -218,6 +223,11 @@ class _Writer:
             if (former.organ, former.side, former.segment) not in here:
                 tidied.append(self.teller.resolved(former))
         return tidied
+
+    def _operated(self, zone: str) -> list[str]:
+        """Absent organs that are mentioned in a zone, most of the time."""
+        known = self.words["operated"].get(zone, {})
+        return [key for key in self.scan.absent if key in known and self.draw.random() < 0.8]
 
     def _write_conclusion(self, document: _Document) -> None:
         lines = [self._verdict()]

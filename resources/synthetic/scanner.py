@@ -13,6 +13,8 @@ from resources.synthetic.draw import Draw
 WATER_PER_MM = 0.0195
 """Attenuation of water at 70 keV per mm."""
 SLICES_AT_ONCE = 24
+DENSE_HU = 2500.0
+"""What is denser is metal, and casts streaks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,7 @@ def metal_streaks(hu: torch.Tensor, step_mm: tuple[float, float, float], draw: D
     The projections' error behind metal (a polychromatic loss that grows with the metal's path, and noise) is
     back-projected alone and added.
     """
-    metal = hu > 2500
+    metal = hu > DENSE_HU
     rows = metal.flatten(1).any(1).nonzero()[:, 0].tolist()
     if not rows:
         return hu

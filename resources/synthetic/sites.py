@@ -1,9 +1,14 @@
-"""Two hospitals. A is for training and testing; B only for testing: other patients, scanners and habits."""
+"""Three hospitals. A is for training and testing; B only for testing: other patients, scanners and habits.
+
+C differs from A as real scans differ from synthetic ones: devices, worn spines, organs that were taken out.
+It is for weak training, validation and testing, with seeds of its own for each.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import field
 
 from resources.synthetic.draw import Draw
 from resources.synthetic.scanner import Scanner
@@ -22,7 +27,10 @@ class SiteHabits:
     """Weights of what a hospital does. slices_mm: slice thickness; in_plane_mm: from, to.
 
     no_lesion: share of scans without one; mean_lesions: of the others. larger: its patients' fat over the
-    mean. anatomy: weights of procedural bodies and of label maps by name.
+    mean. anatomy: weights of procedural bodies and of label maps by name. Of procedural
+    bodies alone: arms_up: share of the patients; breasts: size, from, to; oral: weights of what patients
+    drank; worn: largest wear of the spine, 0 to 1; absent: share of the patients without each organ;
+    devices: share of the scans with each of those in devices.py.
     """
 
     name: str
@@ -38,6 +46,12 @@ class SiteHabits:
     larger: float
     anatomy: dict[str, float]
     round_field: float
+    arms_up: float = 0.85
+    breasts: tuple[float, float] = (0.7, 1.25)
+    oral: dict[str, float] = field(default_factory=lambda: {"none": 0.5, "water": 0.2, "positive": 0.3})
+    worn: float = 0.0
+    absent: dict[str, float] = field(default_factory=dict)
+    devices: dict[str, float] = field(default_factory=dict)
 
 
 SITES = {
@@ -55,6 +69,24 @@ SITES = {
         coverages={"chest": 4, "abdomen": 2.5, "both": 3.5},
         kernel_mm=(0.35, 0.65), sharpen=(0.3, 1.2), noise_hu=(9, 23), no_lesion=0.5, mean_lesions=3.0,
         larger=1.25, anatomy={"procedural": 0.5, "icrp110_AF": 0.25, "icrp110_AM": 0.25}, round_field=0.8,
+    ),
+    "C": SiteHabits(
+        name="C", slices_mm={1.0: 1, 1.5: 2, 2.0: 3, 3.0: 4, 5.0: 1}, in_plane_mm=(0.68, 1.0),
+        phases={"none": 3, "arterial": 2.5, "portal": 3, "excretory": 1.5},
+        coverages={"chest": 2.5, "abdomen": 2.5, "both": 4, "upper abdomen": 1},
+        kernel_mm=(0.6, 1.1), sharpen=(0.0, 0.3), noise_hu=(10, 26), no_lesion=0.5, mean_lesions=4.0,
+        larger=1.15, anatomy={"procedural": 1}, round_field=0.5, arms_up=0.45, breasts=(0.6, 1.6),
+        oral={"none": 0.25, "water": 0.1, "positive": 0.65}, worn=1.0,
+        absent={
+            "gall bladder": 0.22, "spleen": 0.05, "kidney left": 0.05, "kidney right": 0.05, "uterus": 0.25,
+            "prostate": 0.1, "breast left": 0.06, "breast right": 0.06,
+        },
+        devices={
+            "port": 0.15, "central line": 0.12, "pacemaker": 0.07, "electrodes": 0.2, "sternal wires": 0.1,
+            "breast implants": 0.06, "nasogastric tube": 0.12, "biliary stent": 0.08, "abdominal drain": 0.12,
+            "ureteric stent": 0.08, "caval filter": 0.03, "bladder catheter": 0.12, "clips": 0.15,
+            "spinal screws": 0.08, "hip prosthesis": 0.12,
+        },
     ),
 }  # fmt: skip
 

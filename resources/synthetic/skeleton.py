@@ -9,7 +9,16 @@ import torch
 from resources.synthetic.body import Frame
 from resources.synthetic.draw import Draw
 from resources.synthetic.organs import LABEL, ROOM, VERTEBRAE
-from resources.synthetic.shapes import Point, Xyz, capsule, ellipsoid, interpolate_at, smooth_union, spline
+from resources.synthetic.shapes import (
+    Point,
+    Xyz,
+    capsule,
+    ellipsoid,
+    interpolate_at,
+    smooth_union,
+    spline,
+    turned,
+)
 from resources.synthetic.space import Box, Shape, Space, as_float
 
 LEVELS_MM = {
@@ -139,12 +148,13 @@ def _paint_vertebra(space: Space, frame: Frame, level: str, pitch: float, draw: 
     box = space.box((-55, y - deep - 12, z - pitch - 22), (55, y + deep + 62, z + pitch))
     if any(part.stop <= part.start for part in box):
         return
-    gap = 3.0 + 3.2 * (z < 300) + draw.uniform(-1.0, 0.6)
+    worn = frame.habitus.worn and frame.habitus.worn * draw.uniform(0.3, 1.1) * (0.65 if 300 < z < 560 else 1)
+    gap = (3.0 + 3.2 * (z < 300) + draw.uniform(-1.0, 0.6)) * (1 - 0.6 * worn)
     lean = 3.0 + abs(math.sin(math.radians(tilt))) * (deep + pitch)
     front, local = space.within(
         box,
-        (-wide - 3, y - deep - lean, z - pitch / 2 - gap - 2.5 - lean),
-        (wide + 3, y + deep + lean, z + pitch / 2 + lean),
+        (-wide - 3 - 9 * worn, y - deep - lean - 9 * worn, z - pitch / 2 - gap - 2.5 - lean),
+        (wide + 3 + 9 * worn, y + deep + lean, z + pitch / 2 + lean),
     )
     xyz = space.reference(front)
     # the column itself, of disc material; bodies stand in it
@@ -164,6 +174,34 @@ def _paint_vertebra(space: Space, frame: Frame, level: str, pitch: float, draw: 
     space.hu[front] += as_float(body < -2.0) * grain * 24.0
     vein = capsule(xyz, (0, y + deep, z), (0, y + 3, z), (2.2, 1.2))
     space.paint((front, vein), hu[1] - 80, None, inside=(label,))
+    if worn:
+        _paint_wear(space, frame, (front, body), (z, pitch / 2 - gap / 2, tilt), worn, level)
+
+
+def _paint_wear(
+    space: Space, frame: Frame, shape: Shape, place: tuple[float, float, float], worn: float, level: str
+) -> None:
+    """Beaks of bone around both end plates, dense bone beneath them, at times gas in the disc below.
+
+    shape: the vertebral body. place: its height, half its thickness in mm, its tilt in degrees.
+    """
+    (box, body), (z, half, tilt), label = shape, place, LABEL[level]
+    xyz, draw, (wide, deep) = space.reference(box), space.draw, _body_size(z)
+    rough, patchy = (space.noise(box, length, draw.generator) for length in (16.0, 7.0))
+    room = (*SOFT, LABEL["psoas left"], LABEL["psoas right"], LABEL["disc"])
+    y = frame.spine_y(z)
+    height = turned(xyz, (0, y, z), (0, 0, tilt))[2]
+    for end in (1, -1):
+        grown = 1 + 8.0 * worn * draw.uniform(0.5, 1.0)
+        center = (0.0, frame.spine_y(z + end * half), z + end * (half - 0.5))
+        beak = ellipsoid(xyz, center, (wide + grown, deep + grown, 3.0 + 1.5 * worn), (0, 0, tilt), 2.6)
+        space.paint((box, beak + 1.2 - 1.2 * rough), draw.uniform(330, 480), label, room)
+        dense = torch.maximum(body + 0.5, half - 5.0 * worn + 1.5 * patchy - end * height)
+        space.paint((box, dense), draw.uniform(260, 460), None, (label,), soft_mm=1.5)
+    if worn > 0.5 and draw.chance(0.4):
+        center = (draw.normal(0, 4), frame.spine_y(z - half - 2) - 2, z - half - 2)
+        gas = ellipsoid(xyz, center, (0.6 * wide, 0.5 * deep, 1.3), (0, 0, tilt))
+        space.paint((box, gas), -500.0, None, (LABEL["disc"],))
 
 
 def _arch(space: Space, box: Box, place: Point, level: str) -> Shape:

@@ -45,3 +45,8 @@ class TrueScan:
     lesions: tuple[TrueLesion, ...]
     organs: tuple[str, ...]
     attributes: dict[str, str | float]
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Labels of the organs that were taken out, "kidney left" say."""
+        return tuple(filter(None, str(self.attributes.get("absent", "")).split(", ")))

@@ -13,6 +13,7 @@ from resources.synthetic.focal import Painter, find_room, lesion_hu, plan_lesion
 from resources.synthetic.lesion_shapes import LONG_AT, LONG_MM, Size
 from resources.synthetic.patient import paint_patient
 from resources.synthetic.places import TYPE_WEIGHTS
+from resources.synthetic.sites import SITES
 from resources.synthetic.space import Space
 
 
@@ -56,9 +57,9 @@ def test_lesions_of_one_group_are_as_alike_as_those_of_real_patients() -> None:
 def painter() -> Painter:
     torch.set_num_threads(1)
     draw = Draw(2)
-    habitus = draw_habitus(draw)
+    habitus = draw_habitus(draw, SITES["A"])
     space = Space((112, 56, 72), (6.0, 6.0, 6.0), (-213.0, -165.0, -50.0), draw, habitus.scale, 10.0)
-    tissues = paint_patient(space, habitus, "portal")
+    tissues = paint_patient(space, habitus, "portal", SITES["A"].oral)
     return Painter(space, tissues, Draw(4), torch.zeros_like(space.label))
 
 

@@ -35,6 +35,15 @@ def test_same_seed_same_scan(scan: SyntheticScan) -> None:
     assert scan.truth == again.truth
 
 
+def test_other_sites_change_nothing_of_site_a(scan: SyntheticScan) -> None:
+    """Whatever other sites draw: one more random number for site A changes all of these."""
+    counts = [int((scan.organs == LABEL[key]).sum()) for key in ("liver", "spleen", "L3", "heart", "colon")]
+    assert scan.volume.hu.shape == (106, 59, 70)
+    assert float(scan.volume.hu.mean()) == pytest.approx(-490.43, abs=0.05)
+    assert counts == pytest.approx([8791, 786, 197, 1713, 3795], abs=2)
+    assert set(scan.truth.attributes).isdisjoint({"devices", "absent", "worn"})
+
+
 def test_every_lesion_is_where_it_is_said_to_be(scan: SyntheticScan) -> None:
     lesions = scan.truth.lesions
     assert len({m.label for m in lesions}) == len(lesions)
