@@ -87,9 +87,10 @@ def _paint(painter: Painter, pieces: Sequence[Tube | Solid]) -> bool:
             painter.devices.append(((x, y, z), 2 * max(piece.radii)))
             continue
         ends = list(itertools.pairwise(piece.points))
-        for part, hu in ((1.0, piece.hu), (0.5, piece.lumen)):
-            for rod in space.rods(ends, [(part * piece.radius,) * 2] * len(ends)) if hu is not None else ():
-                space.paint(rod, hu, None)
+        bore = [] if piece.lumen is None else [(0.5 * piece.radius, piece.lumen)]
+        for radius, hu in ((piece.radius, piece.hu), *bore):
+            for rod in space.rods(ends, [(radius, radius)] * len(ends)):
+                space.paint(rod, hu)
                 painted += int((rod[1] < 0.5).sum())
         painter.devices += [((p[0], p[1], p[2]), 2 * piece.radius) for p in piece.points]
     return painted > 0
