@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resources.evaluation.curves import Ranking, average_precision, cpm, roc_area
+from resources.evaluation.curves import FP_RATES, Ranking, average_precision, roc_area, sensitivity_at
 from resources.evaluation.measures import Units, complete_only, lesion_ranking
 from resources.evaluation.outcomes import Table
 from resources.evaluation.statistics import (
@@ -23,8 +23,10 @@ from resources.evaluation.statistics import (
 Weights = npt.NDArray
 
 
-def lesion_difference(first: Table, second: Table) -> Measure:
+def lesion_difference(first: Table, second: Table, rates: tuple[float, ...] = FP_RATES) -> Measure:
     """First minus second in CPM and average precision. Weights (b, cases), or (b, 2 cases) for exchanges.
+
+    rates: of false positives a scan, of which CPM is the mean.
 
     With 2 cases of columns, the left half weights the first model's outcomes within the first sum and the
     second model's within the second; the right half the reverse.
@@ -38,10 +40,13 @@ def lesion_difference(first: Table, second: Table) -> Measure:
     complete = np.concatenate([complete_only(table).lesions for table in tables])
     judged = np.concatenate([table.judged for table in tables])
 
+    def cpm(weights: Weights) -> Floats:
+        return sensitivity_at(rankings[0], weights, lesions, judged, rates).mean(1)
+
     def measure(weights: Weights) -> dict[str, Floats]:
-        one, other = _halves(weights, first.cases)
+        one, other = halves(weights, first.cases)
         return {
-            "cpm": cpm(rankings[0], one, lesions, judged) - cpm(rankings[0], other, lesions, judged),
+            "cpm": cpm(one) - cpm(other),
             "average_precision": average_precision(rankings[1], one, complete)
             - average_precision(rankings[1], other, complete),
         }
@@ -49,7 +54,7 @@ def lesion_difference(first: Table, second: Table) -> Measure:
     return measure
 
 
-def _halves(weights: Weights, cases: int) -> tuple[Weights, Weights]:
+def halves(weights: Weights, cases: int) -> tuple[Weights, Weights]:
     """Weights of both models' outcomes within the first sum, and within the second."""
     if weights.shape[1] == 2 * cases:
         return weights, np.concatenate([weights[:, cases:], weights[:, :cases]], 1)

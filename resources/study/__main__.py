@@ -26,9 +26,10 @@ from resources.cases.case import CaseError
 from resources.cli import FAILED, end_with
 from resources.evaluation import EvaluationError
 from resources.study.arms import make_lists, make_scans, predict, run_name, train_arm, train_base
+from resources.study.contrasts import strata_names
 from resources.study.detector_tables import with_detector_tables
 from resources.study.errors import counted
-from resources.study.measured import arms_of, headroom_of, origin, stratum_of
+from resources.study.measured import arms_of, headroom_of, origin
 from resources.study.setting import FOLDER, Setting, names, read_setting
 from resources.study.steps import ROOT
 from resources.study.tables import PAGE, RESULTS, replaced
@@ -41,20 +42,21 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
     work, stage = options.work or ROOT / "build" / "study" / name, STAGES.index(options.to)
     work, arms = work.absolute(), options.arms or list(setting.arms)
     make_scans(setting, work, options.maps and options.maps.absolute())
-    make_lists(setting, work, mapped=False)
+    data = options.data and options.data.absolute()
+    make_lists(setting, work, False, data)
     if stage >= STAGES.index("base"):
         train_base(setting, work)
-        make_lists(setting, work, mapped=True)
+        make_lists(setting, work, True, data)
         store(options.out, name, {"errors": counted(setting, work)})
     if stage >= STAGES.index("headroom"):
         for arm in setting.headroom:
             train_arm(setting, work, arm, setting.seeds[0])
         found = headroom_of(setting, work)
-        store(options.out, name, {"headroom": found | origin(name)})
-        value = found["difference"][f"{stratum_of(setting)}: cpm"][0]
-        print(f"headroom: {value:.3f} CPM on the validation scans", file=sys.stderr)
+        store(options.out, name, {"headroom": found | origin(name, setting)})
+        value = found["difference"][f"{strata_names(setting)[0]}: {setting.endpoint}"][0]
+        print(f"headroom: {value:.3f} on the validation scans", file=sys.stderr)
         if value < setting.least_headroom:
-            expected = f"expected a headroom of {setting.least_headroom:g} CPM or more"
+            expected = f"expected a headroom of {setting.least_headroom:g} or more"
             print(f"error: {name}: {expected}, found {value:.3f}: change the setting", file=sys.stderr)
             return FAILED
     if stage >= STAGES.index("arms"):
@@ -62,8 +64,8 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
             train_arm(setting, work, arm, seed)
     if stage >= STAGES.index("figures"):
         for arm, seed in itertools.product(arms, setting.seeds):
-            predict(work, run_name(arm, seed))
-        store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name)})
+            predict(setting, work, run_name(arm, seed))
+        store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name, setting)})
     return 0
 
 
@@ -96,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("setting", choices=names())
     sub.add_argument("--work", type=Path, help="default: build/study/SETTING")
     sub.add_argument("--maps", type=Path, help="label maps of real people, as resources.synthetic takes them")
+    sub.add_argument("--data", type=Path, help="real scans, as resources.study.real takes them")
     sub.add_argument("--to", choices=STAGES, default=STAGES[-1], help="the last stage (default: %(default)s)")
     sub.add_argument("--arms", nargs="+", metavar="ARM", help="only these (default: all of the setting)")
     sub.add_argument("--out", type=Path, default=RESULTS, help="folder of the stored results")

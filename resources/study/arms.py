@@ -7,13 +7,18 @@ which is "base" or an arm and its seed.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from resources.cases.case import Case, Completeness, read_cases, write_cases
+from model.detector import load_network
+from resources.cases.case import Case, CaseError, Completeness, read_cases, write_cases
+from resources.evaluation.evaluation import Settings, prepare
+from resources.study.real_data import of_fifth, with_marks
 from resources.study.setting import Arm, Cases, Scans, Setting, training_file
 from resources.study.steps import ROOT
+from resources.training.validation import Held, predict_scans
 
 BASE = "base"
 WEIGHTS = "centernet3d.safetensors"
@@ -46,7 +51,7 @@ def make_scans(setting: Setting, work: Path, maps: Path | None) -> None:
 
 def options_of(scans: Scans, scan_mm: float, maps: Path | None) -> list[object]:
     """Of resources.synthetic."""
-    options: list[object] = ["--site", "A", "--count", scans.count, "--seed", scans.seed]
+    options: list[object] = ["--site", scans.site, "--count", scans.count, "--seed", scans.seed]
     options += ["--split", scans.split, "--spacing-mm", scan_mm, "--processes", 1]
     options += [] if maps is None else ["--maps", maps]
     options += [] if scans.lesions is None else ["--lesions", scans.lesions]
@@ -54,8 +59,8 @@ def options_of(scans: Scans, scan_mm: float, maps: Path | None) -> list[object]:
     return options + (["--types", *scans.types] if scans.types else [])
 
 
-def make_lists(setting: Setting, work: Path, mapped: bool) -> None:
-    """Case lists and caches: those that need the base's organ head, or the others."""
+def make_lists(setting: Setting, work: Path, mapped: bool, data: Path | None) -> None:
+    """Case lists and caches: those that need the base's organ head, or the others. data: of real scans."""
     network = setting.network
     plan = ["--spacing-mm", network.spacing_mm, "--stride", network.detector.stride, "--processes", 1]
     for name, own in setting.cases.items():
@@ -63,16 +68,19 @@ def make_lists(setting: Setting, work: Path, mapped: bool) -> None:
             continue
         path = work / "cases" / f"{name}.jsonl"
         if not path.exists():
-            make_list(own, work, path)
-        if name != "test":
+            make_list(own, work, path, data)
+        if name != "test" or own.real:
             command("resources.cases", "cache", path, "--out", work / "cache" / name, *plan)
 
 
-def make_list(own: Cases, work: Path, path: Path) -> None:
+def make_list(own: Cases, work: Path, path: Path, data: Path | None) -> None:
     """Writes one case list."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if own.real:
+        write_cases(path, real_cases(own, work / "real", data))
+        return
     listed = [case for name in own.scans for case in read_cases(work / "scans" / name / LISTS[own.view])]
     cases = [partly(case, own) for case in listed] if own.view == "types" else listed
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = path.with_suffix(".plain.jsonl")
     write_cases(plain, cases)
     if own.view == "reports":
@@ -83,6 +91,20 @@ def make_list(own: Cases, work: Path, path: Path) -> None:
         command("resources.map_organs", "--cases", plain, *plan)
         write_cases(plain, read_cases(out / "cases.jsonl"))
     plain.replace(path)
+
+
+def real_cases(own: Cases, lists: Path, data: Path | None) -> list[Case]:
+    """Of a list of real scans. lists: folder of what resources.study.real writes. Raises CaseError."""
+    if not lists.is_dir():
+        if data is None:
+            raise CaseError("--data: expected the folder of real scans, found none")
+        command("resources.study.real", "--data", data, "--write-cases", lists, "--processes", 1)
+    cases = [case for name in own.real for case in read_cases(lists / f"{name}.jsonl")]
+    if own.patients != "all":
+        cases = of_fifth(cases, own.patients == "fifth")
+    if own.view == "images":
+        return [dataclasses.replace(case, annotations=()) for case in cases]
+    return [with_marks(case) for case in cases] if own.view == "marks" else cases
 
 
 def partly(case: Case, own: Cases) -> Case:
@@ -111,6 +133,12 @@ def train(setting: Setting, work: Path, run: str, arm: Arm, seed: int, start: Pa
 
 
 def train_base(setting: Setting, work: Path) -> Path:
+    """Trains the base, or takes the weights that the setting starts from."""
+    folder = work / "weights" / BASE
+    if setting.start:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / setting.start, folder / WEIGHTS)
+        return folder
     return train(setting, work, BASE, setting.base, 0, None)
 
 
@@ -119,9 +147,19 @@ def train_arm(setting: Setting, work: Path, name: str, seed: int) -> Path:
     return train(setting, work, run_name(name, seed), setting.arms[name], seed, start)
 
 
-def predict(work: Path, run: str) -> Path:
-    """What the weights of a run say of the test scans: the folder of predictions."""
+def predict(setting: Setting, work: Path, run: str) -> None:
+    """What the weights of a run say of the test scans; of real ones, which take long to read, their cache."""
     out = work / "predictions" / run
+    if setting.is_real:
+        out.mkdir(parents=True, exist_ok=True)
+        network = load_network(work / "weights" / run / WEIGHTS).eval()
+        predict_scans(network, held(work, "test"), out, 0, 1)
+        return
     plan = ["--weights", work / "weights" / run, "--out", out, "--processes", 1]
     command("resources.predict", "--cases", work / "cases" / "test.jsonl", *plan)
-    return out
+
+
+def held(work: Path, name: str) -> Held:
+    """The scans of a list that is not trained on, with their truth. Raises CaseError, EvaluationError."""
+    cases = read_cases(work / "cases" / f"{name}.jsonl")
+    return Held(prepare(cases, Settings(), lambda _: None), work / "cache" / name)

@@ -6,6 +6,7 @@ Known because the scans are synthetic; no training sees it.
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from model.detector import DEFAULT_MEMORY_GB, load_network
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan, open_scan
 from resources.cases.case import Case, read_cases
-from resources.study.arms import BASE, WEIGHTS
+from resources.evaluation.outcomes import truth_of
+from resources.study.arms import BASE, WEIGHTS, real_cases
+from resources.study.real_data import with_marks
 from resources.study.setting import Arm, Setting
 from resources.synthetic.files import read_mentions, read_truth
 from resources.synthetic.truth import TrueLesion
+from resources.training.config import Teacher
 from resources.training.data.batch import REPORT_NEGATIVE
 from resources.training.reports.clearing import cleared_types, current_findings
 from resources.training.reports.guidance import resolve
@@ -37,14 +41,25 @@ OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED = (
 WRONG = "besides: findings assigned to a place without such a lesion"
 MEMORY_BYTES = int(DEFAULT_MEMORY_GB["cpu"] * 1e9)
 CAUSES = (OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED)
+UNPROPOSED, DOUBTFUL, POSITIVE = (
+    "no mark, not proposed",
+    "no mark, proposed and left out of the loss",
+    "no mark, taken for a lesion",
+)
+BESIDE = "besides: taken for a lesion beside the crop's nodule"
 
 
 def counted(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
-    """By title of each arm that assigns findings, how many lesions of the primary stratum meet what end."""
+    """By title of each arm that assigns findings or mines real crops, how many lesions meet what end."""
     network = load_network(work / "weights" / BASE / WEIGHTS).eval()
     found = {}
     for arm in setting.arms.values():
         lists = [name for name in arm.sources if setting.cases[name].view == "reports"]
+        for name, own in setting.cases.items():
+            if arm.teacher is not None and name in arm.sources and own.real and own.view != "masks":
+                masks = real_cases(dataclasses.replace(own, view="masks"), work / "real", None)
+                ends = mined(masks, own.view, work / "cache" / name, network, arm.teacher)
+                found[arm.title] = {end: ends[end] for end in (UNPROPOSED, DOUBTFUL, POSITIVE, BESIDE)}
         if lists and arm.teacher is not None:
             listed = {name: read_cases(work / "cases" / f"{name}.jsonl") for name in arm.sources}
             untaught = untaught_types(
@@ -57,6 +72,27 @@ def counted(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
                     total.update(of_scan(case, scan, network, arm, untaught, setting.without_masks))
             found[arm.title] = {cause: total[cause] for cause in (*CAUSES, WRONG)}
     return found
+
+
+def mined(
+    cases: Sequence[Case], view: str, cache: Path, network: CenterNet3D, teacher: Teacher
+) -> collections.Counter[str]:
+    """What the network makes of real crops, whose masks it is not shown: an end for each unmarked lesion."""
+    ends: collections.Counter[str] = collections.Counter()
+    for case in cases:
+        proposals, _ = propose(network, open_scan(cache / f"{case.id}.b2nd"), teacher, MEMORY_BYTES)
+        sure = [p for p in proposals if p.probability >= teacher.positive_above]
+        lesions = truth_of(case, ()).lesions
+        ends[BESIDE] += sum(
+            not any(within(p.center_mm, x.centre_mm.tolist(), x.measured[0]) for x in lesions) for p in sure
+        )
+        marked = len(with_marks(case).annotations) if view == "marks" else 0
+        for lesion in lesions[marked:]:
+            here = [
+                p for p in proposals if within(p.center_mm, lesion.centre_mm.tolist(), lesion.measured[0])
+            ]
+            ends[UNPROPOSED if not here else POSITIVE if set(here) & set(sure) else DOUBTFUL] += 1
+    return ends
 
 
 def of_scan(
@@ -116,6 +152,9 @@ def hits(pseudo: PseudoLesion, lesion: TrueLesion) -> bool:
 
 
 def near(point_mm: tuple[float, float, float], lesion: TrueLesion) -> bool:
+    return within(point_mm, lesion.center_mm, lesion.long_mm)
+
+
+def within(point_mm: Sequence[float], center_mm: Sequence[float], long_mm: float) -> bool:
     """By the evaluation's rule: nearer than half the long diameter, or than NEAREST_MM."""
-    apart_mm = float(distances([point_mm], [lesion.center_mm])[0, 0])
-    return apart_mm < max(NEAREST_MM, lesion.long_mm / 2)
+    return float(distances([point_mm], [center_mm])[0, 0]) < max(NEAREST_MM, long_mm / 2)

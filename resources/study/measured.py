@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from resources.cases.case import read_cases
-from resources.evaluation.evaluation import Settings, evaluate, prepare
+from resources.evaluation.evaluation import Evaluation, Settings, evaluate
 from resources.evaluation.predictions import Predictions, read_predictions
-from resources.study.arms import run_name
+from resources.predict import digest_of
+from resources.study.arms import held, run_name
 from resources.study.contrasts import (
-    ALL,
-    WITHOUT,
     Model,
     difference,
     figures_of,
@@ -23,7 +21,9 @@ from resources.study.contrasts import (
     models_of,
     p_value,
     run_measure,
+    strata_names,
 )
+from resources.study.real_figures import patients_of, weights_of
 from resources.study.setting import Setting
 from resources.study.steps import ROOT
 from resources.training.validation import Held, read_candidates
@@ -33,27 +33,34 @@ HEADROOM = "headroom"
 
 def headroom_of(setting: Setting, work: Path) -> dict[str, Any]:
     """The arm that has everything, the one with nothing new and their difference on the validation scans."""
-    cases = read_cases(work / "cases" / "validation.jsonl")
-    held = Held(prepare(cases, Settings(), lambda _: None), work / "cache" / "validation")
+    scans = held(work, "validation")
     runs = [run_name(name, setting.seeds[0]) for name in setting.headroom]
-    read = []
-    for run in runs:
-        looked = max((work / "runs" / run / "validation").iterdir())
-        read.append(Predictions(run, tuple(read_candidates(held, looked)), None, None, ""))
-    evaluation = evaluate(held.truths, tuple(read), Settings(), lambda _: None)
-    most, least = models_of(evaluation, setting.without_masks)
+    looked = [max((work / "runs" / run / "validation").iterdir()) for run in runs]
+    read = tuple(candidates(scans, *pair) for pair in zip(runs, looked, strict=True))
+    evaluation = evaluate(scans.truths, read, Settings(), lambda _: None)
+    most, least = models_of(evaluation, setting)
+    weights, _ = drawn(setting, evaluation)
     measures = {
         setting.headroom[0]: run_measure(most),
         setting.headroom[1]: run_measure(least),
         "difference": difference([most], [least]),
     }
-    found: dict[str, Any] = {"scans": len(cases), "lesions": counts_of(most), "seed": setting.seeds[0]}
-    return found | {name: figures_of(one, evaluation.weights) for name, one in measures.items()}
+    found: dict[str, Any] = {"scans": len(scans.truths), "lesions": counts_of(most), "seed": setting.seeds[0]}
+    return found | {name: figures_of(one, weights) for name, one in measures.items()}
 
 
-def stratum_of(setting: Setting) -> str:
-    """In which the primary endpoint is measured."""
-    return WITHOUT if setting.without_masks else ALL
+def candidates(scans: Held, run: str, folder: Path) -> Predictions:
+    """What a validation, or predict on real scans, wrote: points and probabilities alone."""
+    return Predictions(run, tuple(read_candidates(scans, folder)), None, None, "")
+
+
+def drawn(setting: Setting, evaluation: Evaluation) -> tuple[Any, Any]:
+    """Weights of the bootstrap (b, cases) and patients (cases,); of real scans patients with whole scans, on
+    which thresholds rest, are drawn by themselves.
+    """
+    if setting.is_real:
+        return weights_of(evaluation.truths), patients_of(evaluation.truths)
+    return evaluation.weights, evaluation.patients
 
 
 def counts_of(model: Model) -> dict[str, int]:
@@ -63,25 +70,28 @@ def counts_of(model: Model) -> dict[str, int]:
 
 def arms_of(setting: Setting, work: Path, arms: list[str]) -> dict[str, Any]:
     """The figures of all arms on the test scans, and the contrasts between those that were run."""
-    cases = read_cases(work / "cases" / "test.jsonl")
-    chosen = Settings()
-    truths = prepare(cases, chosen, lambda _: None)
+    scans, chosen = held(work, "test"), Settings()
+    cases = [truth.case for truth in scans.truths]
     keys = [(name, seed) for name in arms for seed in setting.seeds]
     known = {case.id for case in cases}
     folders = [work / "predictions" / run_name(*key) for key in keys]
-    read = tuple(read_predictions(folder, cases, known) for folder in folders)
-    evaluation = evaluate(truths, read, chosen, lambda _: None)
+    read = tuple(
+        candidates(scans, folder.name, folder) if setting.is_real else read_predictions(folder, cases, known)
+        for folder in folders
+    )
+    evaluation = evaluate(scans.truths, read, chosen, lambda _: None)
     models: dict[str, list[Model]] = {name: [] for name in arms}
-    for (name, _), model in zip(keys, models_of(evaluation, setting.without_masks), strict=True):
+    for (name, _), model in zip(keys, models_of(evaluation, setting), strict=True):
         models[name].append(model)
     ranges = {name: [run_measure(model) for model in runs] for name, runs in models.items()}
     first = next(iter(models.values()))[0]
+    weights, patients = drawn(setting, evaluation)
     return {
         "scans": len(cases),
         "lesions": counts_of(first),
         "positive scans": sum(positive is True for positive, _ in evaluation.labels),
-        "arms": {name: figures_of(mean_of(own), evaluation.weights) for name, own in ranges.items()},
-        "contrasts": contrasts_of(setting, models, evaluation.weights, evaluation.patients),
+        "arms": {name: figures_of(mean_of(own), weights) for name, own in ranges.items()},
+        "contrasts": contrasts_of(setting, models, weights, patients),
     }
 
 
@@ -89,17 +99,17 @@ def contrasts_of(
     setting: Setting, models: dict[str, list[Model]], weights: Any, patients: Any
 ) -> list[dict[str, Any]]:
     """Each contrast whose arms were run: differences with intervals, and p in the primary stratum."""
-    stratum, found = stratum_of(setting), []
+    stratum, found = strata_names(setting)[0], []
     once = np.ones((1, weights.shape[1]), int)
     for contrast in setting.contrasts:
         if not {contrast.arm, *contrast.against} <= set(models):
             continue
 
-        def cpm(name: str) -> float:
+        def mean(name: str) -> float:
             runs = mean_of([run_measure(model) for model in models[name]])
-            return float(runs(once)[f"{stratum}: cpm"][0])
+            return float(runs(once)[f"{stratum}: mean"][0])
 
-        best = max(contrast.against, key=cpm)
+        best = max(contrast.against, key=mean)
         pair = models[contrast.arm], models[best]
         found.append(
             {
@@ -107,15 +117,15 @@ def contrasts_of(
                 "against": best,
                 "of": list(contrast.against),
                 "primary": contrast.primary,
-                "p": round(p_value(*pair, stratum, patients, len(weights)), 4),
+                "p": round(p_value(*pair, stratum, patients, len(weights), setting.endpoint), 4),
                 "difference": figures_of(difference(*pair), weights),
             }
         )
     return found
 
 
-def origin(name: str) -> dict[str, str]:
-    """The command and the commit that a result comes from."""
+def origin(name: str, setting: Setting) -> dict[str, str]:
+    """The command and the commit that a result comes from, and the digest of weights that were given."""
     line = ["git", "-C", str(ROOT), "rev-parse", "--short=10", "HEAD"]
     commit = subprocess.run(line, capture_output=True, encoding="utf-8", check=False).stdout.strip()
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -123,4 +133,4 @@ def origin(name: str) -> dict[str, str]:
         "command": f"python -m resources.study run {name}",
         "commit": commit or "unknown",
         "date": today,
-    }
+    } | ({"start_sha256": digest_of((ROOT / setting.start).parent)} if setting.start else {})

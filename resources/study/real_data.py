@@ -27,6 +27,8 @@ VALIDATION_SCANS = ("lungdx-a0001", "cmb-crc-01068", "cptac-c3l-00189")
 the chest with a mask, the slabs, the trunk from head to thighs and a liver."""
 VALIDATION_SHARE = 0.2
 """Of the patients with crops alone: about 60 of 254."""
+FIFTH, MARKED = 0.2, 0.5
+"""In the study: share of the patients who have masks, and of the others' lesions that are marked."""
 LESION_TYPE = "lung"
 """All masks of these data are of nodules and tumours of the lung."""
 
@@ -122,6 +124,44 @@ def false_positives_count(cases: Iterable[Case]) -> list[Case]:
         dataclasses.replace(case, completeness=Completeness("all")) if case.source == WHOLE else case
         for case in cases
     ]
+
+
+def of_fifth(cases: Iterable[Case], inside: bool) -> list[Case]:
+    """The cases of a fifth of the patients, by a hash of their names, or those of the others."""
+    return [case for case in cases if _drawn(case.patient, FIFTH) == inside]
+
+
+def with_marks(case: Case) -> Case:
+    """RECIST marks in place of masks, as if half of the lesions had been overlooked, by a hash of the name.
+
+    Raises CaseError.
+    """
+    marks = []
+    for number, annotation in enumerate(case.annotations):
+        if not _drawn(f"{case.id} {number}", MARKED):
+            continue
+        assert annotation.mask is not None
+        labels = read_labels(Path(annotation.mask))
+        axes = measure_axes(labels.values == annotation.label, read_header(Path(case.image.path)).spacing_mm)
+        long, short = (
+            ((float(a[0]), float(a[1]), float(axes.key.z)), (float(b[0]), float(b[1]), float(axes.key.z)))
+            for a, b in (axes.key.long, axes.key.short)
+        )
+        marks.append(
+            Annotation(
+                "recist",
+                annotation.type,
+                long=long,
+                short=short,
+                long_mm=axes.long_mm,
+                short_mm=axes.short_mm,
+            )
+        )
+    return dataclasses.replace(case, annotations=tuple(marks))
+
+
+def _drawn(name: str, share: float) -> bool:
+    return split_of(f"study {name}", share, 0.0) == "validation"
 
 
 def write_lists(cases: list[Case], out: Path) -> dict[str, int]:

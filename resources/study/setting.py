@@ -17,6 +17,7 @@ from resources.training.config import Network, Supervision, Teacher
 from resources.training.config import Source as TrainingSource
 
 FOLDER = Path(__file__).parent / "settings"
+REAL_VIEWS = ("masks", "marks", "images")
 HELD = ("validation", "test")
 """Lists that every setting has besides those it trains on."""
 
@@ -27,6 +28,7 @@ class Scans:
 
     seed: int
     count: int
+    site: Literal["A", "C"] = "A"
     split: Literal["train", "validation", "test"] = "train"
     lesions: int | None = None
     types: tuple[str, ...] = ()
@@ -37,19 +39,27 @@ class Scans:
 class Cases:
     """A case list: what is known of some sets of scans.
 
-    view: "masks" of all lesions; "types": masks of `types` alone, complete within `organs` and nowhere else;
-    "marks": some RECIST marks (`deeplesion` of resources.synthetic); "reports": read reports and no mark;
-    "images": neither. mapped: whether organ maps come from the base's organ head; else scans with masks have
-    their true one and the others none.
+    real: lists of real scans, by the names that resources.study.real gives them, in place of synthetic
+    `scans`. patients: of these lists those of a fifth of the patients, by a hash of their names, or of the
+    others. view: "masks" of all lesions; "types": masks of `types` alone, complete within `organs` and
+    nowhere else; "marks": some RECIST marks (`deeplesion` of resources.synthetic; of real scans on half of
+    the lesions); "reports": read reports and no mark; "images": neither. mapped: whether organ maps come from
+    the base's organ head; else scans with masks have their true one and the others none.
     """
 
-    scans: tuple[str, ...]
+    scans: tuple[str, ...] = ()
     view: Literal["masks", "types", "marks", "reports", "images"] = "masks"
     types: tuple[str, ...] = ()
     organs: tuple[str, ...] = ()
     mapped: bool = False
+    real: tuple[str, ...] = ()
+    patients: Literal["all", "fifth", "others"] = "all"
 
     def __post_init__(self) -> None:
+        if bool(self.scans) == bool(self.real):
+            refuse("scans, real", "lists of one of them", (self.scans, self.real))
+        if self.real and (self.mapped or self.view not in REAL_VIEWS):
+            refuse("view", f"of {', '.join(REAL_VIEWS)} for real scans", self.view)
         if (self.view == "types") != bool(self.types) or bool(self.types) != bool(self.organs):
             refuse("types, organs", "values exactly for the view types", (self.view, self.types, self.organs))
         unknown = sorted(set(self.types) - set(LESION_TYPES))
@@ -59,10 +69,11 @@ class Cases:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Share of the patches, and weights of the supervision where they differ, of one case list."""
+    """Of one case list: share of the patches, weights of the supervision where they differ, and `pieces`."""
 
     share: float = 1.0
     supervision: dict[str, float] = dataclasses.field(default_factory=dict)
+    pieces: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +88,7 @@ class Arm:
 
 @dataclasses.dataclass(frozen=True)
 class Contrast:
-    """`arm` minus the best of `against` in the primary measure. primary: counts in Holm's correction."""
+    """`arm` against the best of `against` in the primary measure. primary: counts in Holm's correction."""
 
     arm: str
     against: tuple[str, ...]
@@ -90,9 +101,11 @@ class Setting:
     network, patches, augmentation.
 
     optimisation: its lines but for `steps` and the rates. rate, kernel_rate: of the base; arms go on at half
-    of them. without_masks: lesion types of the primary stratum, all if empty. headroom: the arm that has
-    everything and the one that has nothing new; least_headroom: their difference in CPM on the validation
-    scans below which no other arm runs.
+    of them. start: weights that are the base, a path in the repository; base_steps is 0. endpoint: what the
+    arms are compared in: their mean sensitivity, or the share of false positives that an arm saves at the
+    sensitivity that the other has at 4 of them a scan. without_masks: lesion types of the primary stratum,
+    all if empty. headroom: the arm that has everything and the one that has nothing new; least_headroom:
+    their difference in the endpoint on the validation scans below which no other arm runs.
     """
 
     title: str
@@ -110,11 +123,15 @@ class Setting:
     optimisation: str
     rate: float = 0.003
     kernel_rate: float = 0.0
+    start: str = ""
+    endpoint: Literal["mean", "saved"] = "mean"
     seeds: tuple[int, ...] = (1, 2)
     without_masks: tuple[str, ...] = ()
     least_headroom: float = 0.1
 
     def __post_init__(self) -> None:
+        if bool(self.start) == bool(self.base_steps):
+            refuse("base_steps", "more than 0 exactly without start", self.base_steps)
         for name in HELD:
             if name not in self.cases or self.cases[name].view != "masks":
                 refuse("cases", f"a list {name} with masks", sorted(self.cases))
@@ -130,6 +147,11 @@ class Setting:
         missing = [name for name in named if name not in self.arms]
         if missing:
             refuse("contrasts, headroom", f"of {', '.join(self.arms)}", missing)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the arms are measured on real scans."""
+        return bool(self.cases["test"].real)
 
     @property
     def network(self) -> Network:
@@ -163,10 +185,11 @@ def training_file(setting: Setting, work: Path, run: str, arm: Arm, seed: int, s
     if start is not None:
         lines.append(f"start = {_text(start)}")
     for name, source in arm.sources.items():
-        own = TrainingSource(name, *_places(work, name), source.share, source.supervision)
+        own = TrainingSource(name, *_places(work, name), source.share, source.supervision, source.pieces)
         weights = ", ".join(f"{key} = {value}" for key, value in own.supervision.items())
         lines += ["[[sources]]", f"name = {_text(name)}", f"cases = {_text(own.cases)}"]
-        lines += [f"cache = {_text(own.cache)}", f"share = {own.share}", f"supervision = {{{weights}}}"]
+        lines += [f"cache = {_text(own.cache)}", f"share = {own.share}"]
+        lines += [f"pieces = {own.pieces}", f"supervision = {{{weights}}}"]
     cases, cache = _places(work, "validation")
     lines += ["[validation]", f"cases = {_text(cases)}", f"cache = {_text(cache)}", f"every_steps = {steps}"]
     lines += ["[supervision]", *_values(arm.supervision)]

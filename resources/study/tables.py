@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from resources.evaluation.statistics import holm
-from resources.study.contrasts import ALL, SCAN_MEASURES, WITH, WITHOUT
-from resources.study.measured import stratum_of
+from resources.study.contrasts import EQUAL_AT, RATES, SCAN_MEASURES, strata_names
+from resources.study.real_figures import RATES as REAL_RATES
 from resources.study.setting import Setting
 from resources.study.steps import ROOT
 
@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "resources" / "study" / "results"
 BEGIN, END = "<!-- study: {} -->", "<!-- end of study: {} -->"
 """Lines between which a table stands."""
+SAVED = f"share of false positives saved, at the sensitivity the other has at {EQUAL_AT:g} a scan"
 SCAN_HEADS = ("area under the ROC curve", *SCAN_MEASURES[1:])
 
 Stored = dict[str, Any]
@@ -60,30 +61,38 @@ def table_of(setting: Setting, stored: Stored, adjusted: dict[int, float]) -> li
             "",
             *contrast_lines(setting, stored["test"], adjusted),
         ]
-        lines += ["", *scan_lines(setting, stored["test"])]
+        if not setting.is_real:  # crops have a lesion each
+            lines += ["", *scan_lines(setting, stored["test"])]
     if stored.get("errors"):
         lines += ["", *error_lines(setting, stored["errors"])]
     part: Stored = stored.get("test") or stored["headroom"]
     return [*lines, "", f"`{part['command']}` at commit {part['commit']}, {part['date']}."]
 
 
-def strata(setting: Setting) -> list[str]:
-    return [WITHOUT, WITH, ALL] if setting.without_masks else [ALL]
+def measure_of(setting: Setting) -> str:
+    """What the primary measure is called."""
+    if not setting.is_real:
+        return "CPM"
+    return f"mean sensitivity at {', '.join(f'{rate:g}' for rate in REAL_RATES)} false positives a whole scan"
 
 
 def headroom_lines(setting: Setting, found: Stored) -> list[str]:
-    stratum, (most, least) = stratum_of(setting), setting.headroom
-    rows = [("**headroom**", "difference"), *((setting.arms[name].title, name) for name in (most, least))]
-    head = f"CPM, {stratum}: {found['lesions'][stratum]} lesions in {found['scans']} validation scans"
-    lines = [f"| {title} | {shown(found[name][f'{stratum}: cpm'])} |" for title, name in rows]
+    stratum, (most, least) = strata_names(setting)[0], setting.headroom
+    rows = [("**headroom**" if setting.endpoint == "mean" else "difference", "difference")]
+    rows += [(setting.arms[name].title, name) for name in (most, least)]
+    head = f"{measure_of(setting)}, {stratum}: {found['lesions'][stratum]} lesions in {found['scans']} "
+    head += "validation scans"
+    lines = [f"| {title} | {shown(found[name][f'{stratum}: mean'])} |" for title, name in rows]
+    if setting.endpoint == "saved":
+        lines = [f"| **headroom**: {SAVED} | {shown(found['difference'][f'{stratum}: saved'])} |", *lines]
     return [f"| {head} | |", "| --- | --- |", *lines]
 
 
 def arm_lines(setting: Setting, test: Stored) -> list[str]:
-    names = strata(setting)
-    heads = [f"CPM, {name} ({test['lesions'][name]} lesions)" for name in names]
-    heads += [f"{names[0]}, sensitivity at {rate} false a scan" for rate in (1, 4)]
-    keys = [f"{name}: cpm" for name in names] + [f"{names[0]}: sensitivity at {rate}" for rate in (1, 4)]
+    names = strata_names(setting)
+    heads = [f"{measure_of(setting)}, {name} ({test['lesions'][name]} lesions)" for name in names]
+    heads += [f"{names[0]}, sensitivity at {rate:g} false a scan" for rate in RATES]
+    keys = [f"{name}: mean" for name in names] + [f"{names[0]}: sensitivity at {rate:g}" for rate in RATES]
     lines = [f"| {test['scans']} test scans | " + " | ".join(heads) + " |"]
     lines.append("| --- " * (len(heads) + 1) + "|")
     for arm, figures in test["arms"].items():
@@ -94,13 +103,15 @@ def arm_lines(setting: Setting, test: Stored) -> list[str]:
 
 
 def contrast_lines(setting: Setting, test: Stored, adjusted: dict[int, float]) -> list[str]:
-    names = strata(setting)
-    lines = ["| difference in CPM | " + " | ".join(names) + " | p | by Holm |"]
-    lines.append("| --- " * (len(names) + 3) + "|")
+    names = [f"{name}: mean" for name in strata_names(setting)]
+    heads = [f"difference, {name}" for name in strata_names(setting)]
+    if setting.endpoint == "saved":
+        names, heads = [f"{strata_names(setting)[0]}: saved", *names], [SAVED, *heads]
+    lines = ["| | " + " | ".join(heads) + " | p | by Holm |", "| --- " * (len(names) + 3) + "|"]
     for number, contrast in enumerate(test["contrasts"]):
         title = f"{setting.arms[contrast['arm']].title} - {setting.arms[contrast['against']].title}"
         title = f"**{title}**" if contrast["primary"] else title
-        values = [shown(contrast["difference"][f"{name}: cpm"]) for name in names]
+        values = [shown(contrast["difference"][name]) for name in names]
         ours = f"{adjusted[number]:.3f}" if number in adjusted else ""
         lines.append(f"| {title} | " + " | ".join(values) + f" | {contrast['p']:.3f} | {ours} |")
     return lines
@@ -116,7 +127,7 @@ def scan_lines(setting: Setting, test: Stored) -> list[str]:
 
 
 def error_lines(setting: Setting, found: Stored) -> list[str]:
-    lines = ["| what the base makes of the lesions in the hospital's reports | " + " | ".join(found) + " |"]
+    lines = ["| what the base makes of the lesions it is given no place of | " + " | ".join(found) + " |"]
     lines.append("| --- " * (len(found) + 1) + "|")
     causes = list(next(iter(found.values())))
     for cause in causes:

@@ -19,7 +19,15 @@ from resources.evaluation.evaluation import Evaluation
 from resources.study.detector_tables import REAL as FOLDER
 from resources.study.detector_tables import with_detector_tables
 from resources.study.real import evaluated, main, predict, read_cases_of
-from resources.study.real_data import CROPS, VALIDATION_SCANS, WHOLE, read_split
+from resources.study.real_data import (
+    CROPS,
+    VALIDATION_SCANS,
+    WHOLE,
+    of_fifth,
+    read_case,
+    read_split,
+    with_marks,
+)
 from resources.study.real_figures import figures_of, text_of, weights_of
 from resources.study.real_page import detections_of
 
@@ -261,3 +269,19 @@ def test_split_of_the_real_data() -> None:
     assert not patients["train"] & patients["validation"]
     assert not (patients["train"] | patients["validation"]) & patients["test"]
     assert {row.id for row in rows if row.split == "validation"} >= set(VALIDATION_SCANS)
+
+
+def test_marks_are_measured_from_masks_and_half_of_them_hidden(data: Path, tmp_path: Path) -> None:
+    cases = [read_case(data, row) for row in read_split(data) if row.id == "crop-3"]
+    masked = dataclasses.replace(cases[0], annotations=cases[0].annotations * 8)
+    found = with_marks(masked)
+    assert 0 < len(found.annotations) < 8
+    mark = found.annotations[0]
+    assert (mark.kind, mark.type, mark.mask, mark.long_mm) == ("recist", "lung", None, 6.0)
+    assert mark.long is not None
+    assert sorted(mark.long) == [(0.5, 2.0, 1.0), (3.5, 2.0, 1.0)]
+    assert with_marks(masked) == found
+    people = [dataclasses.replace(cases[0], patient=f"P{n}") for n in range(200)]
+    fifth = of_fifth(people, True)
+    assert 25 < len(fifth) < 55
+    assert len(fifth) + len(of_fifth(people, False)) == 200

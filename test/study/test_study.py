@@ -12,11 +12,22 @@ import pytest
 from resources.cases.case import Annotation, Case, CaseError, Completeness, ImageSource
 from resources.evaluation.outcomes import Table
 from resources.study.__main__ import main
-from resources.study.arms import options_of, partly
-from resources.study.contrasts import ALL, Model, difference, mean_of, p_value, run_measure
+from resources.study.arms import WEIGHTS, options_of, partly, train_base
+from resources.study.contrasts import (
+    ALL,
+    Model,
+    difference,
+    mean_of,
+    p_value,
+    run_measure,
+    saved,
+    strata_names,
+    swapped,
+)
 from resources.study.detector_tables import with_detector_tables
 from resources.study.errors import near
 from resources.study.setting import FOLDER, Cases, Scans, names, read_setting, training_file
+from resources.study.steps import ROOT
 from resources.study.tables import PAGE, RESULTS, adjusted_of, replaced, shown, table_of
 from resources.synthetic.truth import TrueLesion
 from resources.training.config import read_config
@@ -51,7 +62,7 @@ def test_seeds_are_averaged_and_arms_subtracted() -> None:
     all_found, half_found = model([0.9, 0.8], [0.1]), model([0.9, -np.inf], [0.1])
     later = model([0.9, 0.2], [0.8, 0.7, 0.6])  # the second after three false positives: 1.5 a scan
     found = mean_of([run_measure(all_found), run_measure(half_found)])(ONCE)
-    assert found[f"{ALL}: cpm"].tolist() == [0.75]
+    assert found[f"{ALL}: mean"].tolist() == [0.75]
     assert run_measure(later)(ONCE)[f"{ALL}: sensitivity at 1"].tolist() == [0.5]
     assert run_measure(later)(ONCE)[f"{ALL}: sensitivity at 4"].tolist() == [1.0]
     assert difference([all_found], [half_found])(ONCE)[f"{ALL}: sensitivity at 1"].tolist() == [0.5]
@@ -71,9 +82,10 @@ def test_every_arm_of_every_setting_can_be_trained(tmp_path: Path, name: str) ->
         assert [source.name for source in config.sources] == list(arm.sources)
         assert config.optimisation.rate == setting.rate / 2
         assert config.network == setting.network
-        assert config.supervision.uses_proposals == (arm.teacher is not None)
-    file.write_text(training_file(setting, Path("/w"), "base", setting.base, 0, None), encoding="utf-8")
-    assert read_config(file).optimisation.steps == setting.base_steps
+        assert config.strongest.uses_proposals == (arm.teacher is not None)
+    if not setting.start:
+        file.write_text(training_file(setting, Path("/w"), "base", setting.base, 0, None), encoding="utf-8")
+        assert read_config(file).optimisation.steps == setting.base_steps
     seeds = [range(scans.seed, scans.seed + scans.count) for scans in setting.scans.values()]
     assert len(set().union(*seeds)) == sum(map(len, seeds))  # no scan is in two sets
 
@@ -83,6 +95,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "types.toml"
     for before, after, message in (
         ("least", "most", "an unknown key"),
+        ("base_steps = 750", "base_steps = 0", "base_steps: expected more than 0 exactly without start"),
         ('scans = ["test"]', 'scans = ["tests"]', "cases.test.scans: expected of"),
         ('arm = "reports"', 'arm = "report"', "contrasts, headroom: expected of"),
     ):
@@ -105,10 +118,45 @@ def test_public_sets_have_masks_of_some_types_and_are_complete_in_some_organs() 
         Cases(("base",), "masks", ("lung",))
 
 
+def test_real_scans_are_lists_of_their_own() -> None:
+    found = read_setting(FOLDER / "pixels.toml")
+    assert found.is_real
+    assert strata_names(found) == ("nodules of 6 mm or more", "LIDC nodules")
+    with pytest.raises(CaseError, match="scans, real: expected lists of one of them"):
+        Cases(("base",), real=("train-crops",))
+    with pytest.raises(CaseError, match="view: expected of masks, marks, images for real scans"):
+        Cases(real=("train-crops",), view="reports")
+
+
+def test_the_mean_is_of_the_rates_of_the_setting() -> None:
+    late = dataclasses.replace(model([0.9, 0.2], [0.8, 0.7, 0.6]), rates=(1.0, 4.0, 8.0))
+    assert run_measure(late)(ONCE)[f"{ALL}: mean"][0] == pytest.approx(2.5 / 3)  # .5, 1 and 1
+    assert swapped([late], [model([0.9, -np.inf], [])], ALL)(ONCE)["cpm"][0] == pytest.approx(1 / 3)
+
+
+def test_false_positives_are_saved_at_equal_sensitivity() -> None:
+    """Going on finds both lesions with three false positives, at 1.5 a scan; the other arm with one."""
+    going, better = model([0.9, 0.2], [0.8, 0.7, 0.6, 0.1]), model([0.9, 0.6], [0.8, 0.5, 0.1])
+    assert saved([better], [going])(ONCE)[f"{ALL}: saved"][0] == pytest.approx(2 / 3)
+    assert saved([going], [better])(ONCE)[f"{ALL}: saved"][0] == pytest.approx(-2)
+    never = model([0.9, -np.inf], [0.8, 0.7])  # all of its two false positives, and no second lesion
+    assert saved([never], [going])(ONCE)[f"{ALL}: saved"][0] == pytest.approx(1 / 3)
+    assert saved([going, never], [going, going])(ONCE)[f"{ALL}: saved"][0] == pytest.approx(1 / 6)
+    assert p_value([going], [going], ALL, np.array([0, 1]), 99, "saved") == 1.0
+
+
+def test_given_weights_are_the_base(tmp_path: Path) -> None:
+    setting = dataclasses.replace(read_setting(FOLDER / "hospital.toml"), start="README.md")
+    folder = train_base(setting, tmp_path)
+    assert (folder / WEIGHTS).read_bytes() == (ROOT / "README.md").read_bytes()
+
+
 def test_options_of_scans() -> None:
     plain = options_of(Scans(7, 2), 3.0, None)
     assert "--lesions" not in plain
     assert "--maps" not in plain
+    assert plain[:2] == ["--site", "A"]
+    assert options_of(Scans(7, 2, site="C"), 3.0, None)[1] == "C"
     more = options_of(Scans(7, 2, lesions=0, types=("lung", "bone"), coverage="chest"), 3.0, Path("/maps"))
     assert more[-4:] == ["chest", "--types", "lung", "bone"]
     assert more[more.index("--lesions") + 1] == 0
@@ -127,7 +175,7 @@ def test_a_lesion_is_met_within_half_its_diameter() -> None:
 
 def figures(value: float) -> dict[str, list[float | None]]:
     names = [f"{stratum}: {what}" for stratum in ("without masks", "with masks", "all")
-             for what in ("cpm", "sensitivity at 1", "sensitivity at 4")]  # fmt: skip
+             for what in ("mean", "sensitivity at 1", "sensitivity at 4")]  # fmt: skip
     return dict.fromkeys([*names, "roc_area", "accuracy", "sensitivity", "specificity"], [value, 0.0, 1.0])
 
 
