@@ -40,7 +40,6 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("resources.synthetic.bank",),
         ("resources.synthetic.report_writer",),
         ("resources.synthetic.realism",),
-        ("resources.synthetic.conspicuity",),
         ("resources.synthetic.benchmark",),
     ),
     "Studies": (("resources.study", "run"), ("resources.study", "table"))

@@ -63,7 +63,7 @@ def make_config(folder: Path, cached: bool = True, **changes: Any) -> TrainingCo
         cases = [make_case(folder, f"{source}{i}", kind, i) for i, kind in enumerate(kinds)]
         write_cases(folder / f"{source}.jsonl", cases)
         if cached:
-            fill(read_cases(folder / f"{source}.jsonl"), folder / source, 2.0, 8, False, 1, None)
+            fill(read_cases(folder / f"{source}.jsonl"), folder / source, 2.0, 8, 1, None)
         sources.append(Source(source, str(folder / f"{source}.jsonl"), str(folder / source)))
     config = TrainingConfig(
         str(folder / "work"), tuple(sources), Optimisation(8, batch=2),

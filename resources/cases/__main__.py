@@ -43,9 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     sub = _command(commands, "cache", _cache, "Preprocesses scans into chunks; the same command goes on")
     sub.add_argument("cases", type=Path)
     sub.add_argument("--out", type=Path, required=True, help="folder of the cache")
-    sub.add_argument(
-        "--refine", action="store_true", help="outline lesions on the key slices of RECIST marks"
-    )
     usual = DetectorConfig()
     sub.add_argument(
         "--spacing-mm",
@@ -262,10 +259,7 @@ def _describe(options: argparse.Namespace) -> None:
 
 def _cache(options: argparse.Namespace) -> int:
     run = functools.partial(cache.fill, spacing_mm=options.spacing, stride=options.stride)
-    return run(
-        read_cases(options.cases), options.out, refine=options.refine, processes=options.processes,
-        ray_address=options.ray,
-    )  # fmt: skip
+    return run(read_cases(options.cases), options.out, processes=options.processes, ray_address=options.ray)
 
 
 if __name__ == "__main__":

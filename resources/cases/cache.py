@@ -24,10 +24,8 @@ from model.geometry import Geometry, along_world
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
-from resources.cases.geometry import shape_of_annotation
 from resources.cases.images import Labels, check_same_grid, read_case_volume, read_header, read_labels
 from resources.cases.lesions import Mark, mark_of_mask
-from resources.cases.refine import refine_key_slice
 from resources.cases.strict import CaseError, encode
 from resources.cases.work import report, run_jobs
 
@@ -45,13 +43,12 @@ SAMPLE = 40
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """spacing_mm, stride: the network's. refine: look for the lesion on the key slice of RECIST marks."""
+    """spacing_mm, stride: the network's."""
 
     case: Case
     folder: Path
     spacing_mm: float
     stride: int
-    refine: bool
 
     @property
     def path(self) -> Path:
@@ -60,7 +57,7 @@ class Job:
     @property
     def digest(self) -> str:
         """Of all that the file is made from, but for the images themselves."""
-        values = [VERSION, self.spacing_mm, self.stride, self.refine, encode(self.case)]
+        values = [VERSION, self.spacing_mm, self.stride, False, encode(self.case)]  # False: a former option
         if any(_unmeasured(annotation) for annotation in self.case.annotations):
             values.append("masks measured")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
@@ -144,8 +141,6 @@ def build(job: Job) -> int:
     array = np.zeros((3, *grid.hu.shape), np.int16)
     array[HU] = grid.hu.numpy()
     marks = _paint_masks(job.case, volume, grid, array[LESIONS])
-    if job.refine:
-        _paint_key_slices(job.case, volume, grid, array[LESIONS])
     if job.case.completeness.organ_labels is not None:
         path = Path(job.case.completeness.organ_labels)
         labels = read_labels(path)
@@ -237,22 +232,6 @@ def _paint_masks(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int
     return marks
 
 
-def _paint_key_slices(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int16]) -> None:
-    """Numbers the voxels of the lesions that thresholds find on the key slices of RECIST marks."""
-    for number, annotation in enumerate(case.annotations):
-        if annotation.kind != "recist":
-            continue
-        shape = shape_of_annotation(annotation, volume.geometry)
-        z = round(float(volume.world_to_index(shape.center_mm)[0, 2]))
-        mask = refine_key_slice(volume, z, shape)
-        if mask is None:
-            continue
-        values = np.zeros(volume.hu.shape, np.uint8)
-        values[z] = mask
-        labels = Labels(values, volume.geometry)
-        out[resample_labels(labels, grid) > 0] = number + 1
-
-
 def estimate_bytes(cases: list[Case], spacing_mm: float) -> float | None:
     """Disk space that the cases will need, from the headers of some; None if none can be told."""
     step = max(1, len(cases) // SAMPLE)
@@ -273,14 +252,14 @@ def estimate_bytes(cases: list[Case], spacing_mm: float) -> float | None:
 
 
 def fill(
-    cases: Iterable[Case], folder: Path, spacing_mm: float, stride: int, refine: bool, processes: int,
+    cases: Iterable[Case], folder: Path, spacing_mm: float, stride: int, processes: int,
     ray_address: str | None,
 ) -> int:  # fmt: skip
     """Caches what is not there yet; the exit code, 1 if a scan failed. Raises CaseError."""
     import shutil
 
     started = time.monotonic()
-    jobs = [Job(case, folder.absolute(), spacing_mm, stride, refine) for case in cases]
+    jobs = [Job(case, folder.absolute(), spacing_mm, stride) for case in cases]
     todo = {job.case.id: job for job in jobs if not is_done(job)}
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.rglob(".*.part"):

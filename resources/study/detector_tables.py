@@ -36,8 +36,8 @@ def with_detector_tables(page: str, folder: Path) -> str:
         path = folder / DETECTOR / f"{name}.json"
         if path.exists():
             stored = json.loads(path.read_text(encoding="utf-8"))
-            origin = f"Weights {stored['weights_sha256'][:12]}, at commit {stored['commit'][:10]}."
-            page = put(page, name, [*lines(stored), "", origin])
+            origin = f"Weights {stored['weights_sha256'][:12]}, at commit {stored['commit'][:10]}:"
+            page = put(page, name, [origin, "", *lines(stored)])
     return page
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import InputError, read_volume
+from resources.cases.deeplesion import Row, convert, find_slices
+from resources.cases.deeplesion import read_table as read_rows
+from resources.cases.images import read_case_volume
 from resources.cases.strict import CaseError
 from resources.cli import end_with
 from resources.synthetic.background import _in_lps
-from resources.synthetic.conspicuity import key_slices
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.labelmap import TABLES, read_table
 from resources.synthetic.likeness import (
@@ -77,6 +79,21 @@ NAMES = {
 def real_sample(path: Path, name: str) -> Sample:
     volume, _, _ = _in_lps(read_volume(path))
     return Sample(name, np.asarray(volume.hu, np.float32), volume.spacing_mm)
+
+
+def key_slices(table: Path, images: Path) -> Iterator[tuple[npt.NDArray[np.int16], list[Row]]]:
+    """HU (y, x) of the key slices of a DeepLesion table that are there, each with its rows.
+    Raises CaseError, InputError.
+    """
+    rows = read_rows(table)
+    cases, _ = convert(rows, find_slices(images, {row.series for row in rows}))
+    for case in cases:
+        assert case.image.slices is not None
+        first, last = case.image.slices
+        volume = read_case_volume(case)
+        here = [r for r in rows if r.series == case.image.series and first <= r.key_slice <= last]
+        for key in sorted({r.key_slice for r in here}):
+            yield volume.hu[key - first], [r for r in here if r.key_slice == key]
 
 
 def key_samples(deeplesion: Path, edge_mm: float) -> list[Sample]:

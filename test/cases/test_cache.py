@@ -67,7 +67,7 @@ def make(folder: Path, count: int = 1, shape: tuple[int, int, int] = (20, 60, 70
 
 
 def job(case: Case, folder: Path, **changes: object) -> Job:
-    return Job(**{"case": case, "folder": folder, "spacing_mm": 2.0, "stride": 8, "refine": False, **changes})  # type: ignore[arg-type]
+    return Job(**{"case": case, "folder": folder, "spacing_mm": 2.0, "stride": 8, **changes})  # type: ignore[arg-type]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -102,19 +102,6 @@ def test_patches_reach_beyond_the_scan_as_air(tmp_path: Path) -> None:
     assert (far[1:] == 0).all()
 
 
-def test_refining_marks_voxels_on_the_key_slice_only(tmp_path: Path) -> None:
-    (case,) = make(tmp_path)
-    image = sitk.GetArrayFromImage(sitk.ReadImage(case.image.path))
-    image[:, 10:50, 10:60] //= 20
-    y, x = np.mgrid[:60, :70]
-    image[9:12, ((x - 45) / 5.2) ** 2 + ((y - 30) / 3.2) ** 2 <= 1] = 300
-    write(Path(case.image.path), image)
-    build(job(case, tmp_path, refine=True))
-    scan = open_scan(tmp_path / "case" / "0.b2nd")
-    levels = np.flatnonzero((scan.array[LESIONS] == 2).any((1, 2)))
-    assert ((levels + scan.lower[0]) * 2.0).tolist() == [-50.0]  # slice 10
-
-
 def test_a_mask_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
     (case,) = make(tmp_path)
     write(tmp_path / "0_lesions.nii.gz", np.zeros((20, 60, 69), np.uint8))
@@ -127,7 +114,7 @@ def test_what_is_there_stays_unless_its_case_changed(tmp_path: Path) -> None:
     (case,) = make(tmp_path)
     build(job(case, tmp_path))
     assert is_done(job(case, tmp_path))
-    assert not is_done(job(case, tmp_path, refine=True))
+    assert not is_done(job(case, tmp_path, spacing_mm=4.0))
     (tmp_path / "case" / "0.b2nd").write_bytes(b"cut off")
     assert not is_done(job(case, tmp_path))
     with pytest.raises(CaseError, match="expected a cached scan"):
@@ -156,7 +143,7 @@ def test_a_bad_scan_is_told_and_the_others_are_done(
 def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     write_cases(tmp_path / "cases.jsonl", make(tmp_path, 6, (24, 200, 200)))
     cases = read_cases(tmp_path / "cases.jsonl")
-    fill(cases, tmp_path / "whole", 2.0, 8, False, 1, None)
+    fill(cases, tmp_path / "whole", 2.0, 8, 1, None)
     command = [sys.executable, "-m", "resources.cases", "cache", str(tmp_path / "cases.jsonl")]
     command += ["--out", str(tmp_path / "killed"), "--processes", "1"]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -166,7 +153,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     run.wait()
     before = digests(tmp_path / "killed")
     assert before.items() <= digests(tmp_path / "whole").items()  # whole files only
-    assert fill(cases, tmp_path / "killed", 2.0, 8, False, 1, None) == 0
+    assert fill(cases, tmp_path / "killed", 2.0, 8, 1, None) == 0
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
 
 
@@ -175,6 +162,6 @@ def test_processes_and_ray_give_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     cases = make(tmp_path, 4)
     for name, processes, address in (("one", 1, None), ("two", 2, None), ("ray", 2, "local")):
-        assert fill(cases, tmp_path / name, 2.0, 8, False, processes, address) == 0
+        assert fill(cases, tmp_path / name, 2.0, 8, processes, address) == 0
     assert len(digests(tmp_path / "one")) == 4
     assert digests(tmp_path / "one") == digests(tmp_path / "two") == digests(tmp_path / "ray")

@@ -13,7 +13,6 @@ from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, CaseError
 from resources.cases.geometry import Shape, law_volume_mm3, shape_of_annotation
 from resources.cases.lesions import Z_RATIO
-from resources.cases.refine import refine_key_slice
 
 SHAPES = Path(__file__).parents[3] / "shared" / "data" / "lesion_shapes.csv"
 UNIT = Volume(np.zeros((20, 40, 40), np.int16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
@@ -140,22 +139,3 @@ def test_a_point_tells_no_size() -> None:
     sized = shape_of_annotation(Annotation("point", point=(0, 0, 0), long_mm=10.0), UNIT)
     assert sized.size_mm.tolist()[0] == 10
     assert sized.perhaps([9, 0, 0])
-
-
-@pytest.mark.parametrize(("lesion_hu", "around_hu"), [(40, 100), (60, -800)])
-def test_thresholds_find_the_lesion_whose_axes_were_marked(lesion_hu: int, around_hu: int) -> None:
-    generator = np.random.default_rng(0)
-    z, y, x = np.mgrid[:3, :60, :60]
-    truth = (((x - 30) / 12) ** 2 + ((y - 28) / 8) ** 2 <= 1) & (z == 1)
-    hu = np.where(truth, lesion_hu, around_hu) + generator.normal(0, 8, truth.shape)
-    scan = Volume(hu.astype(np.int16), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0), np.eye(3))
-    mark = Annotation("recist", long=((18, 28, 1), (42, 28, 1)), short=((30, 20, 1), (30, 36, 1)))
-    shape = shape_of_annotation(mark, scan)
-    found = refine_key_slice(scan, 1, shape)
-    assert found is not None
-    overlap = 2 * (found & truth[1]).sum() / (found.sum() + truth[1].sum())
-    assert overlap > 0.95
-    empty = Volume(
-        generator.normal(0, 8, truth.shape).astype(np.int16), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0), np.eye(3)
-    )
-    assert refine_key_slice(empty, 1, shape) is None

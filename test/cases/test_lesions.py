@@ -181,7 +181,7 @@ def test_training_and_evaluation_put_a_mask_at_the_same_place_and_size(
     annotation = Annotation("mask", mask=str(tmp_path / "mask.nrrd"), label=3, **sizes)  # type: ignore[arg-type]
     source = ImageSource(str(tmp_path / "ct.nrrd"))
     case = Case("a", "p", "made", "train", source, (annotation,), Completeness("all"))
-    build(Job(case, tmp_path, 2.0, 8, False))
+    build(Job(case, tmp_path, 2.0, 8))
     (trained,) = locate(case, open_scan(tmp_path / "a.b2nd"))
     truth = truth_of(case, ())
     (judged,) = truth.lesions

@@ -79,8 +79,8 @@ def test_each_file_becomes_the_table_of_its_name(tmp_path: Path, weights: Path) 
         part = made[made.index(BEGIN.format(name)) : made.index(END.format(name))].splitlines()
         assert [line for line in lines if line not in part] == []
         stored: Any = json.loads((tmp_path / DETECTOR / f"{name}.json").read_text(encoding="utf-8"))
-        assert part[-1] == f"Weights {stored['weights_sha256'][:12]}, at commit {stored['commit'][:10]}."
-        for table in "\n".join(part[1:-1]).split("\n\n"):
+        assert part[1] == f"Weights {stored['weights_sha256'][:12]}, at commit {stored['commit'][:10]}:"
+        for table in "\n".join(part[3:]).split("\n\n"):
             assert len({line.count("|") for line in table.splitlines()}) == 1
 
 

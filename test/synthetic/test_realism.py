@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resources.synthetic.draw import Draw
 from resources.synthetic.likeness import (
     Sample,
     enclosed_share,
@@ -16,7 +17,17 @@ from resources.synthetic.likeness import (
     resampled,
     told_apart,
 )
-from resources.synthetic.realism import distance_table, draw_sheet, main, noise_table, patch_table
+from resources.synthetic.realism import (
+    distance_table,
+    draw_sheet,
+    key_samples,
+    main,
+    noise_table,
+    patch_table,
+)
+from resources.synthetic.sites import SITES, draw_scanner
+
+DEEPLESION = Path(__file__).resolve().parents[3] / "shared/data/deeplesion"
 
 
 def trunk(name: str, sd: float, mean: float = 60, shape: tuple[int, int, int] = (4, 60, 70)) -> Sample:
@@ -121,3 +132,12 @@ def test_real_scans_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.
     assert error.startswith(f"error: {tmp_path / 'ct' / 'abdomen' / 'example_ct.nii.gz'}: expected")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not DEEPLESION.is_dir(), reason="the excerpt of DeepLesion is not here")
+def test_scanners_are_as_noisy_as_real_ones() -> None:
+    """DeepLesion's key slices, averaged to about 2 mm, against site A's scanners at 2 mm: within 1.5."""
+    noise = np.nanmedian([noise_sd(sample, 20, 130) for sample in key_samples(DEEPLESION, 2.0)])
+    draw = Draw(0)
+    ours = np.median([draw_scanner(SITES["A"], draw, (2.0, 2.0, 2.0)).noise_hu for _ in range(400)])
+    assert 1 / 1.5 < ours / noise < 1.5

@@ -53,7 +53,7 @@ def test_no_voxel_of_a_lesion_is_denied_if_the_report_omits_none(tmp_path: Path)
     weak = reported(full)
     assert 0 < len(weak.annotations) < len(full.annotations)
     check_files(weak)
-    build(CacheJob(full, tmp_path / "cache", 2.0, 8, False))
+    build(CacheJob(full, tmp_path / "cache", 2.0, 8))
     scan = open_scan(tmp_path / "cache" / f"{full.id}.b2nd")
     lesion = np.asarray(scan.array[LESIONS]) > 0
     state = states_of(weak, scan, stride=1).state

@@ -83,7 +83,7 @@ def convert(config: TrainingConfig, data: Path) -> None:
         assert cases([*map(str, command), "--out", str(lists[name])]) == 0
     assert attach([str(lists["in-house"]), "--out", str(lists["in-house"])]) == 0
     network = config.network.detector
-    grid = ["--spacing", str(network.spacing_mm), "--stride", str(network.stride), "--refine"]
+    grid = ["--spacing", str(network.spacing_mm), "--stride", str(network.stride)]
     for source in config.sources:
         assert cases(["cache", source.cases, "--out", source.cache, *grid, "--processes", "1"]) == 0
 

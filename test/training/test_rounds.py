@@ -51,7 +51,7 @@ def write_scans(folder: Path) -> None:
         path = folder / case.image.path
         sitk.WriteImage(image_of(phantom((40, 40, 48), seed), (2.0, 2.0, 2.0)), str(path))
         cases.append(dataclasses.replace(case, image=ImageSource(str(path))))
-        build(Job(cases[-1], folder / "cache", SMALL.spacing_mm, SMALL.stride, refine=False))
+        build(Job(cases[-1], folder / "cache", SMALL.spacing_mm, SMALL.stride))
     write_cases(folder / "cases.jsonl", cases)
 
 

@@ -70,7 +70,7 @@ def write_scans(
     write_cases(folder / "truth.jsonl", whole)
     write_cases(folder / "cases.jsonl", cases)
     for case in cases:
-        build(Job(case, folder / "cache", SPACING_MM, 4, False))
+        build(Job(case, folder / "cache", SPACING_MM, 4))
     return cases
 
 

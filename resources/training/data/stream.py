@@ -115,14 +115,11 @@ def _remedy(source: Source, config: TrainingConfig) -> str:
 def _opened(case: Case, source: Source, config: TrainingConfig) -> CachedScan | None:
     """The cached scan if it is there and of this case and network."""
     detector = config.network.detector
-    jobs = [
-        Job(case, Path(source.cache), detector.spacing_mm, detector.stride, refine)
-        for refine in (False, True)
-    ]
-    if not jobs[0].path.exists():
+    job = Job(case, Path(source.cache), detector.spacing_mm, detector.stride)
+    if not job.path.exists():
         return None
-    scan = open_scan(jobs[0].path)
-    return scan if scan.digest in {job.digest for job in jobs} else None
+    scan = open_scan(job.path)
+    return scan if scan.digest == job.digest else None
 
 
 def _voxel(point_mm: npt.ArrayLike, grid: Geometry) -> Voxel:
