@@ -129,12 +129,12 @@ def draw(cases: list[Case], path: Path) -> None:
         ("Annotations by type", lambda case: [a.type or "unknown" for a in case.annotations]),
     )
     for panel, (title, key) in zip(panels.flat[:3], count_by, strict=True):
-        counted = {
+        tallies = {
             name: collections.Counter(k for c in group for k in key(c)) for name, group in groups.items()
         }
-        names = sorted({k for counts in counted.values() for k in counts})
+        names = sorted({k for counts in tallies.values() for k in counts})
         left = np.zeros(len(names))
-        for source, counts in counted.items():
+        for source, counts in tallies.items():
             values = np.array([counts[name] for name in names], float)
             panel.barh(names, values, left=left, label=source)
             left += values

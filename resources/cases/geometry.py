@@ -16,8 +16,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from model.geometry import Geometry
 from resources.cases.case import Annotation
-from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO, Mark, Place, mark_of, spacing_of
+from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO, Mark, mark_of
 
 Array = npt.NDArray[np.float64]
 
@@ -72,9 +73,9 @@ def law_volume_mm3(long_mm: float, short_mm: float) -> float:
     return math.exp(-0.506 + 1.745 * math.log(long_mm) + 1.059 * math.log(short_mm))
 
 
-def shape_of_annotation(annotation: Annotation, place: Place) -> Shape:
+def shape_of_annotation(annotation: Annotation, place: Geometry) -> Shape:
     """The shape of a box, RECIST or point annotation on a scan. Raises CaseError."""
-    mark, slice_mm = mark_of(annotation, place), spacing_of(place)[2]
+    mark, slice_mm = mark_of(annotation, place), place.spacing_mm[2]
     length, width = (2 * mark.half_mm[:2]).tolist()
     if annotation.kind == "recist":
         return _shape_of(mark, length, max(width, 0.1 * length), slice_mm)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from resources.cases.axes import Spacing, measure_axes
+from model.geometry import Geometry
+from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation
 from resources.cases.strict import CaseError
 
@@ -30,21 +30,6 @@ LONG_MM = (8.5, 19.0, 51.5)
 """Quantiles (10, 50, 90 %) of DeepLesion's long diameter: all that a point says of a lesion's size."""
 FLAT_SLICES = 1.01
 """A box of at most so many slices was drawn on a key slice and says nothing of the extent along z."""
-
-
-class Place(Protocol):
-    """Where a scan lies, as model.volume.Volume has it."""
-
-    @property
-    def spacing_mm(self) -> npt.ArrayLike: ...
-    @property
-    def direction(self) -> Array: ...
-    def index_to_world(self, index_xyz: npt.ArrayLike, /) -> Array: ...
-
-
-def spacing_of(place: Place) -> Spacing:
-    x, y, z = np.asarray(place.spacing_mm, np.float64).tolist()
-    return x, y, z
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +48,7 @@ class Mark:
     measured: npt.NDArray[np.bool_]
 
 
-def mark_of(annotation: Annotation, place: Place) -> Mark:
+def mark_of(annotation: Annotation, place: Geometry) -> Mark:
     """The mark of a box, RECIST axes or a point on a scan. Raises CaseError."""
     if annotation.kind == "recist":
         return _of_recist(annotation, place)
@@ -75,7 +60,7 @@ def mark_of(annotation: Annotation, place: Place) -> Mark:
 
 
 def mark_of_mask(
-    annotation: Annotation, place: Place, voxels: npt.NDArray[np.bool_], first: npt.ArrayLike = (0, 0, 0)
+    annotation: Annotation, place: Geometry, voxels: npt.NDArray[np.bool_], first: npt.ArrayLike = (0, 0, 0)
 ) -> Mark:
     """The mark of a mask: the centre of its voxels, and the RECIST axes that the annotation does not give.
 
@@ -87,15 +72,15 @@ def mark_of_mask(
         raise CaseError("mask: expected at least one voxel, found none")
     sizes = (math.nan,) * 3
     if None in (annotation.long_mm, annotation.short_mm, annotation.z_extent_mm):
-        axes = measure_axes(voxels, spacing_of(place))
+        axes = measure_axes(voxels, place.spacing_mm)
         sizes = axes.long_mm, axes.short_mm, axes.z_extent_mm
     size, measured = _sized(annotation, sizes, (True,) * 3)
     center = place.index_to_world(index.mean(0) + np.asarray(first))[0]
-    edges = (index.max(0) - index.min(0) + 1) * spacing_of(place)
+    edges = (index.max(0) - index.min(0) + 1) * place.spacing_mm
     return Mark(center, place.direction.T, edges / 2, size, measured)
 
 
-def _world(annotation: Annotation, place: Place, points: object) -> Array:
+def _world(annotation: Annotation, place: Geometry, points: object) -> Array:
     """(n, 3) LPS mm of points in the annotation's frame."""
     array = np.asarray(points, np.float64).reshape(-1, 3)
     return array if annotation.frame == "mm" else place.index_to_world(array)
@@ -110,7 +95,7 @@ def _sized(
     return size, np.array([a is not None or b for a, b in zip(given, known, strict=True)])
 
 
-def _of_recist(annotation: Annotation, place: Place) -> Mark:
+def _of_recist(annotation: Annotation, place: Geometry) -> Mark:
     ends = _world(annotation, place, annotation.long)
     length = float(np.linalg.norm(ends[1] - ends[0]))
     if not length > 0:
@@ -133,7 +118,7 @@ def _of_recist(annotation: Annotation, place: Place) -> Mark:
     return Mark(center, np.stack([along, across, np.cross(along, across)]), half, size, measured)
 
 
-def _of_box(annotation: Annotation, place: Place) -> Mark:
+def _of_box(annotation: Annotation, place: Geometry) -> Mark:
     """An ellipse that touches the sides of a w x h rectangle has L^2 + S^2 = w^2 + h^2; S / L is taken as the
     median where the rectangle allows it.
     """
@@ -145,14 +130,14 @@ def _of_box(annotation: Annotation, place: Place) -> Mark:
     square = float(edges[0] ** 2 + edges[1] ** 2)
     length = max(float(edges[:2].max()), math.sqrt(square / (1 + SHORT_RATIO**2)))
     width = math.sqrt(max(square - length**2, (0.1 * length) ** 2))
-    flat = float(edges[2]) <= spacing_of(place)[2] * FLAT_SLICES
+    flat = float(edges[2]) <= place.spacing_mm[2] * FLAT_SLICES
     extent = Z_RATIO[0.50] * math.sqrt(float(edges[0] * edges[1])) if flat else float(edges[2])
     size, measured = _sized(annotation, (length, width, extent), (True, True, not flat))
     half = np.array([edges[0], edges[1], max(float(edges[2]), size[2]) if flat else edges[2]]) / 2
     return Mark(corners.mean(0), axes, half, size, measured)
 
 
-def _of_point(annotation: Annotation, place: Place) -> Mark:
+def _of_point(annotation: Annotation, place: Geometry) -> Mark:
     """Which way the axes of a measured point run is not known, so its ellipsoid is round in the plane."""
     center = _world(annotation, place, annotation.point)[0]
     long_mm = math.nan if annotation.long_mm is None else annotation.long_mm

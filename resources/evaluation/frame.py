@@ -24,30 +24,28 @@ class Frame:
     """The scan's own mm: (x, y, z) along its index axes, 0 at the centre of the first voxel.
 
     Boxes along the index axes are exact here. Boxes along the world's axes become their enclosing box, which
-    is exact for every scan that is not tilted. size: voxels (x, y, z), None if not known. A scan whose image
-    is not there has the world as its frame.
+    is exact for every scan that is not tilted. known: whether there is an image, and so a size; a scan whose
+    image is not there has the world as its frame.
     """
 
-    spacing_mm: Floats
-    origin_mm: Floats
-    direction: Floats
-    size: tuple[int, int, int] | None
+    place: Geometry
+    known: bool = True
 
-    @classmethod
-    def of(cls, place: Geometry) -> Frame:
-        return cls(np.array(place.spacing_mm), np.array(place.origin_mm), place.direction, place.size)
+    @property
+    def spacing_mm(self) -> Floats:
+        return np.array(self.place.spacing_mm)
 
     def of_world(self, points_mm: npt.ArrayLike) -> Floats:
         """(n, 3) LPS mm -> (n, 3)."""
-        return (np.asarray(points_mm, np.float64).reshape(-1, 3) - self.origin_mm) @ self.direction
+        return self.of_index(self.place.world_to_index(points_mm))
+
+    def to_world(self, points: npt.ArrayLike) -> Floats:
+        """Inverse of `of_world`."""
+        return self.place.index_to_world(self.to_index(points))
 
     def of_index(self, index_xyz: npt.ArrayLike) -> Floats:
         """(n, 3) index positions -> (n, 3)."""
         return np.asarray(index_xyz, np.float64).reshape(-1, 3) * self.spacing_mm
-
-    def index_to_world(self, index_xyz: npt.ArrayLike) -> Floats:
-        """(n, 3) index positions -> (n, 3) LPS mm."""
-        return self.of_index(index_xyz) @ self.direction.T + self.origin_mm
 
     def to_index(self, points: npt.ArrayLike) -> Floats:
         """Inverse of `of_index`."""
@@ -60,10 +58,10 @@ class Frame:
         return np.concatenate([corners.min(0), corners.max(0)], axis=1)
 
     def outside_mm(self, points: Floats) -> Floats:
-        """(n,) mm by which points lie beyond the outermost voxels' edges; 0 where the size is not known."""
-        if self.size is None:
+        """(n,) mm by which points lie beyond the outermost voxels' edges; 0 where that is not known."""
+        if not self.known:
             return np.zeros(len(points))
-        lower, upper = -self.spacing_mm / 2, (np.array(self.size) - 0.5) * self.spacing_mm
+        lower, upper = -self.spacing_mm / 2, (np.array(self.place.size) - 0.5) * self.spacing_mm
         return np.linalg.norm(np.clip(lower - points, 0, None) + np.clip(points - upper, 0, None), axis=1)
 
 

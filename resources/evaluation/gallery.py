@@ -59,8 +59,7 @@ def failures(evaluation: Evaluation, model: Model, most: int) -> list[Failure]:
         score = table.lesion_score[row]
         how = f"found at {score:.3f} only" if np.isfinite(score) else "not found at any probability"
         caption = f"{evaluation.truths[case].case.id}: {lesion.annotation.type or 'lesion'}, {long_mm}, {how}"
-        frame = evaluation.truths[case].frame
-        centre = lesion.centre_mm @ frame.direction.T + frame.origin_mm
+        centre = evaluation.truths[case].frame.to_world(lesion.centre_mm)[0]
         shown.append(Failure("missed lesion", case, -1, int(table.lesion_number[row]), caption, centre))
     return shown
 

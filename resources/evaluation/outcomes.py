@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from model.geometry import Geometry
 from resources.cases.case import Case
 from resources.evaluation import EvaluationError
 from resources.evaluation.frame import Frame, place_of
@@ -30,7 +31,7 @@ OUTSIDE_MM, FEWEST_OUTSIDE = 5.0, 3
 than half of a scan's, they were written in another frame."""
 UNJUDGED = "not judged"
 """A false positive where the scan is not exhaustively annotated: nobody knows."""
-WORLD = Frame(np.ones(3), np.zeros(3), np.eye(3), None)
+WORLD = Frame(Geometry((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3)), known=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Truth:
 def truth_of(case: Case, exclude: tuple[str, ...]) -> Truth:
     """Raises EvaluationError."""
     place = place_of(case)
-    frame, labels = WORLD if place is None else Frame.of(place), LabelImages(place)
+    frame, labels = WORLD if place is None else Frame(place), LabelImages(place)
     lesions = lesions_of(case, frame, labels, exclude)
     centres = np.array([lesion.centre_mm for lesion in lesions]).reshape(-1, 3)
     truth = Truth(case, frame, labels, lesions, complete_in(case, frame, centres, labels), place is not None)

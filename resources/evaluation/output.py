@@ -165,7 +165,7 @@ def _case_rows(model: Model, evaluation: Evaluation, number: int) -> Iterator[di
         by = finders.get(place)
         status = lesion.annotation.status
         row = {"what": "lesion" if status == "lesion" else f"excluded ({status})"}
-        row |= _place(lesion.centre_mm @ truth.frame.direction.T + truth.frame.origin_mm)
+        row |= _place(truth.frame.to_world(lesion.centre_mm)[0])
         row |= _sizes("true", lesion.measured) | {"type": lesion.annotation.type or ""}
         if by is not None:
             row |= _predicted(model, number, by) | {

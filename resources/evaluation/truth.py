@@ -16,7 +16,7 @@ from model.volume import InputError
 from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, Case, CaseError
 from resources.cases.images import check_same_grid, read_labels
-from resources.cases.lesions import Mark, mark_of, mark_of_mask, spacing_of
+from resources.cases.lesions import Mark, mark_of, mark_of_mask
 from resources.cases.regions import complete_at
 from resources.evaluation import EvaluationError
 from resources.evaluation.frame import Frame, values_at
@@ -60,7 +60,7 @@ def _lesion(annotation: Annotation, mark: Mark, frame: Frame, key_pad_vox: float
     """An ellipsoid with the mark's half axes; a ball of UNSIZED_RADIUS_MM where they are not known."""
     sized = bool(np.isfinite(mark.half_mm).all())
     half_mm = mark.half_mm if sized else np.full(3, UNSIZED_RADIUS_MM)
-    centre, axes = frame.of_world(mark.center_mm)[0], (mark.axes * half_mm[:, None]) @ frame.direction
+    centre, axes = frame.of_world(mark.center_mm)[0], (mark.axes * half_mm[:, None]) @ frame.place.direction
     reach = np.linalg.norm(axes, axis=0)  # half the width of the ellipsoid's box
     box = np.concatenate([centre - reach, centre + reach])
     measured = np.where(mark.measured, mark.size_mm, np.nan)
@@ -70,16 +70,16 @@ def _lesion(annotation: Annotation, mark: Mark, frame: Frame, key_pad_vox: float
 
 def _of_box(annotation: Annotation, frame: Frame) -> Lesion:
     """Like predicted boxes, one along the world's axes becomes its enclosing box in a tilted scan's frame."""
-    mark = mark_of(annotation, frame)
+    mark = mark_of(annotation, frame.place)
     lesion = _lesion(annotation, mark, frame)
-    reach = (np.abs(mark.axes @ frame.direction) * mark.half_mm[:, None]).sum(0)
+    reach = (np.abs(mark.axes @ frame.place.direction) * mark.half_mm[:, None]).sum(0)
     box = np.concatenate([lesion.centre_mm - reach, lesion.centre_mm + reach])
     return dataclasses.replace(lesion, box_mm=box, key_box_mm=box[[0, 1, 3, 4]])
 
 
 def _of_recist(annotation: Annotation, frame: Frame) -> Lesion:
     """DeepLesion's 2D boxes enclose the end points of both axes."""
-    lesion = _lesion(annotation, mark_of(annotation, frame), frame, DEEPLESION_PAD_VOX)
+    lesion = _lesion(annotation, mark_of(annotation, frame.place), frame, DEEPLESION_PAD_VOX)
     if annotation.short is None:
         return lesion
     to_frame = frame.of_index if annotation.frame == "index" else frame.of_world
@@ -88,7 +88,7 @@ def _of_recist(annotation: Annotation, frame: Frame) -> Lesion:
 
 
 def _of_point(annotation: Annotation, frame: Frame) -> Lesion:
-    return _lesion(annotation, mark_of(annotation, frame), frame)
+    return _lesion(annotation, mark_of(annotation, frame.place), frame)
 
 
 def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> Lesion:
@@ -98,8 +98,8 @@ def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> 
         raise CaseError(f"expected the value {annotation.label} in {annotation.mask}, found it nowhere")
     crop = voxels[boxes[0]].copy()
     first = np.array([part.start for part in boxes[0][::-1]], np.intp)
-    lesion = _lesion(annotation, mark_of_mask(annotation, frame, crop, first), frame)
-    key = measure_axes(crop, spacing_of(frame)).key.z
+    lesion = _lesion(annotation, mark_of_mask(annotation, frame.place, crop, first), frame)
+    key = measure_axes(crop, frame.place.spacing_mm).key.z
     on_key = frame.of_index(np.argwhere(crop[key])[:, ::-1] @ np.eye(2, 3) + first)[:, :2]
     half = frame.spacing_mm[:2] / 2
     last = first + np.array(crop.shape[::-1]) - 1
@@ -164,7 +164,7 @@ def targets_of(lesions: tuple[Lesion, ...], points: Floats, frame: Frame) -> Tar
         return np.array(values, np.float64).reshape(len(lesions), width)
 
     long_mm = np.array([lesion.measured[0] for lesion in lesions], np.float64)
-    half_slice = frame.spacing_mm[2] / 2 if frame.size is not None else 0.0
+    half_slice = frame.spacing_mm[2] / 2 if frame.known else 0.0
     inside = [lesion.contains(points, frame) for lesion in lesions]
     return Targets(
         centres_mm=rows([lesion.centre_mm for lesion in lesions], 3),

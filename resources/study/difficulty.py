@@ -5,10 +5,10 @@
 
 Groups are reported apart: procedural bodies of site A; of site B; and, with --maps, ICRP's woman and man at
 site B (deformations of two bodies are not patients). Seeds begin at 900000; training keeps below. With
---cases the scans of a list are measured instead, without any being made. Each
-step is the main function of a command (resources.synthetic, resources.predict, resources.study.blob,
-resources.evaluation), and what is there in --work is kept. Detections are matched by the rule
-luna16_distance; mimics and doubtful lesions count neither way.
+--cases the scans of a list are measured instead. Each step is the main function of a command
+(resources.synthetic, resources.predict, resources.study.blob, resources.evaluation), and what is there in
+--work is kept. Detections are matched by the rule luna16_distance; mimics and doubtful lesions count neither
+way.
 """
 
 from __future__ import annotations

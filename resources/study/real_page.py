@@ -46,7 +46,7 @@ def detections_of(evaluation: Evaluation, rule: str) -> list[tuple[str, Failure]
         hit = {int(lesion) for lesion in outcome.found[above]}
         for place, lesion in enumerate(truth.lesions):
             if place not in hit:
-                centre = lesion.centre_mm @ truth.frame.direction.T + truth.frame.origin_mm
+                centre = truth.frame.to_world(lesion.centre_mm)[0]
                 caption = f"{lesion.annotation.type}, {lesion.measured[0]:.0f} mm"
                 entries.append(
                     ("missed lesion", Failure("missed lesion", number, -1, place, caption, centre))

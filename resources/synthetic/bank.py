@@ -129,7 +129,7 @@ def taken_by(case: Case, volume: Volume) -> npt.NDArray[np.bool_]:
                 take(np.array(low, float), np.array(high, float))
     for annotation in case.annotations:
         if annotation.kind != "mask":
-            shape = shape_of_annotation(annotation, volume)
+            shape = shape_of_annotation(annotation, volume.geometry)
             middle = volume.world_to_index(shape.center_mm)[0]
             reach = shape.reach_mm / np.array(volume.spacing_mm)
             take(middle - reach, middle + reach)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.volume import Volume
+from model.geometry import Geometry
 from resources.cases.axes import measure_axes
 from resources.cases.case import Annotation, CaseError
 from resources.cases.geometry import Shape, law_volume_mm3, shape_of_annotation
 from resources.cases.lesions import Z_RATIO
 
 SHAPES = Path(__file__).parents[3] / "shared" / "data" / "lesion_shapes.csv"
-UNIT = Volume(np.zeros((20, 40, 40), np.int16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+UNIT = Geometry((40, 40, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
 
 
 def test_a_row_of_pixels_is_as_long_as_its_pixels() -> None:
@@ -95,13 +95,13 @@ def test_the_centre_is_where_the_axes_say() -> None:
         shape_of_annotation(Annotation("recist", long=((0, 0, 0), (0, 0, 0))), UNIT)
 
 
-def volume(direction: np.ndarray) -> Volume:
-    return Volume(np.zeros((20, 40, 40), np.int16), (0.5, 0.5, 3.0), (7.0, -3.0, 11.0), direction)
+def grid(direction: np.ndarray) -> Geometry:
+    return Geometry((40, 40, 20), (0.5, 0.5, 3.0), (7.0, -3.0, 11.0), direction)
 
 
 @pytest.mark.parametrize("direction", [np.eye(3), np.diag([1.0, 1.0, -1.0]), np.diag([-1.0, -1.0, 1.0])])
 def test_index_and_mm_marks_are_the_same_shape(direction: np.ndarray) -> None:
-    place = volume(direction)
+    place = grid(direction)
     ends = np.array([[10, 20, 4], [30, 20, 4], [20, 15, 4], [20, 25, 4]], float)
     mm = place.index_to_world(ends)
     pairs = [tuple(map(tuple, points.tolist())) for points in (ends, mm)]
@@ -118,7 +118,7 @@ def test_index_and_mm_marks_are_the_same_shape(direction: np.ndarray) -> None:
 
 def test_a_box_holds_all_that_can_be_lesion() -> None:
     box = Annotation("box3d", lower=(9.5, 9.5, 1.5), upper=(19.5, 29.5, 5.5))  # 5 x 10 x 12 mm
-    shape = shape_of_annotation(box, volume(np.eye(3)))
+    shape = shape_of_annotation(box, grid(np.eye(3)))
     assert shape.boxed
     assert shape.outer_mm.tolist() == [2.5, 5, 6]
     length, width, extent = shape.size_mm
@@ -128,7 +128,7 @@ def test_a_box_holds_all_that_can_be_lesion() -> None:
     assert not shape.perhaps(shape.center_mm + [2.6, 0, 0])
     assert not shape.surely(shape.center_mm + [2.4, 0, 0])
     flat = Annotation("box3d", lower=(9.5, 9.5, 1.5), upper=(19.5, 29.5, 2.5))
-    assert shape_of_annotation(flat, volume(np.eye(3))).size_mm[2] == pytest.approx(0.97 * math.sqrt(50))
+    assert shape_of_annotation(flat, grid(np.eye(3))).size_mm[2] == pytest.approx(0.97 * math.sqrt(50))
 
 
 def test_a_point_tells_no_size() -> None:

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.geometry import Geometry
-from model.volume import Volume
 from resources.cases.axes import measure_axes
 from resources.cases.cache import CachedScan, Job, build, open_scan
 from resources.cases.case import Annotation, Case, CaseError, Completeness, ImageSource
@@ -23,7 +22,7 @@ from resources.evaluation.truth import LabelImages, lesions_of
 from resources.training.targets.states import locate
 
 SHAPE = (20, 30, 40)
-UNIT = Volume(np.zeros(SHAPE, np.int16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+UNIT = Geometry(SHAPE[::-1], (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
 
 
 def test_the_centre_of_axes_is_that_of_the_ellipse_which_they_span() -> None:
@@ -147,11 +146,11 @@ def in_mm(mark: Annotation, place: Geometry) -> Annotation:
 def test_training_and_evaluation_put_a_mark_at_the_same_place_and_size(
     mark: Annotation, direction: np.ndarray, spacing: tuple[float, float, float], world: bool
 ) -> None:
-    place = Volume(np.zeros(SHAPE, np.int16), spacing, (7.0, -300.0, 41.0), direction).geometry
+    place = Geometry(SHAPE[::-1], spacing, (7.0, -300.0, 41.0), direction)
     mark = in_mm(mark, place) if world and mark.kind != "box3d" else mark
     case = Case("a", "p", "made", "train", ImageSource("a.mha"), (mark,), Completeness("all"))
     scan = CachedScan(np.zeros((3, 8, 8, 8), np.int16), (0, 0, 0), 2.0, place, {}, "")
-    frame = Frame.of(place)
+    frame = Frame(place)
     (trained,), (judged,) = locate(case, scan), lesions_of(case, frame, LabelImages(place), ())
     np.testing.assert_allclose(frame.of_world(trained.center_mm)[0], judged.centre_mm, atol=1e-6)
     known = np.isfinite(judged.measured)

@@ -7,11 +7,12 @@ import pytest
 import SimpleITK as sitk
 from evaluation.scenario import ball, case
 
+from model.geometry import Geometry
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.evaluation import EvaluationError
 from resources.evaluation.frame import Frame
 from resources.evaluation.measures import scan_truth
-from resources.evaluation.outcomes import Truth, truth_of
+from resources.evaluation.outcomes import WORLD, Truth, truth_of
 
 BOTH = ("benign", "doubtful")
 SPACING, ORIGIN = (2.0, 2.0, 5.0), (-40.0, 30.0, 100.0)
@@ -49,7 +50,7 @@ def holds(truth: Truth, points_mm: list[np.ndarray]) -> list[bool]:
 def test_frame_goes_there_and_back(tmp_path: Path, direction: np.ndarray) -> None:
     truth = truth_of(scan(tmp_path, direction=direction), BOTH)
     assert isinstance(truth.frame, Frame)
-    assert truth.frame.size == (40, 30, 20)
+    assert truth.frame.place.size == (40, 30, 20)
     np.testing.assert_allclose(truth.frame.of_world([world((3, 4, 5), direction)]), [[6, 8, 25]], atol=1e-4)
     np.testing.assert_allclose(truth.frame.to_index([[6, 8, 25]]), [[3, 4, 5]])
     corner = world((-0.5, -0.5, -0.5), direction)
@@ -65,7 +66,7 @@ def test_boxes_along_the_world_are_exact_on_flipped_and_coronal_scans_and_enclos
         (CORONAL, [0, -30, 0, 10, 0, 20]),
         (OBLIQUE, [0, -6, 0, 20, 16, 30]),
     ]:
-        frame = Frame(np.ones(3), np.zeros(3), direction, None)
+        frame = Frame(Geometry((1, 1, 1), (1, 1, 1), (0, 0, 0), direction), known=False)
         np.testing.assert_allclose(frame.of_world_boxes(box)[0], expected, atol=1e-12)
 
 
@@ -120,7 +121,7 @@ def test_diagonal_recist_without_short_axis(tmp_path: Path) -> None:
     along = np.array(
         [[-10 + 0.01, 0.01, 0], [-7 + 0.8 * 3.6, 4 - 0.6 * 3.6, 0], [-7 + 0.8 * 3.8, 4 - 0.6 * 3.8, 0]]
     )
-    assert lesion.contains(along, Frame(np.ones(3), np.zeros(3), np.eye(3), None)).tolist() == [
+    assert lesion.contains(along, WORLD).tolist() == [
         True,
         True,
         False,
