@@ -95,7 +95,7 @@ def draw_scanner(habits: SiteHabits, draw: Draw, spacing_mm: tuple[float, float,
     """A scanner's settings; the spacing (x, y, z) is drawn where it is not given.
 
     Thin slices are noisier, though less than by their photons, for tubes give them more; wide pixels average.
-    Set by the noise of DeepLesion's key slices; resources.synthetic.conspicuity compares.
+    Set by the noise of DeepLesion's key slices; resources.synthetic.realism compares.
     """
     if spacing_mm is None:
         plane = draw.uniform(*habits.in_plane_mm)
