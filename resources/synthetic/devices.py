@@ -110,7 +110,7 @@ def _in_chest(space: Space, draw: Draw, name: str) -> list[Tube | Solid]:
     if name in ("port", "pacemaker"):
         radii = (13.0, 5.5, 13.0) if name == "port" else (23.0, 4.5, 20.0)
         low, (x, y, z), high = (
-            _beneath_skin(space, (side * 74.0, -60.0, 485.0 + dz), radii[1] + 4) for dz in (-15, 0, 15)
+            _beneath_skin(space, (side * 74.0, -60.0, 495.0 + dz), radii[1] + 7) for dz in (-15, 0, 15)
         )
         lean = math.degrees(math.atan2(high[1] - low[1], high[2] - low[2]))
         start = [(x, y, z), _beneath_skin(space, (side * 84.0, -50.0, 530.0), 12.0)]
