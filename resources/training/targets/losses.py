@@ -59,8 +59,8 @@ def organ_cells(logits: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tens
 
     Cross-entropy times (1 - p)^2 for each class of probability p (Lin et al. 2017): most of a scan is muscle,
     fat and lung that is soon learnt, and would outweigh small organs. logits: (b, c, Z, Y, X). classes:
-    integers (b, k Z, k Y, k X) on k times finer cells, -1 where unknown. Returns (b, Z, Y, X) twice; a cell of
-    which nothing is known costs 0.
+    integers (b, k Z, k Y, k X) on k times finer cells, -1 where unknown. Returns (b, Z, Y, X) twice; a cell
+    of which nothing is known costs 0.
     """
     finer = classes.shape[-1] // logits.shape[-1]
     known = F.one_hot(classes.long() + 1, logits.shape[1] + 1)[..., 1:].movedim(-1, 1)
