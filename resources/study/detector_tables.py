@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resources.cli import counted
 from resources.evaluation.matching import PRIMARY
 from resources.study.real_figures import RATES, SIZES_MM, column_of
 from resources.study.steps import RATES as SYNTHETIC_RATES
@@ -36,7 +37,7 @@ def with_detector_tables(page: str, folder: Path) -> str:
         path = folder / DETECTOR / f"{name}.json"
         if path.exists():
             stored = json.loads(path.read_text(encoding="utf-8"))
-            origin = f"Weights {stored['weights_sha256'][:12]}, at commit {stored['commit'][:10]}:"
+            origin = f"Weights {stored['weights_sha256'][:12]}, at commit {short(stored['commit'])}:"
             page = put(page, name, [origin, "", *lines(stored)])
     return page
 
@@ -55,7 +56,7 @@ def real_lines(results: list[Stored]) -> list[str]:
         estimates = [found[column_of(rate)] for rate in RATES]
         estimates.append(figures["false_positives_per_whole_scan"][point])
         title = f"{stored['weights']} ({stored['weights_sha256'][:12]})"
-        rows.append([title, *map(cell, estimates), stored["commit"][:7]])
+        rows.append([title, *map(cell, estimates), short(stored["commit"])])
     rates = [f"{rate:g}" for rate in RATES]
     return markdown([head, *rates, "false positives a scan at the operating point", "commit"], rows)
 
@@ -66,7 +67,7 @@ def crop_lines(stored: Stored) -> list[str]:
         [title, *(number(shares[name]) for name in PROBES.values())]
         for title, shares in stored["shares"].items()
     ]
-    return markdown([f"{stored['nodules']} nodules", *PROBES], rows)
+    return markdown([counted(stored["nodules"], "nodule"), *PROBES], rows)
 
 
 def organ_lines(stored: Stored) -> list[str]:
@@ -128,6 +129,11 @@ TABLES = {
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def short(commit: str) -> str:
+    """The first digits; "+" stays where files differed from it."""
+    return commit[:7] + commit[40:]
 
 
 def cell(estimate: Stored) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from resources.study.detector_tables import DETECTOR, ORGANS, TABLES, with_detector_tables
+from resources.study.detector_tables import DETECTOR, ORGANS, TABLES, short, with_detector_tables
 from resources.study.steps import RATES, SCAN_MEASURES, Figures, store
 from resources.study.tables import BEGIN, END
 
@@ -79,9 +79,13 @@ def test_each_file_becomes_the_table_of_its_name(tmp_path: Path, weights: Path) 
         part = made[made.index(BEGIN.format(name)) : made.index(END.format(name))].splitlines()
         assert [line for line in lines if line not in part] == []
         stored: Any = json.loads((tmp_path / DETECTOR / f"{name}.json").read_text(encoding="utf-8"))
-        assert part[1] == f"Weights {stored['weights_sha256'][:12]}, at commit {stored['commit'][:10]}:"
+        assert part[1] == f"Weights {stored['weights_sha256'][:12]}, at commit {short(stored['commit'])}:"
         for table in "\n".join(part[3:]).split("\n\n"):
             assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_a_commit_that_files_differed_from_says_so() -> None:
+    assert [short("0123456789" * 4 + end) for end in ("", "+")] == ["0123456", "0123456+"]
 
 
 def test_a_place_without_a_file_stays_as_it_is(tmp_path: Path) -> None:

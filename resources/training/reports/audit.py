@@ -20,7 +20,7 @@ from model.files import whole, write_whole
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, Point
 from resources.cases.lesions import LONG_MM, SHORT_RATIO, Z_RATIO
-from resources.review.planes import AROUND_MM, PLANES, WINDOWS, square, window_of
+from resources.review.planes import AROUND_MM, WINDOWS, square, window_of
 from resources.training.reports.pseudo_labels import PseudoLesion, Sizes
 
 EDGE_MM = (120.0, 260.0)
@@ -29,8 +29,8 @@ GAP_MM = 2.0
 """Between a lesion and its outline, which must not hide its edge."""
 ABREAST = 2
 """Lesions side by side on the sheet."""
-PANEL_IN, GAP_IN, CAPTION_IN, TITLE_IN = 2.2, 0.2, 0.45, 0.4
-"""Inches of a picture, between lesions, above each and above all."""
+LESION_IN, TITLE_IN = (6.8, 2.65), 0.4
+"""Inches of a lesion's three planes, and above all."""
 EDGES = (("R", "A"), ("R", "S"), ("A", "S"))
 """What lies to the left and above on each of the planes."""
 
@@ -110,21 +110,20 @@ def draw_sheet(path: Path, mined: Sequence[tuple[Mined, CachedScan]], title: str
     import matplotlib.pyplot as plt
 
     abreast = min(ABREAST, len(mined))
-    block_in = 3 * PANEL_IN + GAP_IN, PANEL_IN + CAPTION_IN
-    width_in = block_in[0] * abreast
-    height_in = block_in[1] * math.ceil(len(mined) / abreast) + TITLE_IN
-    figure = plt.figure(figsize=(width_in, height_in))
-    white: dict[str, Any] = {"color": "white", "ha": "center", "va": "center"}
-    figure.text(0.5, 1 - TITLE_IN / 2 / height_in, title, fontsize=10, **white)
+    rows = math.ceil(len(mined) / abreast)
+    size = (LESION_IN[0] * abreast, LESION_IN[1] * rows + TITLE_IN)
+    figure, panels = plt.subplots(
+        rows, 3 * abreast, figsize=size, squeeze=False, facecolor="black", layout="constrained"
+    )
+    figure.suptitle(title, color="white", fontsize=10)
+    for panel in panels.flat:
+        panel.set_axis_off()
     for number, (lesion, scan) in enumerate(mined):
-        left_in = number % abreast * block_in[0] + GAP_IN / 2
-        top_in = height_in - TITLE_IN - number // abreast * block_in[1]
-        across, up = (left_in + 1.5 * PANEL_IN) / width_in, (top_in - CAPTION_IN / 2) / height_in
-        figure.text(across, up, _caption(lesion), fontsize=7.5, **white)
-        for plane in range(len(PLANES)):
-            corner = (left_in + plane * PANEL_IN) / width_in, (top_in - block_in[1]) / height_in
-            edges = (*corner, 0.98 * PANEL_IN / width_in, 0.98 * PANEL_IN / height_in)
-            _draw_plane(figure.add_axes(edges), lesion, scan, plane)
+        row, column = divmod(number, abreast)
+        own = panels[row, 3 * column : 3 * column + 3]
+        own[1].set_title(_caption(lesion), color="white", fontsize=7.5)
+        for plane, panel in enumerate(own):
+            _draw_plane(panel, lesion, scan, plane)
     with whole(path, ".png") as part:
         figure.savefig(part, dpi=100, facecolor="black")
     plt.close(figure)
@@ -154,7 +153,6 @@ def _draw_plane(panel: Any, lesion: Mined, scan: CachedScan, plane: int) -> None
     height_mm = wide_mm if plane == 0 else high_mm
     size = [(mm + 2 * GAP_MM) / scan.spacing_mm for mm in (wide_mm, height_mm)]
     panel.add_patch(Ellipse(place, *size, **style))
-    panel.set_axis_off()
     rows, columns = image.shape
     text: dict[str, Any] = {"color": "#9ad1ff", "fontsize": 7, "ha": "center", "va": "center"}
     text["bbox"] = {"facecolor": "black", "alpha": 0.5, "pad": 0.8, "linewidth": 0}
