@@ -212,6 +212,7 @@ def point_view(scan: TrueScan, labels: Labels, seed: int) -> View:
     random = np.random.default_rng(seed)
     annotations = []
     for lesion in scan.lesions:
+        random.uniform()  # not used; without it the points of a seed would be others than they were
         jitter = random.normal(0, POINT_JITTER_SHARE, 3)
         voxels = np.argwhere(labels == lesion.label)
         if lesion.status == "lesion" and len(voxels):
