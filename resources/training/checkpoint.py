@@ -67,7 +67,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         raise CaseError(f"{path}: expected a checkpoint, found: {reason}") from None
     if state.pop("format", None) != FORMAT:
         raise CaseError(f"{path}: expected a checkpoint of format {FORMAT}, found another file")
-    state.get("config", {}).pop("pretraining", None)  # of runs before it was given up; it was off by default
     return tensors, state
 
 

@@ -121,9 +121,3 @@ def test_what_may_not_change(tmp_path: Path, before: str, after: str, message: s
     second = config(tmp_path, settings(10).replace(before, after))
     with pytest.raises(CaseError, match=message):
         check_same(first, second, tmp_path)
-
-
-def test_a_run_with_the_settings_of_pretraining_goes_on(tmp_path: Path) -> None:
-    """There is no such section any more; where it stood it was mostly off."""
-    write_checkpoint(tmp_path / "a", {}, {"config": {"seed": 3, "pretraining": {"steps": 0, "rate": 0.001}}})
-    assert read_checkpoint(tmp_path / "a")[1] == {"config": {"seed": 3}}
