@@ -16,6 +16,7 @@ from resources.evaluation.matching import PRIMARY
 from resources.predict import digest_of
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = "resources/study/results"
 RATES = ("0.5", "1", "2", "4")
 SCAN_MEASURES = ("roc_area", "accuracy", "sensitivity", "specificity", "expected_calibration_error")
 
@@ -35,16 +36,17 @@ def step(main: Callable[[list[str]], int], *arguments: object) -> None:
 
 
 def commit() -> str:
-    """Of the code that runs, "+" added where files that are tracked differ from it; "unknown" without git."""
+    """Of the code that runs, "+" added where tracked files, stored results aside, differ from it; "unknown"
+    without git.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.strip()
 
     head = git("rev-parse", "HEAD")
-    return (
-        f"{head}{'+' if git('status', '--porcelain', '--untracked-files=no') else ''}" if head else "unknown"
-    )
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){RESULTS}")
+    return f"{head}{'+' if changed else ''}" if head else "unknown"
 
 
 def store(path: Path, weights: Path, figures: Figures) -> None:
