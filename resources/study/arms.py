@@ -147,16 +147,21 @@ def train_arm(setting: Setting, work: Path, name: str, seed: int) -> Path:
     return train(setting, work, run_name(name, seed), setting.arms[name], seed, start)
 
 
-def predict(setting: Setting, work: Path, run: str) -> None:
-    """What the weights of a run say of the test scans; of real ones, which take long to read, their cache."""
-    out = work / "predictions" / run
+def predict(setting: Setting, work: Path, run: str, name: str = "test") -> None:
+    """What the weights of a run say of a list's scans; of real ones, which take long to read, their cache."""
+    out = predictions(work, run, name)
     if setting.is_real:
         out.mkdir(parents=True, exist_ok=True)
         network = load_network(work / "weights" / run / WEIGHTS).eval()
-        predict_scans(network, held(work, "test"), out, 0, 1)
+        predict_scans(network, held(work, name), out, 0, 1)
         return
     plan = ["--weights", work / "weights" / run, "--out", out, "--processes", 1]
-    command("resources.predict", "--cases", work / "cases" / "test.jsonl", *plan)
+    command("resources.predict", "--cases", work / "cases" / f"{name}.jsonl", *plan)
+
+
+def predictions(work: Path, run: str, name: str = "test") -> Path:
+    """The folder in which `predict` writes."""
+    return work / "predictions" / name / run
 
 
 def held(work: Path, name: str) -> Held:

@@ -12,7 +12,7 @@ import numpy as np
 from resources.evaluation.evaluation import Evaluation, Settings, evaluate
 from resources.evaluation.predictions import Predictions, read_predictions
 from resources.predict import digest_of
-from resources.study.arms import held, run_name
+from resources.study.arms import held, predict, predictions, run_name
 from resources.study.contrasts import (
     Model,
     difference,
@@ -35,7 +35,7 @@ def headroom_of(setting: Setting, work: Path) -> dict[str, Any]:
     """The arm that has everything, the one with nothing new and their difference on the validation scans."""
     scans = held(work, "validation")
     runs = [run_name(name, setting.seeds[0]) for name in setting.headroom]
-    looked = [max((work / "runs" / run / "validation").iterdir()) for run in runs]
+    looked = [validated(setting, work, run) for run in runs]
     read = tuple(candidates(scans, *pair) for pair in zip(runs, looked, strict=True))
     evaluation = evaluate(scans.truths, read, Settings(), lambda _: None)
     most, least = models_of(evaluation, setting)
@@ -47,6 +47,14 @@ def headroom_of(setting: Setting, work: Path) -> dict[str, Any]:
     }
     found: dict[str, Any] = {"scans": len(scans.truths), "lesions": counts_of(most), "seed": setting.seeds[0]}
     return found | {name: figures_of(one, weights) for name, one in measures.items()}
+
+
+def validated(setting: Setting, work: Path, run: str) -> Path:
+    """What a run says of the validation scans: predicted now where its training did not."""
+    if not setting.is_real:
+        return max((work / "runs" / run / "validation").iterdir())
+    predict(setting, work, run, "validation")
+    return predictions(work, run, "validation")
 
 
 def candidates(scans: Held, run: str, folder: Path) -> Predictions:
@@ -74,7 +82,7 @@ def arms_of(setting: Setting, work: Path, arms: list[str]) -> dict[str, Any]:
     cases = [truth.case for truth in scans.truths]
     keys = [(name, seed) for name in arms for seed in setting.seeds]
     known = {case.id for case in cases}
-    folders = [work / "predictions" / run_name(*key) for key in keys]
+    folders = [predictions(work, run_name(*key)) for key in keys]
     read = tuple(
         candidates(scans, folder.name, folder) if setting.is_real else read_predictions(folder, cases, known)
         for folder in folders

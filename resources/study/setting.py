@@ -178,7 +178,10 @@ def read_setting(path: Path) -> Setting:
 
 
 def training_file(setting: Setting, work: Path, run: str, arm: Arm, seed: int, start: Path | None) -> str:
-    """The TOML of one run of resources.training: of the base without `start`, else of an arm."""
+    """The TOML of one run of resources.training: of the base without `start`, else of an arm.
+
+    Runs that are measured on real scans are neither validated nor calibrated: crops tell no probability.
+    """
     steps = setting.base_steps if start is None else setting.arm_steps
     part = 1.0 if start is None else 0.5
     lines = [f"work = {_text(work / 'runs' / run)}", f"seed = {seed}"]
@@ -190,8 +193,9 @@ def training_file(setting: Setting, work: Path, run: str, arm: Arm, seed: int, s
         lines += ["[[sources]]", f"name = {_text(name)}", f"cases = {_text(own.cases)}"]
         lines += [f"cache = {_text(own.cache)}", f"share = {own.share}"]
         lines += [f"pieces = {own.pieces}", f"supervision = {{{weights}}}"]
-    cases, cache = _places(work, "validation")
-    lines += ["[validation]", f"cases = {_text(cases)}", f"cache = {_text(cache)}", f"every_steps = {steps}"]
+    if not setting.is_real:
+        cases, cache = map(_text, _places(work, "validation"))
+        lines += ["[validation]", f"cases = {cases}", f"cache = {cache}", f"every_steps = {steps}"]
     lines += ["[supervision]", *_values(arm.supervision)]
     if arm.teacher is not None:
         lines += ["[teacher]", *_values(arm.teacher)]
