@@ -82,6 +82,7 @@ def test_every_arm_of_every_setting_can_be_trained(tmp_path: Path, name: str) ->
         assert [source.name for source in config.sources] == list(arm.sources)
         assert config.optimisation.rate == setting.rate / 2
         assert config.network == setting.network
+        assert (config.validation is None) == setting.is_real  # crops tell no probability
         assert config.strongest.uses_proposals == (arm.teacher is not None)
     if not setting.start:
         file.write_text(training_file(setting, Path("/w"), "base", setting.base, 0, None), encoding="utf-8")
