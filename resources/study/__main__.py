@@ -66,6 +66,8 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
         for arm, seed in itertools.product(arms, setting.seeds):
             predict(setting, work, run_name(arm, seed))
         store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name, setting)})
+        if setting.is_real:
+            store(options.out, name, {"crops": arms_of(setting, work, arms, in_crops=True)})
     return 0
 
 

@@ -26,6 +26,8 @@ RATES = (1.0, 4.0)
 SCAN_MEASURES = ("roc_area", "accuracy", "sensitivity", "specificity")
 WITHOUT, WITH, ALL = "without masks", "with masks", "all"
 EQUAL_AT = 4.0
+CROP_RATES = (0.125, 0.25, 0.5)
+"""False positives a crop, where those are counted in place of whole scans'."""
 REAL_STRATA = (f"nodules of {SIZES_MM[0]:g} mm or more", "LIDC nodules")
 
 Weights = npt.NDArray[Any]
@@ -44,11 +46,11 @@ class Model:
     rates: tuple[float, ...] = FP_RATES
 
 
-def models_of(evaluation: Evaluation, setting: Setting) -> list[Model]:
-    """Of each of the evaluation's models."""
+def models_of(evaluation: Evaluation, setting: Setting, rates: tuple[float, ...] = REAL_RATES) -> list[Model]:
+    """Of each of the evaluation's models. rates: on real scans."""
     if setting.is_real:
         return [
-            Model(nodules_of(model.tables[PRIMARY.name], evaluation.truths), rates=REAL_RATES)
+            Model(nodules_of(model.tables[PRIMARY.name], evaluation.truths), rates=rates)
             for model in evaluation.models
         ]
     return [

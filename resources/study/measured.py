@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import subprocess
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from resources.cases.case import Completeness
 from resources.evaluation.evaluation import Evaluation, Settings, evaluate
+from resources.evaluation.outcomes import Truth
 from resources.evaluation.predictions import Predictions, read_predictions
 from resources.predict import digest_of
 from resources.study.arms import held, predict, predictions, run_name
 from resources.study.contrasts import (
+    CROP_RATES,
     Model,
     difference,
     figures_of,
@@ -23,6 +27,8 @@ from resources.study.contrasts import (
     run_measure,
     strata_names,
 )
+from resources.study.real_data import CROPS
+from resources.study.real_figures import RATES as REAL_RATES
 from resources.study.real_figures import patients_of, weights_of
 from resources.study.setting import Setting
 from resources.study.steps import ROOT
@@ -76,9 +82,14 @@ def counts_of(model: Model) -> dict[str, int]:
     return {name: len(table.lesion_case) for name, table in model.tables.items()}
 
 
-def arms_of(setting: Setting, work: Path, arms: list[str]) -> dict[str, Any]:
-    """The figures of all arms on the test scans, and the contrasts between those that were run."""
+def arms_of(setting: Setting, work: Path, arms: list[str], in_crops: bool = False) -> dict[str, Any]:
+    """The figures of all arms on the test scans, and the contrasts between those that were run.
+
+    in_crops: false positives are counted beside the nodules of crops, in place of in whole scans.
+    """
     scans, chosen = held(work, "test"), Settings()
+    if in_crops:
+        scans = dataclasses.replace(scans, truths=[judged_in_crops(truth) for truth in scans.truths])
     cases = [truth.case for truth in scans.truths]
     keys = [(name, seed) for name in arms for seed in setting.seeds]
     known = {case.id for case in cases}
@@ -89,7 +100,8 @@ def arms_of(setting: Setting, work: Path, arms: list[str]) -> dict[str, Any]:
     )
     evaluation = evaluate(scans.truths, read, chosen, lambda _: None)
     models: dict[str, list[Model]] = {name: [] for name in arms}
-    for (name, _), model in zip(keys, models_of(evaluation, setting), strict=True):
+    rates = CROP_RATES if in_crops else REAL_RATES
+    for (name, _), model in zip(keys, models_of(evaluation, setting, rates), strict=True):
         models[name].append(model)
     ranges = {name: [run_measure(model) for model in runs] for name, runs in models.items()}
     first = next(iter(models.values()))[0]
@@ -101,6 +113,12 @@ def arms_of(setting: Setting, work: Path, arms: list[str]) -> dict[str, Any]:
         "arms": {name: figures_of(mean_of(own), weights) for name, own in ranges.items()},
         "contrasts": contrasts_of(setting, models, weights, patients),
     }
+
+
+def judged_in_crops(truth: Truth) -> Truth:
+    """False positives count in a crop and nowhere else."""
+    complete = Completeness("all" if truth.case.source == CROPS else "none")
+    return dataclasses.replace(truth, case=dataclasses.replace(truth.case, completeness=complete))
 
 
 def contrasts_of(

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from resources.evaluation.statistics import holm
-from resources.study.contrasts import EQUAL_AT, RATES, SCAN_MEASURES, strata_names
+from resources.study.contrasts import CROP_RATES, EQUAL_AT, RATES, SCAN_MEASURES, strata_names
 from resources.study.real_figures import RATES as REAL_RATES
 from resources.study.setting import Setting
 from resources.study.steps import ROOT
@@ -61,6 +61,8 @@ def table_of(setting: Setting, stored: Stored, adjusted: dict[int, float]) -> li
             "",
             *contrast_lines(setting, stored["test"], adjusted),
         ]
+        if "crops" in stored:
+            lines += ["", *crop_lines(setting, stored["crops"])]
         if not setting.is_real:  # crops have a lesion each
             lines += ["", *scan_lines(setting, stored["test"])]
     if stored.get("errors"):
@@ -114,6 +116,22 @@ def contrast_lines(setting: Setting, test: Stored, adjusted: dict[int, float]) -
         values = [shown(contrast["difference"][name]) for name in names]
         ours = f"{adjusted[number]:.3f}" if number in adjusted else ""
         lines.append(f"| {title} | " + " | ".join(values) + f" | {contrast['p']:.3f} | {ours} |")
+    return lines
+
+
+def crop_lines(setting: Setting, crops: Stored) -> list[str]:
+    """Arms and contrasts where false positives are counted beside the nodules of crops."""
+    names = strata_names(setting)
+    rates = ", ".join(f"{rate:g}" for rate in CROP_RATES)
+    heads = [f"{name}, mean sensitivity at {rates} false positives a crop" for name in names]
+    lines = ["| | " + " | ".join(heads) + " | p |", "| --- " * (len(names) + 2) + "|"]
+    for arm, figures in crops["arms"].items():
+        values = [shown(figures[f"{name}: mean"]) for name in names]
+        lines.append(f"| {setting.arms[arm].title} | " + " | ".join(values) + " | |")
+    for contrast in crops["contrasts"]:
+        title = f"{setting.arms[contrast['arm']].title} - {setting.arms[contrast['against']].title}"
+        values = [shown(contrast["difference"][f"{name}: mean"]) for name in names]
+        lines.append(f"| {title} | " + " | ".join(values) + f" | {contrast['p']:.3f} |")
     return lines
 
 

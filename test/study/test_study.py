@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from resources.cases.case import Annotation, Case, CaseError, Completeness, ImageSource
-from resources.evaluation.outcomes import Table
+from resources.evaluation.outcomes import WORLD, Table, Truth
+from resources.evaluation.truth import LabelImages
 from resources.study.__main__ import main
 from resources.study.arms import WEIGHTS, options_of, partly, train_base
 from resources.study.contrasts import (
@@ -26,6 +27,8 @@ from resources.study.contrasts import (
 )
 from resources.study.detector_tables import with_detector_tables
 from resources.study.errors import near
+from resources.study.measured import judged_in_crops
+from resources.study.real_data import CROPS, WHOLE
 from resources.study.setting import FOLDER, Cases, Scans, names, read_setting, training_file
 from resources.study.steps import ROOT
 from resources.study.tables import PAGE, RESULTS, adjusted_of, replaced, shown, table_of
@@ -133,6 +136,14 @@ def test_the_mean_is_of_the_rates_of_the_setting() -> None:
     late = dataclasses.replace(model([0.9, 0.2], [0.8, 0.7, 0.6]), rates=(1.0, 4.0, 8.0))
     assert run_measure(late)(ONCE)[f"{ALL}: mean"][0] == pytest.approx(2.5 / 3)  # .5, 1 and 1
     assert swapped([late], [model([0.9, -np.inf], [])], ALL)(ONCE)["cpm"][0] == pytest.approx(1 / 3)
+
+
+def test_false_positives_can_be_counted_in_crops_instead() -> None:
+    for source, kind in ((CROPS, "all"), (WHOLE, "none")):
+        case = Case("a", "a", source, "test", ImageSource("/i.mha"))
+        found = judged_in_crops(Truth(case, WORLD, LabelImages(None), (), np.zeros(0, bool), False))
+        assert found.case.completeness.kind == kind
+        assert found.judged == (source == CROPS)
 
 
 def test_false_positives_are_saved_at_equal_sensitivity() -> None:
