@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,14 @@ from resources.study.steps import ROOT, Figures, store
 from resources.synthetic.generate import Order, make_scan
 
 SHAPE, SPACING_MM = (400, 512, 512), (0.75, 0.75, 1.0)
+TIMED = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6)
+"""
+"""Prints the seconds and GB of a command. A process's peak counts what its parent held when it was started, so its
+parent has to be small."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -84,13 +91,12 @@ def write_scan(folder: Path) -> Path:
 
 
 def cold(scan: Path, out: Path, weights: Path, device: str) -> Figures:
-    """process.py from start to exit: seconds per stage and peak memory."""
+    """process.py from start to exit: seconds per stage, and the peak memory of its largest process."""
     command = [sys.executable, str(ROOT / "process.py"), "--input", str(scan), "--output", str(out)]
     command += ["--weights", str(weights), "--device", device]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ""})
-    total = time.perf_counter() - start
-    peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    started = [sys.executable, "-c", TIMED, *command]
+    said = subprocess.run(started, check=True, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": ""})
+    total, peak_gb = (float(value) for value in said.stdout.split())
     stages = json.loads((out / "lesion-details.json").read_text(encoding="utf-8"))["timings_s"]
     stages["start, load, write, end"] = total - sum(stages.values())
     print(f"cold process: {total:.2f} s in all, peak memory {peak_gb:.2f} GB")

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from helpers import write_scan
-from resources.study.benchmark import convolution_rate, fastest
+from resources.study.benchmark import TIMED, convolution_rate, fastest
 
 
 def test_the_fastest_of_some_runs_after_a_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,9 +34,18 @@ def test_the_rate_counts_two_operations_for_each_weight_and_voxel(monkeypatch: p
     assert found == pytest.approx(2 * 27 * 64 * 64 * 48**3 / 2.0 / 1e9)
 
 
+def test_the_peak_is_that_of_the_command_alone() -> None:
+    """A process that holds 0.4 GB starts one that takes up 0.2 GB."""
+    held = np.ones(50_000_000)
+    command = [sys.executable, "-c", TIMED, sys.executable, "-c", "b'x' * 200_000_000"]
+    seconds, gb = map(float, subprocess.run(command, check=True, capture_output=True).stdout.split())
+    assert held.nbytes == 400_000_000
+    assert 0.2 < gb < 0.3
+    assert seconds > 0
+
+
 @pytest.mark.slow
 def test_what_is_printed_adds_up(tmp_path: Path, weights: Path) -> None:
-    """In a process of its own: the peak memory of a child counts what its parent held when it started."""
     command = [sys.executable, "-m", "resources.study.benchmark", "--weights", str(weights)]
     command += ["--scan", str(write_scan(tmp_path / "a.mha"))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
