@@ -35,8 +35,8 @@ start = time.perf_counter()
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6)
 """
-"""Prints the seconds and GB of a command. A process's peak counts what its parent held when it was started, so its
-parent has to be small."""
+"""Prints the seconds and GB of a command. A process's peak counts what its parent held when it was started,
+so its parent has to be small."""
 
 
 def main(arguments: list[str] | None = None) -> None:
