@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from resources.cases.case import Completeness
 from resources.evaluation.evaluation import Evaluation, Settings, evaluate
-from resources.evaluation.outcomes import Truth
 from resources.evaluation.predictions import Predictions, read_predictions
 from resources.predict import digest_of
 from resources.study.arms import held, predict, predictions, run_name
@@ -27,9 +25,8 @@ from resources.study.contrasts import (
     run_measure,
     strata_names,
 )
-from resources.study.real_data import CROPS
 from resources.study.real_figures import RATES as REAL_RATES
-from resources.study.real_figures import patients_of, weights_of
+from resources.study.real_figures import judged_in_crops, patients_of, weights_of
 from resources.study.setting import Setting
 from resources.study.steps import ROOT
 from resources.training.validation import Held, read_candidates
@@ -113,12 +110,6 @@ def arms_of(setting: Setting, work: Path, arms: list[str], in_crops: bool = Fals
         "arms": {name: figures_of(mean_of(own), weights) for name, own in ranges.items()},
         "contrasts": contrasts_of(setting, models, weights, patients),
     }
-
-
-def judged_in_crops(truth: Truth) -> Truth:
-    """False positives count in a crop and nowhere else."""
-    complete = Completeness("all" if truth.case.source == CROPS else "none")
-    return dataclasses.replace(truth, case=dataclasses.replace(truth.case, completeness=complete))
 
 
 def contrasts_of(

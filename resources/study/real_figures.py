@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from resources.cases.case import Completeness
 from resources.evaluation.curves import sensitivity_at
 from resources.evaluation.evaluation import FEWEST_BOOTSTRAPS, Evaluation
-from resources.evaluation.matching import RULES, Bools
+from resources.evaluation.matching import RULES, Bools, Rule
 from resources.evaluation.measures import lesion_ranking, operating_measures
-from resources.evaluation.outcomes import Table, Truth
+from resources.evaluation.outcomes import Table, Truth, outcomes_of, table_of
 from resources.evaluation.statistics import Estimate, Floats, Measure, bootstrap_weights, estimates
 from resources.study.real_data import CROPS, WHOLE
 
@@ -22,9 +23,14 @@ PROBABILITIES = (0.1, 0.5)
 """Probabilities from which on detections count, beside the operating point."""
 SIZES_MM = (6.0, 10.0)
 """Long axial diameters between the groups of nodules; both belong to the middle group."""
+FALSE = {
+    "false positives a scan": "false_positives_per_whole_scan",
+    "beside nodules, a crop": "false_positives_per_crop",
+}
+"""Row of the printed table -> key of the figures."""
 UPPER_BOUND = (
     "False positives are an upper bound: these are cancer patients, and not all of their lesions are "
-    "annotated. Detections beside the nodule of a crop count neither way."
+    "annotated. Detections beside the nodule of a crop count apart."
 )
 
 
@@ -83,7 +89,7 @@ def group_measure(table: Table, probabilities: tuple[float, ...]) -> Measure:
 
 
 def false_measure(table: Table, probabilities: tuple[float, ...]) -> Measure:
-    """False positives per whole scan from each probability on."""
+    """False positives per scan of those where they count, from each probability on."""
     from_on = {p: operating_measures(table, p) for p in probabilities}
 
     def measure(weights: npt.NDArray) -> dict[str, Floats]:
@@ -104,8 +110,27 @@ def thresholds_of(table: Table) -> dict[str, float | None]:
     }
 
 
+def judged_in_crops(truth: Truth) -> Truth:
+    """False positives count in a crop and nowhere else."""
+    complete = Completeness("all" if truth.case.source == CROPS else "none")
+    return dataclasses.replace(truth, case=dataclasses.replace(truth.case, completeness=complete))
+
+
+def beside_nodules(evaluation: Evaluation, rule: Rule) -> Table:
+    """Outcomes of the first model, false positives being those in crops that were predicted."""
+    predictions = evaluation.models[0].predictions
+    truths = [
+        truth if truth.case.id in predictions.missing else judged_in_crops(truth)
+        for truth in evaluation.truths
+    ]
+    pairs = zip(truths, predictions.scans, strict=True)
+    outcomes = [outcomes_of(truth, scan, [rule])[rule.name] for truth, scan in pairs]
+    return table_of(rule, truths, predictions.scans, outcomes)
+
+
 def figures_of(evaluation: Evaluation, rule: str) -> dict[str, Any]:
     """All figures of the first model under one rule: plain values, for JSON."""
+    beside = beside_nodules(evaluation, next(each for each in RULES if each.name == rule))
     table, truths = evaluation.models[0].tables[rule], evaluation.truths
     point = evaluation.models[0].predictions.operating_point
     probabilities = tuple(sorted({*PROBABILITIES, *([] if point is None else [point])}))
@@ -123,6 +148,7 @@ def figures_of(evaluation: Evaluation, rule: str) -> dict[str, Any]:
         "operating_point": point,
         "probability_above_which": thresholds_of(table),
         "false_positives_per_whole_scan": _plain(estimates(false_measure(table, probabilities), weights)),
+        "false_positives_per_crop": _plain(estimates(false_measure(beside, probabilities), weights)),
         "groups": groups,
     }
 
@@ -135,13 +161,14 @@ def text_of(figures: dict[str, Any], rule: str, heading: str) -> str:
     """The table that is printed. heading: what was measured, a line."""
     columns = list(figures["groups"]["LIDC nodules"]["sensitivity"])
     point = column_of(None, figures["operating_point"])
-    false, limits = figures["false_positives_per_whole_scan"], figures["probability_above_which"]
+    limits = figures["probability_above_which"]
     names = [f"{name}, op. point" if name == point else name for name in columns]
     rows = {
         f"{title} ({group['lesions']})": [_shown(group["sensitivity"][column]) for column in columns]
         for title, group in figures["groups"].items()
     }
-    rows["false positives a scan"] = [_shown(false[name]) if name in false else "" for name in columns]
+    for title, key in FALSE.items():
+        rows[title] = [_shown(figures[key][name]) if name in figures[key] else "" for name in columns]
     rows["probability above"] = [
         "" if name not in limits else "any" if limits[name] is None else f"{limits[name]:.3f}"
         for name in columns

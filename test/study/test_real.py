@@ -176,7 +176,7 @@ def test_stored_results_become_a_table_of_the_page(counted: tuple[list[Case], Pa
 
 def test_sensitivity_at_false_positives_of_the_whole_scans(counted: tuple[list[Case], Path]) -> None:
     """Two scans allow two false positives at 1 a scan, so only what is above 0.6 counts there; what is found
-    beside the nodule of a crop, at 0.99, counts neither way.
+    beside the nodule of a crop, at 0.99, counts there alone.
     """
     figures = figures_of(evaluated(*counted, {}), "luna16_distance")
     lesions = {title: group["lesions"] for title, group in figures["groups"].items()}
@@ -192,11 +192,14 @@ def test_sensitivity_at_false_positives_of_the_whole_scans(counted: tuple[list[C
     assert list(sensitivity(figures, "at 4 FP").values()) == [1, 1, 1, 1, 1, 1]
     assert list(sensitivity(figures, "p >= 0.5").values()) == pytest.approx([1, 2 / 3, 1, 1, 0, 1 / 2])
     assert figures["false_positives_per_whole_scan"]["p >= 0.5"]["value"] == 1.5
+    per_crop = {p: one["value"] for p, one in figures["false_positives_per_crop"].items()}
+    assert per_crop == {"p >= 0.1": pytest.approx(1 / 3), "p >= 0.5": pytest.approx(1 / 3)}
     assert figures["probability_above_which"] == {"at 1 FP": 0.6, "at 4 FP": None, "at 8 FP": None}
     text = text_of(figures, "luna16_distance", "made")
     assert "p >= 0.5, op. point" in text
     row = next(line for line in text.splitlines() if line.startswith("whole-scan lesions (2)"))
     assert "0.50 (" in row
+    assert "0.33 (" in next(line for line in text.splitlines() if line.startswith("beside nodules, a crop"))
 
 
 def test_patients_are_resampled_with_all_their_scans(counted: tuple[list[Case], Path]) -> None:
