@@ -9,7 +9,7 @@ from typing import Any
 
 from resources.cli import counted
 from resources.evaluation.matching import PRIMARY
-from resources.study.real_figures import RATES, SIZES_MM, column_of
+from resources.study.real_figures import FALSE, RATES, SIZES_MM, column_of
 from resources.study.steps import RATES as SYNTHETIC_RATES
 from resources.study.tables import SCAN_HEADS, put, shown
 
@@ -43,8 +43,8 @@ def with_detector_tables(page: str, folder: Path) -> str:
 
 
 def real_lines(results: list[Stored]) -> list[str]:
-    """A row for each weights: sensitivity for nodules at rates of false positives, and the rate at the
-    operating point.
+    """A row for each weights: sensitivity for nodules at rates of false positives and at the operating point,
+    and the rates there.
     """
     first = results[0]["rules"][PRIMARY.name]["groups"][GROUP]
     head = f"{GROUP} ({first['lesions']}), sensitivity at false positives a whole scan"
@@ -54,11 +54,12 @@ def real_lines(results: list[Stored]) -> list[str]:
         found = figures["groups"][GROUP]["sensitivity"]
         point = column_of(None, figures["operating_point"])
         estimates = [found[column_of(rate)] for rate in RATES]
-        estimates.append(figures["false_positives_per_whole_scan"][point])
+        estimates.append(found[point])
+        estimates += [figures[key][point] for key in FALSE.values()]
         title = f"{stored['weights']} ({stored['weights_sha256'][:12]})"
         rows.append([title, *map(cell, estimates), short(stored["commit"])])
     rates = [f"{rate:g}" for rate in RATES]
-    return markdown([head, *rates, "false positives a scan at the operating point", "commit"], rows)
+    return markdown([head, *rates, "at the operating point", *FALSE, "commit"], rows)
 
 
 def crop_lines(stored: Stored) -> list[str]:

@@ -153,7 +153,7 @@ def sensitivity(figures: dict[str, Any], column: str) -> dict[str, float]:
 
 def test_stored_results_become_a_table_of_the_page(counted: tuple[list[Case], Path], tmp_path: Path) -> None:
     """Of two nodules of 6 mm or more one is above 0.5, the operating point; 3 false positives in two scans
-    are at or above it. A file of another split has no place in this page.
+    are at or above it, and one in three crops. A file of another split has no place in this page.
     """
     figures = figures_of(evaluated(*counted, {}), "luna16_distance")
     results = {"weights": "small", "weights_sha256": "0123456789abcdef", "commit": "fedcba9876"}
@@ -169,8 +169,9 @@ def test_stored_results_become_a_table_of_the_page(counted: tuple[list[Case], Pa
     title = "nodules of 6 mm or more (2), sensitivity at false positives a whole scan"
     assert cells[0][:4] == [title, "1", "4", "8"]
     assert cells[2][0] == "small (0123456789ab)"
-    assert [cell.split()[0] for cell in cells[2][1:5]] == [".000", "1.000", "1.000", "1.500"]
-    assert cells[2][5] == "fedcba9"
+    wanted = [".000", "1.000", "1.000", ".500", "1.500", ".333"]
+    assert [cell.split()[0] for cell in cells[2][1:7]] == wanted
+    assert cells[2][7] == "fedcba9"
     assert len(cells) == 3
 
 
