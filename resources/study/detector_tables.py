@@ -11,7 +11,7 @@ from resources.cli import counted
 from resources.evaluation.matching import PRIMARY
 from resources.study.real_figures import FALSE, RATES, SIZES_MM, column_of
 from resources.study.steps import RATES as SYNTHETIC_RATES
-from resources.study.tables import SCAN_HEADS, put, shown
+from resources.study.tables import SCAN_HEADS, put, short, shown
 
 REAL, DETECTOR = "real", "detector"
 """Folders, beside the study's stored results: of files that resources.study.real has written, one for each
@@ -130,11 +130,6 @@ TABLES = {
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def short(commit: str) -> str:
-    """The first digits; "+" stays where files differed from it."""
-    return commit[:7] + commit[40:]
 
 
 def cell(estimate: Stored) -> str:

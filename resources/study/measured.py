@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from resources.study.contrasts import (
 from resources.study.real_figures import RATES as REAL_RATES
 from resources.study.real_figures import judged_in_crops, patients_of, weights_of
 from resources.study.setting import Setting
-from resources.study.steps import ROOT
+from resources.study.steps import ROOT, commit
 from resources.training.validation import Held, read_candidates
 
 HEADROOM = "headroom"
@@ -143,11 +142,9 @@ def contrasts_of(
 
 def origin(name: str, setting: Setting) -> dict[str, str]:
     """The command and the commit that a result comes from, and the digest of weights that were given."""
-    line = ["git", "-C", str(ROOT), "rev-parse", "--short=10", "HEAD"]
-    commit = subprocess.run(line, capture_output=True, encoding="utf-8", check=False).stdout.strip()
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {
         "command": f"python -m resources.study run {name}",
-        "commit": commit or "unknown",
+        "commit": commit(),
         "date": today,
     } | ({"start_sha256": digest_of((ROOT / setting.start).parent)} if setting.start else {})

@@ -148,6 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of .safetensors files")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here too")
     options = parser.parse_args(arguments)
+    if options.out is not None and None in (options.cases, options.abdomen):
+        parser.error("--out: expected --cases and --abdomen with it, for its table has both")
     figures: dict[str, object] = {}
     try:
         detector = Detector.from_weights(options.weights)

@@ -68,7 +68,7 @@ def table_of(setting: Setting, stored: Stored, adjusted: dict[int, float]) -> li
     if stored.get("errors"):
         lines += ["", *error_lines(setting, stored["errors"])]
     part: Stored = stored.get("test") or stored["headroom"]
-    return [*lines, "", f"`{part['command']}` at commit {part['commit']}, {part['date']}."]
+    return [*lines, "", f"`{part['command']}` at commit {short(part['commit'])}, {part['date']}."]
 
 
 def measure_of(setting: Setting) -> str:
@@ -157,3 +157,8 @@ def shown(value: list[float | None]) -> str:
     """A figure and its interval, as the page writes them."""
     middle, low, high = ("?" if v is None else re.sub(r"^(-?)0\.", r"\1.", f"{v:.3f}") for v in value)
     return middle if "?" in (low, high) else f"{middle} ({low} to {high})"
+
+
+def short(commit: str) -> str:
+    """The first digits; "+" stays where files differed from it."""
+    return commit[:7] + commit[40:]
