@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from model.files import OutputError, whole, write_files
+from model.geometry import image_of
 from model.inputs import Inputs, Scan
 from model.outputs import FileNames
 from model.volume import InputError, Volume, read_volume
@@ -171,8 +172,6 @@ def label_map(detections: Sequence[Detection], volume: Volume) -> Any:
     Only detections above the operating point. Where two overlap, the more probable one has the voxel. The
     voxel at the point itself is always labelled, however small the lesion.
     """
-    import SimpleITK as sitk
-
     labels = np.zeros(volume.hu.shape, np.uint8)
     size = np.array(volume.hu.shape[::-1])
     for d in sorted(detections, key=lambda d: d.number, reverse=True):
@@ -190,11 +189,7 @@ def label_map(detections: Sequence[Detection], volume: Volume) -> Any:
         labels[z[0] : z[-1] + 1, y[0] : y[-1] + 1, x[0] : x[-1] + 1][inside] = d.number
         k, j, i = volume.geometry.nearest_voxel(d.point_mm)[0]
         labels[k, j, i] = d.number
-    image = sitk.GetImageFromArray(labels)
-    image.SetSpacing([float(mm) for mm in volume.spacing_mm])
-    image.SetOrigin([float(mm) for mm in volume.origin_mm])
-    image.SetDirection([float(v) for v in volume.direction.ravel()])
-    return image
+    return image_of(labels, volume.geometry)
 
 
 def export_scan(scan: Scan, folder: Path, names: FileNames, kinds: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +125,17 @@ def right_angled(
     if apart > TOLERANCE_MM:
         raise ValueError(f"{unlike}: a corner would lie {apart:.2f} mm from its place")
     return Geometry(size, _triple(spacing), _triple(moved), direction)
+
+
+def image_of(voxels: npt.NDArray[Any], place: Geometry) -> Any:
+    """The voxels (z, y, x) of a grid as an image of SimpleITK, in its place."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
+    image.SetSpacing([float(mm) for mm in place.spacing_mm])
+    image.SetOrigin([float(mm) for mm in place.origin_mm])
+    image.SetDirection(place.direction.ravel().tolist())
+    return image
 
 
 def _triple(values: npt.NDArray[np.float64]) -> Triple:

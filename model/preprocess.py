@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from model.body import cell_edge, cell_means, grow, outside
-from model.geometry import Geometry, along_world
+from model.geometry import Geometry, along_world, image_of
 from model.volume import Volume
 
 AIR_HU, TOP_HU = -1024, 3071
@@ -100,18 +100,14 @@ def _straighten(volume: Volume, finest_mm: float) -> Volume:
     """An oblique scan linearly interpolated on a grid along the world's axes that encloses it."""
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(volume.hu)
-    image.SetSpacing(volume.spacing_mm)
-    image.SetOrigin(volume.origin_mm)
-    image.SetDirection(volume.direction.ravel().tolist())
     corners = np.stack(np.meshgrid(*((-0.5, n - 0.5) for n in volume.hu.shape[::-1])), -1).reshape(-1, 3)
     corners_mm = volume.index_to_world(corners)
     step = np.maximum(np.min(np.abs(volume.spacing_mm)), finest_mm)
     low = np.ceil(corners_mm.min(0) / step) * step
     size = np.floor((corners_mm.max(0) - low) / step).astype(int) + 1
     resampled = sitk.Resample(
-        image, size.tolist(), sitk.Transform(), sitk.sitkLinear, low.tolist(), [float(step)] * 3,
-        np.eye(3).ravel().tolist(), float(AIR_HU),
+        image_of(volume.hu, volume.geometry), size.tolist(), sitk.Transform(), sitk.sitkLinear, low.tolist(),
+        [float(step)] * 3, np.eye(3).ravel().tolist(), float(AIR_HU),
     )  # fmt: skip
     return dataclasses.replace(
         volume,

@@ -22,9 +22,10 @@ import numpy.typing as npt
 from model.config import WeightsError
 from model.detector import Detector
 from model.files import whole
+from model.geometry import image_of
 from model.volume import InputError, Volume
 from resources.cases.case import Case, CaseError, read_cases, write_cases
-from resources.cases.images import read_case_volume
+from resources.cases.images import Labels, read_case_volume, resample_labels
 from resources.cases.work import add_worker_options, report, run_jobs
 from resources.cli import end_with
 from resources.predict import WEIGHTS, Job, digest_of
@@ -40,18 +41,8 @@ def organs_of(detector: Detector, volume: Volume) -> npt.NDArray[np.uint8]:
     """Classes of the organ head on a scan's own voxels (z, y, x): those of the nearest voxel of the network's
     grid, 0 (background) outside of it.
     """
-    import SimpleITK as sitk
-
     grid, classes = detector.organs(volume)
-    image = sitk.GetImageFromArray(classes.numpy())
-    image.SetSpacing([grid.spacing_mm] * 3)
-    image.SetOrigin(grid.to_world(np.zeros((1, 3)))[0].tolist())
-    moved = sitk.Resample(
-        image, [int(n) for n in volume.hu.shape[::-1]], sitk.Transform(), sitk.sitkNearestNeighbor,
-        [float(mm) for mm in volume.origin_mm], [float(mm) for mm in volume.spacing_mm],
-        volume.direction.ravel().tolist(), 0.0,
-    )  # fmt: skip
-    return np.asarray(sitk.GetArrayFromImage(moved), np.uint8)
+    return resample_labels(Labels(classes.numpy(), grid.geometry), volume.geometry)
 
 
 def _paths(job: Job) -> tuple[Path, Path]:
@@ -65,13 +56,9 @@ def map_case(job: Job) -> int:
 
     volume = read_case_volume(job.case)
     classes = organs_of(_detector(job.weights, job.device), volume)
-    image = sitk.GetImageFromArray(classes)
-    image.SetSpacing([float(mm) for mm in volume.spacing_mm])
-    image.SetOrigin([float(mm) for mm in volume.origin_mm])
-    image.SetDirection(volume.direction.ravel().tolist())
     path, made_from = _paths(job)
     with whole(path, ".nii.gz") as part:
-        sitk.WriteImage(image, str(part), useCompression=True)
+        sitk.WriteImage(image_of(classes, volume.geometry), str(part), useCompression=True)
     made_from.write_text(json.dumps(job.made_from), encoding="utf-8")
     return len(np.unique(classes))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.geometry import Geometry, along_world
+from model.geometry import Geometry, along_world, image_of
 from model.preprocess import preprocess
 from model.volume import Volume
 
@@ -92,6 +92,15 @@ def test_a_grid_along_the_world() -> None:
     place = along_world((1, 2, 3), (5, 6, 7), 2.0)
     assert (place.size, place.origin_mm) == ((7, 6, 5), (6.0, 4.0, 2.0))
     assert place.voxel_to_world([[0, 1, 2]]).tolist() == [[10.0, 6.0, 2.0]]
+
+
+def test_an_image_lies_where_its_grid_does() -> None:
+    turned = np.array([[0.0, -0.8, 0.6], [1, 0, 0], [0, 0.6, 0.8]])
+    place = Geometry((2, 3, 4), (0.5, 2.0, 3.0), (10.0, -20.0, 30.0), turned)
+    image = image_of(np.arange(24, dtype=np.int16).reshape(4, 3, 2), place)
+    assert (image.GetSize(), image[1, 2, 3], image[1, 0, 0]) == ((2, 3, 4), 23, 1)
+    expected = place.index_to_world([[1, 2, 3]])[0]
+    np.testing.assert_allclose(image.TransformIndexToPhysicalPoint((1, 2, 3)), expected)
 
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.5])

@@ -24,7 +24,13 @@ from model.geometry import Geometry, along_world
 from model.preprocess import AIR_HU, Grid, preprocess
 from model.volume import InputError, Volume
 from resources.cases.case import Annotation, Case
-from resources.cases.images import Labels, check_same_grid, read_case_volume, read_header, read_labels
+from resources.cases.images import (
+    check_same_grid,
+    read_case_volume,
+    read_header,
+    read_labels,
+    resample_labels,
+)
 from resources.cases.lesions import Mark, mark_of_mask
 from resources.cases.strict import CaseError, encode
 from resources.cases.work import report, run_jobs
@@ -147,7 +153,7 @@ def build(job: Job) -> int:
         check_same_grid(path, labels, volume.geometry)
         if labels.values.max(initial=0) > np.iinfo(np.int16).max:
             raise InputError(f"{path}: expected labels up to 32767, found {labels.values.max()}")
-        array[ORGANS] = resample_labels(labels, grid)
+        array[ORGANS] = resample_labels(labels, grid.geometry)
     meta = {
         "version": VERSION,
         "digest": job.digest,
@@ -184,24 +190,6 @@ def _write(path: Path, array: npt.NDArray[np.int16], meta: dict[str, Any]) -> in
     return path.stat().st_size
 
 
-def resample_labels(labels: Labels, grid: Grid) -> npt.NDArray[Any]:
-    """Labels at the grid's voxel centres, (z, y, x): the nearest voxel's; 0 outside."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(labels.values)
-    image.SetSpacing([float(mm) for mm in labels.geometry.spacing_mm])
-    image.SetOrigin([float(mm) for mm in labels.geometry.origin_mm])
-    image.SetDirection(labels.geometry.direction.ravel().tolist())
-    size = [int(n) for n in reversed(grid.hu.shape)]
-    origin = grid.to_world(np.zeros((1, 3)))[0].tolist()
-    step = [grid.spacing_mm] * 3
-    identity = np.eye(3).ravel().tolist()
-    moved = sitk.Resample(
-        image, size, sitk.Transform(), sitk.sitkNearestNeighbor, origin, step, identity, 0.0
-    )
-    return np.asarray(sitk.GetArrayFromImage(moved))
-
-
 def _unmeasured(annotation: Annotation) -> bool:
     """Whether it is a mask whose sizes are not all given."""
     return annotation.kind == "mask" and None in (
@@ -221,7 +209,7 @@ def _paint_masks(case: Case, volume: Volume, grid: Grid, out: npt.NDArray[np.int
     for name, numbers in by_file.items():
         labels = read_labels(Path(name))
         check_same_grid(Path(name), labels, volume.geometry)
-        resampled = resample_labels(labels, grid)
+        resampled = resample_labels(labels, grid.geometry)
         for number in numbers:
             annotation = case.annotations[number]
             voxels = labels.values == annotation.label

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.geometry import Geometry
+from model.geometry import Geometry, image_of
 from model.reading.child import read
 from model.reading.header import check_regular, format_of
 from model.reading.scan import read_header as read_image_header
@@ -130,6 +130,18 @@ def read_labels(path: Path) -> Labels:
     if values.min(initial=0) < 0:
         raise InputError(f"{path}: expected labels of 0 or more, found {values.min()}")
     return Labels(values, answer.geometry)
+
+
+def resample_labels(labels: Labels, place: Geometry) -> npt.NDArray[Any]:
+    """Labels at the voxel centres of another grid, (z, y, x): the nearest voxel's; 0 outside."""
+    import SimpleITK as sitk
+
+    image, direction = image_of(labels.values, labels.geometry), place.direction.ravel().tolist()
+    moved = sitk.Resample(
+        image, place.size, sitk.Transform(), sitk.sitkNearestNeighbor, place.origin_mm, place.spacing_mm,
+        direction, 0.0,
+    )  # fmt: skip
+    return np.asarray(sitk.GetArrayFromImage(moved))
 
 
 def check_same_grid(path: Path, labels: Labels, place: Geometry) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.files import whole
-from model.geometry import Geometry
+from model.geometry import Geometry, image_of
 from resources.cases.axes import Axes, PlaneAxes, measure_axes
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.cases.deeplesion import patient_name
@@ -82,6 +82,8 @@ class Job:
 
 def convert_pair(job: Job) -> Case:
     """The case of an image and its mask. Raises CaseError or InputError."""
+    import SimpleITK as sitk
+
     place = read_header(job.image)
     labels = read_labels(job.mask)
     check_same_grid(job.mask, labels, place)
@@ -93,7 +95,8 @@ def convert_pair(job: Job) -> Case:
     plain = len(set(values)) == len(values)
     path = job.mask if plain else job.components / f"{job.name}.nii.gz"
     if not plain:
-        _write_labels(path, numbered, job.mask)
+        with whole(path, ".nii.gz") as part:
+            sitk.WriteImage(image_of(numbered, labels.geometry), str(part), True)
     annotations = []
     for number, value in enumerate(values, 1):
         component = numbered == number
@@ -157,18 +160,6 @@ def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
     occupied = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     a, b, c = (slice(int(f[0]), int(f[-1]) + 1) for f in occupied)
     return a, b, c
-
-
-def _write_labels(path: Path, values: npt.NDArray[np.uint16], like: Path) -> None:
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(values)
-    place = read_header(like)
-    image.SetSpacing(place.spacing_mm)
-    image.SetOrigin(place.origin_mm)
-    image.SetDirection(place.direction.ravel().tolist())
-    with whole(path, ".nii.gz") as part:
-        sitk.WriteImage(image, str(part), True)
 
 
 def uls23_jobs(root: Path, validation: float, test: float, splits: Mapping[str, str]) -> list[Job]:

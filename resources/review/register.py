@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.geometry import image_of
 from model.preprocess import preprocess
 from model.volume import Volume
 
@@ -89,9 +90,7 @@ def _image(volume: Volume, spacing_mm: float) -> Any:
     import SimpleITK as sitk
 
     grid = preprocess(volume, spacing_mm, 1)
-    image = sitk.GetImageFromArray(grid.hu.float().clamp(*CLIP_HU).numpy())
-    image.SetSpacing([spacing_mm] * 3)
-    image.SetOrigin(grid.to_world(np.zeros((1, 3)))[0].tolist())
+    image = image_of(grid.hu.float().clamp(*CLIP_HU).numpy(), grid.geometry)
     return sitk.Mask(image, _body(image), CLIP_HU[0])
 
 

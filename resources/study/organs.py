@@ -22,9 +22,14 @@ from rich.progress import track
 from model.config import WeightsError
 from model.detector import Detector
 from model.volume import InputError, Volume, read_volume
-from resources.cases.cache import resample_labels
 from resources.cases.case import Annotation, Case, CaseError, read_cases
-from resources.cases.images import Labels, check_same_grid, read_case_volume, read_labels
+from resources.cases.images import (
+    Labels,
+    check_same_grid,
+    read_case_volume,
+    read_labels,
+    resample_labels,
+)
 from resources.cases.organs import Values, head_classes, head_table, place_values, totalsegmentator_values
 from resources.cli import end_with
 from resources.predict import WEIGHTS
@@ -67,7 +72,7 @@ def dice(counts: Counts) -> dict[str, float | None]:
 def compare(detector: Detector, volume: Volume, labels: Labels, values: Values) -> Counts:
     """The overlap of predicted and labelled classes on the network's grid."""
     grid, predicted = detector.organs(volume)
-    truth = resample_labels(labels, grid).astype(np.int64)
+    truth = resample_labels(labels, grid.geometry).astype(np.int64)
     table = np.array(head_table(values, int(truth.max(initial=0))))
     return overlap(predicted.numpy().astype(np.int64), table[truth], len(head_classes()))
 

@@ -36,6 +36,7 @@ from scipy import ndimage
 
 from model.config import LESION_TYPES
 from model.exports import Detection
+from model.geometry import image_of
 from model.volume import Volume
 from resources.cases.organs import BACKGROUND, head_class
 from resources.cases.work import default_processes, run_jobs
@@ -108,10 +109,7 @@ def moved(volume: Volume, draw: np.random.Generator) -> tuple[Volume, Any]:
     transform.SetCenter(middle.tolist())
     transform.SetRotation((axis / np.linalg.norm(axis)).tolist(), float(angle))
     transform.SetTranslation(shift.tolist())
-    image = sitk.GetImageFromArray(volume.hu)
-    image.SetSpacing([float(mm) for mm in volume.spacing_mm])
-    image.SetOrigin([float(mm) for mm in volume.origin_mm])
-    image.SetDirection(volume.direction.ravel().tolist())
+    image = image_of(volume.hu, volume.geometry)
     out = sitk.Resample(image, image, transform.GetInverse(), sitk.sitkLinear, -1000)
     hu = sitk.GetArrayFromImage(out).astype(np.float64)
     hu += draw.normal(0, 10, hu.shape)

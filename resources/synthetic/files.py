@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.files import whole
+from model.geometry import image_of
 from model.volume import Volume
 from resources.cases.case import Annotation, Attributes, Case, Completeness, Finding, ImageSource
 from resources.cases.organs import canonical
@@ -94,11 +95,9 @@ def write_image(path: Path, array: npt.NDArray[Any], volume: Volume, first_slice
     """An array (z, y, x) on a volume's grid, or on the part of it that begins at a slice, as MetaImage."""
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    image.SetSpacing([float(mm) for mm in volume.spacing_mm])
-    image.SetOrigin([float(mm) for mm in volume.index_to_world([[0, 0, first_slice]])[0]])
-    image.SetDirection([float(v) for v in volume.direction.ravel()])
-    sitk.WriteImage(image, str(path), useCompression=True)
+    x, y, z = volume.index_to_world([[0, 0, first_slice]])[0].tolist()
+    place = dataclasses.replace(volume.geometry, origin_mm=(x, y, z))
+    sitk.WriteImage(image_of(array, place), str(path), useCompression=True)
 
 
 def organ_values() -> dict[str, tuple[int, ...]]:

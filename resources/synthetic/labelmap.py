@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from model.geometry import image_of
 from model.volume import InputError
 from resources.cases.images import read_labels
 from resources.synthetic.draw import Draw
@@ -123,10 +124,7 @@ def prepare_map(source: MapSource, folder: Path) -> PreparedMap:
         labels = read_labels(path)
     except InputError as error:
         raise LabelMapError(str(error)) from None
-    image = sitk.GetImageFromArray(labels.values)
-    image.SetSpacing(labels.geometry.spacing_mm)
-    image.SetDirection(labels.geometry.direction.ravel().tolist())
-    image = sitk.DICOMOrient(image, "LPS")
+    image = sitk.DICOMOrient(image_of(labels.values, labels.geometry), "LPS")
     values = sitk.GetArrayFromImage(image)
     stride = [max(1, round(FINE_MM / (mm * source.enlarge))) for mm in image.GetSpacing()]
     values = values[:: stride[2], :: stride[1], :: stride[0]]
