@@ -10,11 +10,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from model.geometry import image_of
 from model.preprocess import AIR_HU, preprocess
 from model.volume import InputError, Volume, read_volume
 from resources.cases.images import read_labels
 from resources.synthetic.draw import Draw
-from resources.synthetic.graft import lungs_of
+from resources.synthetic.graft import largest_part, lungs_of
 from resources.synthetic.labelmap import TOTAL, find_table, read_table
 from resources.synthetic.organs import LABEL, tissue_hu
 from resources.synthetic.scanner import blur_plane
@@ -37,14 +38,15 @@ def read_background(image: str, labels: str | None, table: str | None) -> Backgr
     """A real CT. Labels are paired with it by voxels, not by mm; where preprocessing sees no patient (table,
     mattress, clothes) there are none. Raises InputError, LabelMapError.
     """
-    volume, axes, flips = _in_lps(read_volume(Path(image)))
+    stored = read_volume(Path(image))
+    volume = in_lps(stored)
     guessed = np.where(in_patient(volume), guess_labels(volume), 0).astype(np.uint8)
     if labels is None:
         return Background(volume, guessed, True)
     values = read_labels(Path(labels)).values
-    values = np.flip(values.transpose(axes), flips)
-    if values.shape != volume.hu.shape:
-        raise InputError(f"{labels}: expected {volume.hu.shape} voxels (z, y, x), found {values.shape}")
+    if values.shape != stored.hu.shape:
+        raise InputError(f"{labels}: expected {stored.hu.shape} voxels (z, y, x), found {values.shape}")
+    values = in_lps(dataclasses.replace(stored, hu=values)).hu
     translate = np.zeros(int(values.max()) + 1, np.uint8)
     for label, (organ, _) in read_table(find_table(table or TOTAL)).items():
         if label < len(translate):
@@ -66,21 +68,15 @@ def in_patient(volume: Volume) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _in_lps(volume: Volume) -> tuple[Volume, tuple[int, ...], tuple[int, ...]]:
+def in_lps(volume: Volume) -> Volume:
     """The volume with axes along LPS, by flips and transpositions. Raises InputError if oblique."""
-    nearest = np.abs(volume.direction).argmax(0)
-    if np.abs(np.abs(volume.direction).max(0) - 1).max() > 1e-3 or sorted(nearest) != [0, 1, 2]:
+    import SimpleITK as sitk
+
+    largest = np.abs(volume.direction).max(0)
+    if np.abs(largest - 1).max() > 1e-3:
         raise InputError("background: expected axes along the patient's, found an oblique grid")
-    order = [int(np.nonzero(nearest == axis)[0][0]) for axis in range(3)]  # index axis of x, y, z
-    axes = tuple(2 - order[2 - k] for k in range(3))
-    flips = tuple(2 - axis for axis in range(3) if volume.direction[axis, order[axis]] < 0)
-    hu = np.flip(volume.hu.transpose(axes), flips)
-    spacing = [volume.spacing_mm[order[axis]] for axis in range(3)]
-    corner = [volume.hu.shape[2 - order[axis]] - 1 if 2 - axis in flips else 0 for axis in range(3)]
-    index = [corner[order.index(k)] for k in range(3)]
-    origin = volume.index_to_world([index])[0].tolist()
-    result = Volume(hu, (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), np.eye(3))
-    return result, axes, flips
+    image = sitk.DICOMOrient(image_of(volume.hu, volume.geometry), "LPS")
+    return Volume(sitk.GetArrayFromImage(image), image.GetSpacing(), image.GetOrigin(), np.eye(3))
 
 
 def guess_labels(volume: Volume) -> npt.NDArray[np.uint8]:
@@ -88,7 +84,7 @@ def guess_labels(volume: Volume) -> npt.NDArray[np.uint8]:
     from scipy import ndimage
 
     hu = volume.hu
-    body = np.stack([ndimage.binary_fill_holes(_largest(plane > -300)) for plane in hu])
+    body = np.stack([ndimage.binary_fill_holes(largest_part(plane > -300)) for plane in hu])
     depth = np.stack([ndimage.distance_transform_edt(plane) for plane in body]) * volume.spacing_mm[0]
     labels = np.zeros(hu.shape, np.uint8)
     fat = body & (hu > -150) & (hu < -30)
@@ -101,13 +97,6 @@ def guess_labels(volume: Volume) -> npt.NDArray[np.uint8]:
     labels[lung & left] = LABEL["lung left lower"]
     labels[lung & ~left] = LABEL["lung right lower"]
     return labels
-
-
-def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    from scipy import ndimage
-
-    parts, count = ndimage.label(mask)
-    return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax()) if count else mask
 
 
 def background_space(background: Background, draw: Draw, device: str) -> Space:

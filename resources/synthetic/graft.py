@@ -112,7 +112,7 @@ def _by_density(hu: npt.NDArray[Any], sampling: tuple[float, ...]) -> Mask:
     if (sides > AIR_HU).mean() > WITHIN:
         body = np.ones(hu.shape, bool)
     else:
-        body = np.stack([ndimage.binary_fill_holes(_largest(plane)) for plane in hu > -300])
+        body = np.stack([ndimage.binary_fill_holes(largest_part(plane)) for plane in hu > -300])
     dense = ndimage.binary_opening(body & (smooth > AIR_HU) & (smooth < -500), np.ones((1, 3, 3)))
     if not dense.any() or dense.all():
         return dense
@@ -126,7 +126,8 @@ def _by_density(hu: npt.NDArray[Any], sampling: tuple[float, ...]) -> Mask:
     return dense & (ndimage.distance_transform_edt(~core, sampling=sampling) <= GROWN_MM)
 
 
-def _largest(mask: Mask) -> Mask:
+def largest_part(mask: Mask) -> Mask:
+    """The largest connected part of a mask of any dimensions; all of an empty one."""
     from scipy import ndimage
 
     parts, count = ndimage.label(mask)

@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from resources.synthetic.graft import largest_part
+
 Array = npt.NDArray[np.float32]
 HU_BINS = np.arange(-1000, 1001, 20)
 GRADIENT_BINS = np.concatenate([np.arange(0, 60, 3), np.arange(60, 300, 12), [300, 500, 1000, 4000]])
@@ -25,15 +27,8 @@ class Sample:
         """Everything within the skin, lungs and gas too."""
         from scipy import ndimage
 
-        filled = []
-        for plane in self.hu > -300:
-            parts, count = ndimage.label(ndimage.binary_opening(plane, iterations=2))
-            if not count:
-                filled.append(np.zeros_like(plane))
-                continue
-            largest = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
-            filled.append(ndimage.binary_fill_holes(largest))
-        return np.stack(filled)
+        dense = [ndimage.binary_opening(plane, iterations=2) for plane in self.hu > -300]
+        return np.stack([ndimage.binary_fill_holes(largest_part(plane)) for plane in dense])
 
 
 def resampled(sample: Sample, edge_mm: float) -> Sample:
@@ -48,14 +43,9 @@ def resampled(sample: Sample, edge_mm: float) -> Sample:
 
 def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Jensen-Shannon distance (root of the divergence, base 2) of two histograms: 0 alike, 1 disjoint."""
-    p, q = (np.asarray(h, np.float64) / np.sum(h) for h in (first, second))
-    middle = (p + q) / 2
+    from scipy.spatial.distance import jensenshannon
 
-    def gain(a: npt.NDArray[np.float64]) -> float:
-        seen = a > 0
-        return float((a[seen] * np.log2(a[seen] / middle[seen])).sum())
-
-    return float(np.sqrt(max(0.0, 0.5 * gain(p) + 0.5 * gain(q))))
+    return float(jensenshannon(first, second, base=2))
 
 
 def hu_histogram(sample: Sample) -> npt.NDArray[np.int64]:

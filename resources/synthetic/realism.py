@@ -23,7 +23,7 @@ from resources.cases.deeplesion import read_table as read_rows
 from resources.cases.images import read_case_volume
 from resources.cases.strict import CaseError
 from resources.cli import end_with
-from resources.synthetic.background import _in_lps
+from resources.synthetic.background import in_lps
 from resources.synthetic.generate import Order, SyntheticScan, make_scan
 from resources.synthetic.labelmap import TABLES, read_table
 from resources.synthetic.likeness import (
@@ -77,7 +77,7 @@ NAMES = {
 
 
 def real_sample(path: Path, name: str) -> Sample:
-    volume, _, _ = _in_lps(read_volume(path))
+    volume = in_lps(read_volume(path))
     return Sample(name, np.asarray(volume.hu, np.float32), volume.spacing_mm)
 
 
