@@ -45,6 +45,13 @@ class Axes:
         return self.key.short_mm
 
 
+def bounds(mask: Bools) -> tuple[slice, slice, slice]:
+    """(z, y, x) of the smallest box that holds a mask, which must not be empty."""
+    occupied = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    z, y, x = (slice(int(where[0]), int(where[-1]) + 1) for where in occupied)
+    return z, y, x
+
+
 def measure_axes(mask: Bools, spacing_mm: Spacing) -> Axes:
     """The axes of a lesion's mask (z, y, x); spacing (x, y, z). Raises CaseError where the mask is empty.
 

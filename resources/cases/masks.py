@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from model.files import whole
 from model.geometry import Geometry, image_of
-from resources.cases.axes import Axes, PlaneAxes, measure_axes
+from resources.cases.axes import Axes, PlaneAxes, bounds, measure_axes
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.cases.deeplesion import patient_name
 from resources.cases.images import check_same_grid, read_header, read_labels
@@ -100,7 +100,7 @@ def convert_pair(job: Job) -> Case:
     annotations = []
     for number, value in enumerate(values, 1):
         component = numbered == number
-        axes = measure_axes(component[_bounds(component)], place.spacing_mm)
+        axes = measure_axes(component[bounds(component)], place.spacing_mm)
         annotations.append(_mask_annotation(path, value if plain else number, axes, job.lesions[value]))
     return _case(job, place, tuple(annotations), _completeness(job))
 
@@ -154,12 +154,6 @@ def number_components(
         numbered[components > 0] = components[components > 0] + len(owners)
         owners += [value] * count
     return numbered, owners
-
-
-def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    occupied = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    a, b, c = (slice(int(f[0]), int(f[-1]) + 1) for f in occupied)
-    return a, b, c
 
 
 def uls23_jobs(root: Path, validation: float, test: float, splits: Mapping[str, str]) -> list[Job]:
@@ -222,7 +216,7 @@ def convert_uls23(job: Job) -> Case:
     if not values <= {0, 1} or 1 not in values:
         refuse(f"{job.mask}: labels", "1 for the lesion", sorted(values))
     lesion = labels.values == 1
-    box = _bounds(lesion)
+    box = bounds(lesion)
     axes = measure_axes(lesion[box], place.spacing_mm)
     lesion_type = job.lesions[1]
     if job.mask.parent.name != "labels":

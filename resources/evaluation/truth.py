@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from model.geometry import Geometry
 from model.volume import InputError
-from resources.cases.axes import measure_axes
+from resources.cases.axes import bounds, measure_axes
 from resources.cases.case import Annotation, Case, CaseError
 from resources.cases.images import check_same_grid, read_labels
 from resources.cases.lesions import Mark, mark_of, mark_of_mask
@@ -93,11 +92,10 @@ def _of_point(annotation: Annotation, frame: Frame) -> Lesion:
 
 def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> Lesion:
     voxels = labels == annotation.label
-    boxes = ndimage.find_objects(voxels.astype(np.uint8))
-    if not boxes or boxes[0] is None:
+    if not voxels.any():
         raise CaseError(f"expected the value {annotation.label} in {annotation.mask}, found it nowhere")
-    crop = voxels[boxes[0]].copy()
-    first = np.array([part.start for part in boxes[0][::-1]], np.intp)
+    box = bounds(voxels)
+    crop, first = voxels[box].copy(), np.array([part.start for part in box[::-1]], np.intp)
     lesion = _lesion(annotation, mark_of_mask(annotation, frame.place, crop, first), frame)
     key = measure_axes(crop, frame.place.spacing_mm).key.z
     on_key = frame.of_index(np.argwhere(crop[key])[:, ::-1] @ np.eye(2, 3) + first)[:, :2]

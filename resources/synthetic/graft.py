@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import Volume
+from resources.cases.axes import bounds
 from resources.synthetic.nodules import FAR_HU, TISSUE_HU, Nodule
 
 CLOSED_MM = 5.0
@@ -95,11 +96,9 @@ def lungs_of(volume: Volume, lung: Mask | None) -> Lungs:
 
 def _around(mask: Mask, sampling: tuple[float, ...]) -> tuple[slice, ...]:
     """The box of a mask and of what a closing can reach."""
-    occupied = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     margins = [int(CLOSED_MM / mm) + 2 for mm in sampling]
     return tuple(
-        slice(max(0, int(ends[0]) - m), int(ends[-1]) + 1 + m)
-        for ends, m in zip(occupied, margins, strict=True)
+        slice(max(0, part.start - m), part.stop + m) for part, m in zip(bounds(mask), margins, strict=True)
     )
 
 

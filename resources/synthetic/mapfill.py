@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -94,17 +96,13 @@ def _fill_chest(
 
 def name_by_place(space: Space) -> None:
     """Names pooled labels, in place: sides by x, vertebrae and ribs by height, lobes by fissures."""
-    x = space.axes_mm[2][None, None, :]
     for name in ("rib", "humerus", "clavicle", "femur", "hip bone", "scapula", "arm"):
         keys = [key for key in KEYS if ORGANS[key].name == name]
         here = space.has(space.whole, [LABEL[k] for k in keys])
-        if not bool(here.any()):
-            continue
-        if name == "rib":
-            _number_ribs(space, here, x)
-            continue
-        space.label[here & (x > 0)] = LABEL[f"{name} left"]
-        space.label[here & (x <= 0)] = LABEL[f"{name} right"]
+        if bool(here.any()) and name == "rib":
+            _number_ribs(space, here)
+        elif bool(here.any()):
+            _name_sides(space, here, f"{name} left", f"{name} right")
     _split_levels(space, "L1", VERTEBRAE[-5:])
     _split_levels(space, "T1", VERTEBRAE[2:14])
     for side in ("left", "right"):
@@ -117,9 +115,20 @@ def name_by_place(space: Space) -> None:
         space.label[fat & below] = LABEL["pelvic fat"]
 
 
-def _span(mask: torch.Tensor) -> tuple[int, int]:
-    rows = mask.flatten(1).any(1).nonzero()[:, 0]
-    return int(rows.min()), int(rows.max()) + 1
+def _name_sides(space: Space, mask: torch.Tensor, left: str, right: str) -> None:
+    x = space.axes_mm[2][None, None, :]
+    space.label[mask & (x > 0)] = LABEL[left]
+    space.label[mask & (x <= 0)] = LABEL[right]
+
+
+def _name_levels(space: Space, mask: torch.Tensor, names: Sequence[str], span: torch.Tensor) -> None:
+    """Names a mask's voxels by height: the slices of `span`, a mask too, in equal parts from the top down."""
+    rows = span.flatten(1).any(1).nonzero()[:, 0]
+    low, high = int(rows.min()), int(rows.max()) + 1
+    index = torch.arange(space.label.shape[0], device=space.device)
+    rank = ((high - 1 - index) * len(names) // max(1, high - low)).clamp(0, len(names) - 1)
+    values = torch.tensor([LABEL[name] for name in names], dtype=torch.uint8, device=space.device)[rank]
+    space.label = torch.where(mask, values[:, None, None], space.label)
 
 
 def _split_levels(space: Space, pooled: str, levels: tuple[str, ...]) -> None:
@@ -127,38 +136,23 @@ def _split_levels(space: Space, pooled: str, levels: tuple[str, ...]) -> None:
     if any(bool((space.label == LABEL[level]).any()) for level in levels if level != pooled):
         return
     mask = space.label == LABEL[pooled]
-    if not bool(mask.any()):
-        return
-    low, high = _span(mask)
-    index = torch.arange(space.label.shape[0], device=space.device)
-    rank = ((high - 1 - index) * len(levels) // max(1, high - low)).clamp(0, len(levels) - 1)
-    values = torch.tensor([LABEL[level] for level in levels], dtype=torch.uint8, device=space.device)[rank]
-    space.label = torch.where(mask, values[:, None, None], space.label)
+    if bool(mask.any()):
+        _name_levels(space, mask, levels, mask)
 
 
-def _number_ribs(space: Space, here: torch.Tensor, x: torch.Tensor) -> None:
+def _number_ribs(space: Space, here: torch.Tensor) -> None:
     """Side by x. Pooled ribs are numbered by height along the cage; that is right to one or two."""
-    named = [
-        n
-        for n in range(2, 13)
-        if bool(
-            (space.label == LABEL[f"rib left {n}"]).any() | (space.label == LABEL[f"rib right {n}"]).any()
-        )
-    ]
-    if named:
-        for n in named:
-            mask = space.has(space.whole, (LABEL[f"rib left {n}"], LABEL[f"rib right {n}"]))
-            space.label[mask & (x > 0)] = LABEL[f"rib left {n}"]
-            space.label[mask & (x <= 0)] = LABEL[f"rib right {n}"]
-        return
-    low, high = _span(here)
-    index = torch.arange(space.label.shape[0], device=space.device)
-    rank = ((high - 1 - index) * 12 // max(1, high - low)).clamp(0, 11)
-    for side, half in (("left", x > 0), ("right", x <= 0)):
-        values = torch.tensor(
-            [LABEL[f"rib {side} {n}"] for n in range(1, 13)], dtype=torch.uint8, device=space.device
-        )[rank]
-        space.label = torch.where(here & half, values[:, None, None], space.label)
+    numbered = False
+    for n in range(2, 13):
+        left, right = f"rib left {n}", f"rib right {n}"
+        mask = space.has(space.whole, (LABEL[left], LABEL[right]))
+        if bool(mask.any()):
+            numbered = True
+            _name_sides(space, mask, left, right)
+    if not numbered:
+        x = space.axes_mm[2][None, None, :]
+        for side, half in (("left", x > 0), ("right", x <= 0)):
+            _name_levels(space, here & half, [f"rib {side} {n}" for n in range(1, 13)], here)
 
 
 def _split_lobes(space: Space, side: str) -> None:

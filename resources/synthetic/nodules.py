@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.volume import InputError, Volume
-from resources.cases.axes import measure_axes
+from resources.cases.axes import bounds, measure_axes
 from resources.cases.case import Case
 from resources.cases.images import check_same_grid, read_case_volume, read_labels
 
@@ -110,11 +110,10 @@ def cut_out(volume: Volume, mask: npt.NDArray[np.bool_], names: tuple[str, str])
     share *= _fading(share, mask, wall, outside_mm, sampling)
     lung &= ndimage.maximum_filter(hu, (1, 5, 5)) < FAR_HU
     fine = np.where(lung, hu - ndimage.uniform_filter(hu, (1, 5, 5)), np.nan).astype(np.float32)
-    box = _box(outside_mm <= RING_MM + max(volume.spacing_mm[:2]))
+    box = bounds(outside_mm <= RING_MM + max(volume.spacing_mm[:2]))
     share, kept = (np.pad(part[box].astype(np.float32), ((1, 1),) * 3) for part in (share, mask))
     start = np.array([part.start - 1 for part in box])
     center = np.argwhere(mask).mean(0)
-    bounds = _box(mask)
     return Nodule(
         id=names[0],
         patient=names[1],
@@ -122,16 +121,10 @@ def cut_out(volume: Volume, mask: npt.NDArray[np.bool_], names: tuple[str, str])
         mask=kept,
         to_mm=volume.direction * volume.spacing_mm,
         center=(center - start)[::-1],
-        long_mm=measure_axes(mask[bounds], volume.spacing_mm).long_mm,
+        long_mm=measure_axes(mask[bounds(mask)], volume.spacing_mm).long_mm,
         wall=_attachment(mask, wall, center, volume),
         fine_hu=fine,
     )
-
-
-def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    ends = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    z, y, x = (slice(int(found[0]), int(found[-1]) + 1) for found in ends)
-    return z, y, x
 
 
 def _find_wall(hu: Array, mask: npt.NDArray[np.bool_], volume: Volume) -> npt.NDArray[np.bool_]:

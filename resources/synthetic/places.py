@@ -12,6 +12,7 @@ from resources.synthetic.draw import Draw
 from resources.synthetic.lesion_shapes import Size
 from resources.synthetic.organs import KEYS, LABEL, ORGANS, Organ, Side
 from resources.synthetic.space import Space
+from resources.synthetic.vessels import points_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,14 +191,7 @@ def _candidates(space: Space, site: Site, draw: Draw) -> torch.Tensor:
                 (x + draw.normal(0, spread), y + draw.normal(0, spread), z + draw.normal(0, 1.3 * spread))
             )
         return space.true_points(rows)
-    mask = space.has(space.whole, labels_of(site.organs)).flatten().nonzero()[:, 0].cpu()
-    if not len(mask):
-        return torch.empty((0, 3))
-    chosen = mask[torch.randint(0, len(mask), (320,), generator=draw.generator)]
-    _, ny, nx = space.label.shape
-    index = torch.stack([chosen % nx, chosen // nx % ny, chosen // (nx * ny)], 1).float()
-    index += torch.rand(index.shape, generator=draw.generator) - 0.5
-    return index * torch.tensor(space.step_mm) + torch.tensor(space.lower_mm)
+    return points_in(space, labels_of(site.organs), 320, draw)
 
 
 def _labels_at(space: Space, points_mm: torch.Tensor) -> torch.Tensor:
