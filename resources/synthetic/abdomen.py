@@ -148,9 +148,7 @@ def _paint_pancreas(space: Space, frame: Frame, shift: float) -> None:
     fat = (1.7 - 0.016 * (frame.habitus.age - 30) - space.noise(box, 5.0, draw.generator)) * 2.2
     space.paint((box, torch.maximum(fat, d)), -70.0, None, inside=(LABEL["pancreas"],), soft_mm=2.5)
     duct = [p[:3] for p in way[len(way) // 3 :]]
-    space.paint(
-        space.path(duct, [draw.uniform(0.6, 1.6)] * len(duct)), 12.0, None, inside=(LABEL["pancreas"],)
-    )
+    space.paint(space.path(duct, draw.uniform(0.6, 1.6)), 12.0, None, inside=(LABEL["pancreas"],))
 
 
 def _paint_adrenal(space: Space, frame: Frame, side: int, shift: float) -> None:
@@ -237,7 +235,7 @@ def _paint_pelvis_of_kidney(space: Space, frame: Frame, side: int, place: tuple)
     )
     space.paint(space.path(down[:3], [5.0 * wide, 4.0 * wide, 2.6]), t["urine"], label, room)
     space.paint(
-        space.path(down, [1.9] * len(down)),
+        space.path(down, 1.9),
         t["urine"] * (0.6 if draw.chance(0.7) else 0.1) + 8,
         LABEL[f"ureter {name}"],
         (*ROOM,),
@@ -317,15 +315,13 @@ def _paint_pelvic_muscles(space: Space, frame: Frame) -> None:
             ([(side * 52, -10, -16), (side * 18, 8, -34), (side * 7, 34, -38)], 4.0),
         )
         for points, radius in ways:
-            curve = spline(points, 10.0)
-            space.paint(
-                space.path(curve, [radius * bulk] * len(curve)), hu, muscle, inside=(LABEL["pelvic fat"],)
-            )
+            shape = space.path(spline(points, 10.0), radius * bulk)
+            space.paint(shape, hu, muscle, inside=(LABEL["pelvic fat"],))
         for k in range(6):  # iliacus on the inner face of the wing
             t = k / 5
             top = (side * (70 + 50 * t), 44 - 84 * t, 140.0 - 10 * t)
             foot = (side * (72 + 12 * t), 22 - 52 * t, 62.0)
-            shape = space.path(spline([top, foot], 12.0), [7.0 * bulk] * (len(spline([top, foot], 12.0))))
+            shape = space.path(spline([top, foot], 12.0), 7.0 * bulk)
             space.paint(shape, hu, muscle, inside=ROOM)
 
 

@@ -253,7 +253,7 @@ def _arm(
         space.paint(shape, hu, LABEL[f"arm {name}"], inside=(*outside, LABEL[f"arm {name}"]))
     for r, hu in ((11.0, 900.0), (7.0, -20.0)):
         space.paint(
-            space.path(path, [r] * 4),
+            space.path(path, r),
             hu,
             LABEL[f"humerus {name}"],
             inside=(LABEL[f"arm {name}"], LABEL[f"humerus {name}"]),

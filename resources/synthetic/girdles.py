@@ -42,24 +42,19 @@ def _paint_shoulder(space: Space, frame: Frame, side: int) -> None:
         ],
         10.0,
     )
-    paint_bone(space, space.path(clavicle, [6.0] * len(clavicle)), LABEL[f"clavicle {name}"], 1.8, hu)
+    paint_bone(space, space.path(clavicle, 6.0), LABEL[f"clavicle {name}"], 1.8, hu)
     label, shapes = LABEL[f"scapula {name}"], []
     top = spline(
         [(side * 92, 78, 528 + lift), (side * 118, 62, 535 + lift), (side * 142, 34, 530 + lift)], 9.0
     )
     tip = (side * 108.0, 98.0, 405.0 + 1.5 * lift)
     for x, y, z in top:
-        a, b, yc = frame.cavity(465)
         middle = ((x + tip[0]) / 2 + side * 2, max((y + tip[1]) / 2 + 7, 0), (z + tip[2]) / 2)
-        shapes.append(
-            space.path(
-                spline([(x, y, z), middle, tip], 16.0), [2.4] * len(spline([(x, y, z), middle, tip], 16.0))
-            )
-        )
+        shapes.append(space.path(spline([(x, y, z), middle, tip], 16.0), 2.4))
     ridge = spline(
         [(side * 92, 92, 500 + lift), (side * 120, 84, 522 + lift), (side * 152, 50, 540 + lift)], 8.0
     )
-    shapes.append(space.path(ridge, [4.0] * len(ridge)))
+    shapes.append(space.path(ridge, 4.0))
     shapes.append(space.path([top[-1], (side * 148, 26, 512 + lift)], [9.0, 12.0]))
     for shape in shapes:
         space.paint(shape, hu[0] * 0.9, label)
@@ -111,11 +106,11 @@ def _paint_hip(space: Space, frame: Frame, side: int) -> None:
         (space.path(ischium, [17 - 6 * abs(i / (len(ischium) - 1) - 0.2) for i in range(len(ischium))]), 2.2)
     )
     pubis = spline([(side * 82, -18, 30), (side * 56, -48, 14), (side * 20, -64, 2)], 10.0)
-    parts.append((space.path(pubis, [11.0] * len(pubis)), 2.0))
+    parts.append((space.path(pubis, 11.0), 2.0))
     ramus = spline(
         [(side * 9, -62, -2), (side * 16, -52, -20), (side * 40, 0, -48), (side * 58, 34, -54)], 10.0
     )
-    parts.append((space.path(ramus, [8.5] * len(ramus)), 1.8))
+    parts.append((space.path(ramus, 8.5), 1.8))
     head = (side * 88.0, -6.0, 6.0)
     cup = space.path([head, (head[0] - side * 0.1, head[1], head[2])], [33.0, 33.0])
     world = space.world(cup[0])

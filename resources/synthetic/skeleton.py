@@ -339,7 +339,7 @@ def _paint_ribs(space: Space, frame: Frame, side: int) -> None:
 def _paint_cartilage(space: Space, frame: Frame, way: list[tuple[float, ...]]) -> None:
     """A costal cartilage, its rim and core calcified the more the older."""
     label = LABEL["costal cartilage"]
-    shape = space.path(way, [5.6] * len(way), 0.75)
+    shape = space.path(way, 5.6, 0.75)
     space.paint(shape, frame.tissues["cartilage"], label)
     box, distance = shape
     if distance.numel():

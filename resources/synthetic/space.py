@@ -211,13 +211,18 @@ class Space:
         return torch.zeros_like(part, dtype=torch.bool) if mask is None else mask.view(torch.bool)
 
     def path(
-        self, points: Sequence[Point], radii: Sequence[float], flat: float = 1.0, margin_mm: float = 0.0
+        self,
+        points: Sequence[Point],
+        radii: float | Sequence[float],
+        flat: float = 1.0,
+        margin_mm: float = 0.0,
     ) -> Shape:
-        """A tube along points in reference mm, with a radius in true mm at each of them.
+        """A tube along points in reference mm, with a radius in true mm at each of them, or one for all.
 
         Distances are right up to `margin_mm` outside. `flat` below 1 makes it higher than wide.
         """
-        return self.paths([(points, radii)], flat, margin_mm)
+        each = [radii] * len(points) if isinstance(radii, int | float) else radii
+        return self.paths([(points, each)], flat, margin_mm)
 
     def paths(
         self,

@@ -153,24 +153,15 @@ def paint_great_vessels(space: Space, frame: Frame) -> None:
         (-22, 8, 385),
     ]
     tube(space, cava, [9, 10, 11, 11.5, 12, 12], t["vein"], LABEL["vena cava"], (*room, LABEL["liver"]))
-    celiac = [(5, front(278, 12), 278), (3, front(278, 30), 274), (26, -2, 282), (76, 28, 300)]
-    tube(space, celiac, [4, 3.4, 2.8, 2], t["aorta"] * 0.95, LABEL["artery"], room)
-    tube(
-        space,
-        [(4, front(262, 12), 262), (2, front(250, 28), 248), (-4, -18, 205), (-10, -22, 165)],
-        [3.8, 3.6, 3, 2],
-        t["aorta"] * 0.95,
-        LABEL["artery"],
-        room,
-    )
-    tube(
-        space,
-        [(3, -14, 276), (-18, -12, 284), (-34, -6, 298)],
-        [2.4, 2.2, 1.8],
-        t["aorta"] * 0.9,
-        LABEL["artery"],
-        room,
-    )
+    arteries: tuple[tuple[list[Point], list[float], float], ...] = (
+        ([(5, front(278, 12), 278), (3, front(278, 30), 274), (26, -2, 282), (76, 28, 300)],
+         [4, 3.4, 2.8, 2], 0.95),  # coeliac trunk and splenic artery
+        ([(4, front(262, 12), 262), (2, front(250, 28), 248), (-4, -18, 205), (-10, -22, 165)],
+         [3.8, 3.6, 3, 2], 0.95),  # superior mesenteric artery
+        ([(3, -14, 276), (-18, -12, 284), (-34, -6, 298)], [2.4, 2.2, 1.8], 0.9),  # hepatic artery
+    )  # fmt: skip
+    for points, widths, share in arteries:
+        tube(space, points, widths, t["aorta"] * share, LABEL["artery"], room)
     _paint_portal(space, frame)
     _paint_upper(space, frame, wide, room)
     _paint_plaques(space, frame, arch, [r * wide for r in radii])
@@ -217,23 +208,13 @@ def _paint_branches(space: Space, frame: Frame, side: int, wide: float, room: tu
 
 
 def _paint_portal(space: Space, frame: Frame) -> None:
-    hu, label = frame.tissues["portal vein"], LABEL["portal vein"]
-    tube(
-        space,
-        [(-14, -20, 165), (-15, -12, 210), (-15, -4, 252), (-24, 0, 280), (-38, -3, 303)],
-        [4.5, 5, 6, 6.5, 6],
-        hu,
-        label,
-        ROOM,
-    )
-    tube(
-        space,
-        [(-15, -4, 252), (20, -2, 266), (50, 12, 282), (80, 32, 300)],
-        [4.8, 4.5, 4, 3.4],
-        hu,
-        label,
-        ROOM,
-    )
+    veins: tuple[tuple[list[Point], list[float]], ...] = (
+        ([(-14, -20, 165), (-15, -12, 210), (-15, -4, 252), (-24, 0, 280), (-38, -3, 303)],
+         [4.5, 5, 6, 6.5, 6]),  # superior mesenteric and portal vein
+        ([(-15, -4, 252), (20, -2, 266), (50, 12, 282), (80, 32, 300)], [4.8, 4.5, 4, 3.4]),  # splenic vein
+    )  # fmt: skip
+    for points, radii in veins:
+        tube(space, points, radii, frame.tissues["portal vein"], LABEL["portal vein"], ROOM)
 
 
 def _paint_upper(space: Space, frame: Frame, wide: float, room: tuple[int, ...]) -> None:
@@ -241,7 +222,7 @@ def _paint_upper(space: Space, frame: Frame, wide: float, room: tuple[int, ...])
     t = frame.tissues
     artery, vein, blood = LABEL["artery"], LABEL["vein"], t["aorta"]
     room = (*room, LABEL["subcutaneous fat"])
-    branches: tuple[tuple[list[tuple[float, float, float]], list[float]], ...] = (
+    branches: tuple[tuple[list[Point], list[float]], ...] = (
         ([(-3, -14, 503), (-14, -6, 530), (-22, 4, 560), (-24, 2, 640)], [6, 5.5, 3.8, 3.6]),
         ([(-14, -6, 530), (-42, 2, 552), (-85, 0, 548), (-140, 10, 560)], [5, 4.5, 4.2, 3.6]),
         ([(6, -4, 505), (15, 0, 535), (24, 4, 565), (25, 2, 640)], [3.8, 3.6, 3.6, 3.5]),
@@ -250,35 +231,17 @@ def _paint_upper(space: Space, frame: Frame, wide: float, room: tuple[int, ...])
     for points, radii in branches:
         tube(space, points, [r * wide for r in radii], blood, artery, room)
     hu = t["upper vein"]
-    tube(
-        space,
-        [(-27, -16, 512), (-27, -14, 480), (-27, -12, 440)],
-        [9, 10, 10.5],
-        hu,
-        LABEL["vena cava"],
-        room,
-    )
+    cava = [(-27, -16, 512), (-27, -14, 480), (-27, -12, 440)]
+    tube(space, cava, [9, 10, 10.5], hu, LABEL["vena cava"], room)
     for side in (1, -1):
         way = [(side * 135, -4, 552), (side * 88, -14, 540), (side * 36, -20, 535)]
         way += [(10, -32, 522), (-24, -19, 514)] if side > 0 else [(-28, -18, 520)]
         tube(space, way, [5.5, 6, 7, 7.5, 7.5][: len(way)], hu * (1.15 if side > 0 else 0.9), vein, room)
-        tube(
-            space,
-            [(side * 36, -18, 538), (side * 34, -2, 575), (side * 36, 2, 640)],
-            [6, 6, 5.5],
-            hu * 0.8 + 8,
-            vein,
-            room,
-        )
+        jugular = [(side * 36, -18, 538), (side * 34, -2, 575), (side * 36, 2, 640)]
+        tube(space, jugular, [6, 6, 5.5], hu * 0.8 + 8, vein, room)
     lung, label = t["pulmonary artery"], LABEL["pulmonary vessel"]
-    tube(
-        space,
-        [(16, -40, 432), (19, -30, 452), (20, -10, 467), (34, 8, 470), (44, 14, 464)],
-        [13, 13, 12, 10, 8],
-        lung,
-        label,
-        (*room, *LUNGS),
-    )
+    trunk = [(16, -40, 432), (19, -30, 452), (20, -10, 467), (34, 8, 470), (44, 14, 464)]
+    tube(space, trunk, [13, 13, 12, 10, 8], lung, label, (*room, *LUNGS))
     tube(space, [(18, -12, 466), (-6, -2, 463), (-30, 4, 460)], [10, 10, 8.5], lung, label, (*room, *LUNGS))
 
 
