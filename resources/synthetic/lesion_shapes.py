@@ -1,6 +1,6 @@
 """Sizes and forms of lesions.
 
-Sizes follow 3,600 real lesion masks of three slices or more (figures in quantiles below; the masks are
+Sizes follow 3,600 real lesion masks of three slices or more (their quantiles are below; the masks are
 those gathered by ULS23, de Grauw et al. 2024). A form is a lobed solid, measured and then scaled so that
 its axial long and short diameters and its z extent are exactly those drawn.
 """
@@ -8,6 +8,7 @@ its axial long and short diameters and its z extent are exactly those drawn.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -18,70 +19,19 @@ from scipy import ndimage
 from resources.synthetic.draw import Draw
 from resources.synthetic.space import Box, Shape, Space
 
-LONG_MM = (
-    3.0,
-    6.2,
-    8.3,
-    9.8,
-    11.2,
-    12.3,
-    14.7,
-    17.2,
-    20.0,
-    23.4,
-    27.5,
-    30.1,
-    33.3,
-    37.8,
-    44.5,
-    57.8,
-    72.3,
-    88.7,
-    120.0,
-)
-LONG_AT = (
-    0.0,
-    0.01,
-    0.05,
-    0.10,
-    0.15,
-    0.20,
-    0.30,
-    0.40,
-    0.50,
-    0.60,
-    0.70,
-    0.75,
-    0.80,
-    0.85,
-    0.90,
-    0.95,
-    0.975,
-    0.99,
-    1.0,
-)
-SHORT_PER_LONG = (
-    0.30,
-    0.407,
-    0.468,
-    0.531,
-    0.581,
-    0.611,
-    0.663,
-    0.704,
-    0.743,
-    0.777,
-    0.811,
-    0.849,
-    0.898,
-    0.931,
-    0.973,
-    1.0,
-)
-SHORT_AT = (0.0, 0.025, 0.05, 0.10, 0.15, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.90, 0.95, 0.99, 1.0)
-EXTENT = (0.30, 0.404, 0.528, 0.614, 0.685, 0.799, 0.889, 0.968, 1.055, 1.176, 1.331, 1.575, 1.833, 2.19, 2.5)
-"""z extent over the root of long times short."""
-EXTENT_AT = (0.0, 0.05, 0.10, 0.15, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.90, 0.95, 0.975, 1.0)
+LONG_MM = {
+    0: 3.0, 0.01: 6.2, 0.05: 8.3, 0.1: 9.8, 0.15: 11.2, 0.2: 12.3, 0.3: 14.7, 0.4: 17.2, 0.5: 20.0, 0.6: 23.4,
+    0.7: 27.5, 0.75: 30.1, 0.8: 33.3, 0.85: 37.8, 0.9: 44.5, 0.95: 57.8, 0.975: 72.3, 0.99: 88.7, 1: 120.0,
+}  # fmt: skip
+"""Long diameter by quantile; below, short over long, and the z extent over the root of their product."""
+SHORT_PER_LONG = {
+    0: 0.3, 0.025: 0.407, 0.05: 0.468, 0.1: 0.531, 0.15: 0.581, 0.2: 0.611, 0.3: 0.663, 0.4: 0.704,
+    0.5: 0.743, 0.6: 0.777, 0.7: 0.811, 0.8: 0.849, 0.9: 0.898, 0.95: 0.931, 0.99: 0.973, 1: 1.0,
+}  # fmt: skip
+EXTENT = {
+    0: 0.3, 0.05: 0.404, 0.1: 0.528, 0.15: 0.614, 0.2: 0.685, 0.3: 0.799, 0.4: 0.889, 0.5: 0.968, 0.6: 1.055,
+    0.7: 1.176, 0.8: 1.331, 0.9: 1.575, 0.95: 1.833, 0.975: 2.19, 1: 2.5,
+}  # fmt: skip
 SHORT_WITH_LONG = -0.34
 """Correlation of the short-to-long ratio with log long: large lesions are longer."""
 ALIKE = 0.55
@@ -108,12 +58,12 @@ class Form:
     size: Size
 
 
-def _quantile(share: float, values: tuple[float, ...], at: tuple[float, ...]) -> float:
-    for i in range(1, len(at)):
-        if share <= at[i]:
-            t = (share - at[i - 1]) / (at[i] - at[i - 1])
-            return values[i - 1] + t * (values[i] - values[i - 1])
-    return values[-1]
+def _quantile(share: float, table: dict[float, float]) -> float:
+    """The value at a quantile, linearly between those of the table."""
+    for (low, first), (high, last) in itertools.pairwise(table.items()):
+        if share <= high:
+            return first + (share - low) / (high - low) * (last - first)
+    return last
 
 
 def _share(normal: float) -> float:
@@ -124,12 +74,12 @@ def draw_size(draw: Draw, common: float | None = None) -> Size:
     """A size; lesions of one disease share `common` (a standard normal number) and so are alike."""
     drawn = float(torch.randn((), generator=draw.generator))
     z = drawn if common is None else ALIKE * common + math.sqrt(1 - ALIKE**2) * drawn
-    long_mm = _quantile(_share(z), LONG_MM, LONG_AT)
+    long_mm = _quantile(_share(z), LONG_MM)
     z2 = SHORT_WITH_LONG * z + math.sqrt(1 - SHORT_WITH_LONG**2) * float(
         torch.randn((), generator=draw.generator)
     )
-    short_mm = long_mm * _quantile(_share(z2), SHORT_PER_LONG, SHORT_AT)
-    ratio = _quantile(draw.uniform(0, 1), EXTENT, EXTENT_AT)
+    short_mm = long_mm * _quantile(_share(z2), SHORT_PER_LONG)
+    ratio = _quantile(draw.uniform(0, 1), EXTENT)
     return Size(long_mm, short_mm, ratio * math.sqrt(long_mm * short_mm))
 
 

@@ -85,22 +85,6 @@ def blur_plane(image: torch.Tensor, sd_vox: float) -> torch.Tensor:
     return F.conv2d(padded, kernel[:, :, :, None])[:, 0]
 
 
-def noise(hu: torch.Tensor, scanner: Scanner, draw: Draw) -> torch.Tensor:
-    """Noise for a volume (z, y, x), as filtered back-projection makes it.
-
-    Its spectrum within a slice is a ramp cut off by the kernel (Riederer, Pelc and Chesler 1978). Its
-    variance follows the photons left after the ray: the mean of a horizontal and a vertical path, each with
-    noise of its own drawn out along the path, so shoulders and pelvis show horizontal streaks.
-    """
-    across, along = _ray_gains(hu, 1, scanner)
-    generator = _generator(draw, hu)
-    parts = [
-        _noise_slices(part.shape, (a, b), scanner, generator)
-        for part, a, b in zip(*(v.split(SLICES_AT_ONCE) for v in (hu, across, along)), strict=True)
-    ]
-    return torch.cat(parts)
-
-
 def _ray_gains(hu: torch.Tensor, layers: int, scanner: Scanner) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise sd of rays along x (z, y) and along y (z, x) over that of the median slice's thickest ray.
 
@@ -123,7 +107,13 @@ def _noise_slices(
     scanner: Scanner,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Noise of a few slices (z, y, x); gains: of their rays along x (z, y) and along y (z, x)."""
+    """Noise of a few slices (z, y, x), as filtered back-projection makes it.
+
+    Its spectrum within a slice is a ramp cut off by the kernel (Riederer, Pelc and Chesler 1978). Its
+    variance follows the photons left after the ray: the mean of a horizontal and a vertical path, each with
+    noise of its own drawn out along the path, so shoulders and pelvis show horizontal streaks. gains: of the
+    rays along x (z, y) and along y (z, x).
+    """
     _, height, width = shape
     device = gains[0].device
     fy = torch.fft.fftfreq(height, d=scanner.spacing_mm[1], device=device)[:, None]

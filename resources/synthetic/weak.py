@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects
 
 from resources.cases.axes import PlaneAxes, measure_plane
-from resources.cases.case import Annotation, Completeness
+from resources.cases.case import Annotation
 from resources.synthetic.truth import TrueLesion, TrueScan
 
 Labels = npt.NDArray[np.unsignedinteger]
@@ -51,7 +51,6 @@ class View:
 
     slices: tuple[int, int]
     annotations: tuple[Annotation, ...] = ()
-    completeness: Completeness = Completeness()
 
 
 def measure_lesion(labels: Labels, value: int, spacing_mm: Spacing) -> list[PlaneAxes]:
@@ -176,19 +175,16 @@ def _recist(lesion: TrueLesion, axes: PlaneAxes, first: int, spacing_mm: Spacing
 
 
 def mask_view(
-    scan: TrueScan, labels: Labels, spacing_mm: Spacing, seed: int, path: str, share: float = 1.0
+    scan: TrueScan, labels: Labels, spacing_mm: Spacing, seed: int, path: str, share: float
 ) -> View:
-    """Masks of a share of the lesions, as labels of the label image at `path`; the scan is complete at 1.
-
-    With a share of 1, mimics and doubtful lesions are there too, as such.
-    """
+    """Masks of a share of the lesions, as labels of the label image at `path`."""
     if not 0 <= share <= 1:
         raise ValueError(f"share: expected 0 to 1, found {share}")
     drawn = np.random.default_rng(seed).uniform(size=len(scan.lesions)) < share
     annotations = []
     for lesion, chosen in zip(scan.lesions, drawn, strict=True):
         axes = measure_lesion(labels, lesion.label, spacing_mm) if chosen else []
-        if axes and (lesion.status == "lesion" or share == 1):
+        if axes and lesion.status == "lesion":
             key = key_slice(axes)
             annotations.append(
                 Annotation(
@@ -199,12 +195,10 @@ def mask_view(
                     long_mm=key.long_mm,
                     short_mm=key.short_mm,
                     z_extent_mm=(axes[-1].z - axes[0].z + 1) * spacing_mm[2],
-                    status=lesion.status,
                     attributes={"texture": lesion.texture, "organ": lesion.organ},
                 )
             )
-    complete = Completeness("all" if share == 1 else "none")
-    return View((0, len(labels) - 1), tuple(annotations), complete)
+    return View((0, len(labels) - 1), tuple(annotations))
 
 
 def point_view(scan: TrueScan, labels: Labels, seed: int) -> View:

@@ -10,7 +10,7 @@ from scipy import stats
 from resources.synthetic.body import draw_habitus
 from resources.synthetic.draw import Draw
 from resources.synthetic.focal import Painter, find_room, lesion_hu, plan_lesions
-from resources.synthetic.lesion_shapes import LONG_AT, LONG_MM, Size
+from resources.synthetic.lesion_shapes import LONG_MM, Size
 from resources.synthetic.patient import paint_patient
 from resources.synthetic.places import TYPE_WEIGHTS
 from resources.synthetic.sites import SITES
@@ -19,7 +19,7 @@ from resources.synthetic.space import Space
 
 def law(long_mm: np.ndarray) -> np.ndarray:
     """Share of real lesions below each long diameter."""
-    return np.interp(long_mm, LONG_MM, LONG_AT)
+    return np.interp(long_mm, list(LONG_MM.values()), list(LONG_MM))
 
 
 def plans(count: int) -> list[list[tuple[str, list[Size]]]]:

@@ -15,7 +15,7 @@ from resources.synthetic.draw import Draw
 from resources.synthetic.files import read_mentions
 from resources.synthetic.generate import Order, SyntheticScan, make_scan, whole_organs
 from resources.synthetic.organs import KEYS, LABEL, PHASES, tissue_hu
-from resources.synthetic.scanner import Scanner, acquire, blur_plane, noise
+from resources.synthetic.scanner import Scanner, acquire, blur_plane
 from resources.synthetic.sites import SITES, draw_count
 
 ORDER = Order(3, "A", (6.0, 6.0, 6.0), "both", "portal", "procedural", 6)
@@ -145,7 +145,8 @@ def test_noise_grows_behind_a_thick_body_and_is_correlated() -> None:
     phantom = torch.full((24, 96, 128), -1000.0)
     phantom[:12, 28:68, 44:84] = 0.0  # a thin body, then a wide one
     phantom[12:, 28:68, 4:124] = 0.0
-    field = noise(phantom, plain(10.0), Draw(2))
+    noisy, clean = (acquire(phantom, (1.0, 1.0, 1.0), plain(hu), Draw(2)).float() for hu in (10.0, 0.0))
+    field = noisy - clean
     thin, wide = (float(field[part, 40:56, 56:72].std()) for part in (slice(0, 12), slice(12, 24)))
     assert wide > 1.15 * thin
     assert 3 < float(field[12:, 30:66, 10:118].std()) < 30

@@ -10,7 +10,6 @@ from scipy.stats import kstest
 from skimage.measure import label, regionprops
 
 from resources.cases.axes import measure_plane
-from resources.cases.case import Completeness
 from resources.synthetic import weak
 from resources.synthetic.truth import TrueLesion, TrueScan
 
@@ -180,14 +179,11 @@ def test_jitter_stays_near_and_inside() -> None:
 
 def test_masks_points_and_reports() -> None:
     scan, labels = sphere_scan()
-    whole = weak.mask_view(scan, labels, (1.0, 1.0, 2.0), 0, "truth.mha")
-    assert [a.label for a in whole.annotations] == [1, 2, 3]
-    assert [a.status for a in whole.annotations] == ["lesion", "lesion", "benign"]
-    assert whole.completeness == Completeness("all")
-    assert [a.z_extent_mm for a in whole.annotations] == [22.0, 10.0, 14.0]
+    whole = weak.mask_view(scan, labels, (1.0, 1.0, 2.0), 0, "truth.mha", 1.0)
+    assert [a.label for a in whole.annotations] == [1, 2]
+    assert [a.z_extent_mm for a in whole.annotations] == [22.0, 10.0]
     some = [weak.mask_view(scan, labels, (1.0, 1.0, 2.0), seed, "truth.mha", 0.5) for seed in range(200)]
     assert np.mean([len(v.annotations) for v in some]) == pytest.approx(1.0, abs=0.2)
-    assert {v.completeness.kind for v in some} == {"none"}
     for seed in range(20):
         points = weak.point_view(scan, labels, seed)
         for lesion, a in zip(scan.lesions, points.annotations, strict=False):
