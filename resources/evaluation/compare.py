@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resources.evaluation.curves import FP_RATES, Ranking, average_precision, roc_area, sensitivity_at
+from resources.evaluation.curves import FP_RATES, average_precision, cpm, roc_area
 from resources.evaluation.measures import Units, complete_only, lesion_ranking
 from resources.evaluation.outcomes import Table
 from resources.evaluation.statistics import (
@@ -31,25 +31,17 @@ def lesion_difference(first: Table, second: Table, rates: tuple[float, ...] = FP
     With 2 cases of columns, the left half weights the first model's outcomes within the first sum and the
     second model's within the second; the right half the reverse.
     """
-    tables = (first, second)
-    rankings = [_joint(lesion_ranking(first), lesion_ranking(second), first.cases)]
-    rankings.append(
-        _joint(lesion_ranking(complete_only(first)), lesion_ranking(complete_only(second)), first.cases)
-    )
-    lesions = np.concatenate([table.lesions for table in tables])
-    complete = np.concatenate([complete_only(table).lesions for table in tables])
-    judged = np.concatenate([table.judged for table in tables])
+    both = _joint(first, second)
+    complete = complete_only(both)
+    ranking, complete_ranking, lesions = lesion_ranking(both), lesion_ranking(complete), both.lesions
 
-    def cpm(weights: Weights) -> Floats:
-        return sensitivity_at(rankings[0], weights, lesions, judged, rates).mean(1)
+    def sums(weights: Weights) -> tuple[Floats, Floats]:
+        precision = average_precision(complete_ranking, weights, complete.lesions)
+        return cpm(ranking, weights, lesions, both.judged, rates), precision
 
     def measure(weights: Weights) -> dict[str, Floats]:
-        one, other = halves(weights, first.cases)
-        return {
-            "cpm": cpm(one) - cpm(other),
-            "average_precision": average_precision(rankings[1], one, complete)
-            - average_precision(rankings[1], other, complete),
-        }
+        one, other = (sums(half) for half in halves(weights, first.cases))
+        return {"cpm": one[0] - other[0], "average_precision": one[1] - other[1]}
 
     return measure
 
@@ -62,15 +54,16 @@ def halves(weights: Weights, cases: int) -> tuple[Weights, Weights]:
     return np.concatenate([weights, nothing], 1), np.concatenate([nothing, weights], 1)
 
 
-def _joint(first: Ranking, second: Ranking, cases: int) -> Ranking:
-    """Both models' events in one ranking, the second's cases counted on from the first's."""
-    events = []
-    for ranking, shift in ((first, 0), (second, cases)):
-        sizes = np.diff(np.concatenate([[-1], ranking.last]))
-        score = np.repeat(ranking.scores, sizes)
-        events.append((ranking.case + shift, ranking.hit, score))
-    case, hit, score = (np.concatenate(parts) for parts in zip(*events, strict=True))
-    return Ranking.of(case[hit], score[hit], case[~hit], score[~hit])
+def _joint(first: Table, second: Table) -> Table:
+    """Both models' outcomes in one table, the second's cases counted on from the first's."""
+    columns = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in Table.__dataclass_fields__
+        if name not in ("cases", "fates")
+    }
+    for name in ("lesion_case", "false_case"):
+        columns[name][len(getattr(first, name)) :] += first.cases
+    return Table(cases=first.cases + second.cases, fates={}, **columns)
 
 
 def area_difference(first: Units, second: Units) -> Measure:

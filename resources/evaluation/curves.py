@@ -14,7 +14,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray
 FP_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""False positives per scan at which sensitivity is read (LUNA16; Setio et al. 2017)."""
+FP_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
+"""False positives per scan at which sensitivity is read (LUNA16; Setio et al. 2017), and their names."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,15 @@ def sensitivity_at(
     return sensitivity
 
 
-def cpm(ranking: Ranking, weights: Weights, lesions: npt.ArrayLike, scans: npt.ArrayLike) -> Floats:
-    """(b,) competition performance metric: mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4, 8 false positives a
-    scan.
-    """
-    return sensitivity_at(ranking, weights, lesions, scans).mean(1)
+def cpm(
+    ranking: Ranking,
+    weights: Weights,
+    lesions: npt.ArrayLike,
+    scans: npt.ArrayLike,
+    rates: npt.ArrayLike = FP_RATES,
+) -> Floats:
+    """(b,) competition performance metric: mean sensitivity at these false positives a scan."""
+    return sensitivity_at(ranking, weights, lesions, scans, rates).mean(1)
 
 
 def average_precision(ranking: Ranking, weights: Weights, positives: npt.ArrayLike) -> Floats:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from resources.evaluation.curves import BINS, FP_RATES, bin_of, sensitivity_at
+from resources.evaluation.curves import BINS, FP_NAMES, FP_RATES, bin_of, sensitivity_at
 from resources.evaluation.evaluation import Evaluation, Model
 from resources.evaluation.matching import PRIMARY, RULES
 from resources.evaluation.measures import Units, lesion_ranking, size_errors
@@ -60,7 +60,7 @@ def _legend(figure: Figure, title: str) -> None:
 
 def _froc_axis(axis: Any) -> None:
     axis.set_xscale("log", base=2)
-    axis.set_xticks(FP_RATES, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    axis.set_xticks(FP_RATES, FP_NAMES)
     axis.set(
         xlim=(RATES[0], RATES[-1]), ylim=(0, 1.02), xlabel="false positives per scan", ylabel="sensitivity"
     )

@@ -20,7 +20,6 @@ from resources.evaluation.gallery import failures, with_pictures
 from resources.evaluation.matching import PRIMARY, RULES
 from resources.evaluation.measures import Units
 from resources.evaluation.page import image_of, render
-from resources.evaluation.truth import Lesion
 
 SOFTWARE = "resources.evaluation 1"
 COLUMNS = (
@@ -168,9 +167,9 @@ def _case_rows(model: Model, evaluation: Evaluation, number: int) -> Iterator[di
         row |= _place(truth.frame.to_world(lesion.centre_mm)[0])
         row |= _sizes("true", lesion.measured) | {"type": lesion.annotation.type or ""}
         if by is not None:
-            row |= _predicted(model, number, by) | {
-                "distance_mm": _distance(model, evaluation, number, by, lesion)
-            }
+            here = truth.frame.of_world(model.predictions.scans[number].points_mm[by])[0]
+            distance_mm = float(np.linalg.norm(here - lesion.centre_mm))
+            row |= _predicted(model, number, by) | {"distance_mm": distance_mm}
         found_under = {f"found_{name}": place in each.found for name, each in outcomes.items()}
         yield row | (found_under if status == "lesion" else {})
     for i, fate in enumerate(outcome.fates):
@@ -195,8 +194,3 @@ def _predicted(model: Model, number: int, i: int) -> dict[str, Any]:
     if point is not None:
         row["above_operating_point"] = probability >= point
     return row | ({} if scan.sizes_mm is None else _sizes("predicted", scan.sizes_mm[i]))
-
-
-def _distance(model: Model, evaluation: Evaluation, number: int, i: int, lesion: Lesion) -> float:
-    here = evaluation.truths[number].frame.of_world(model.predictions.scans[number].points_mm[i])[0]
-    return float(np.linalg.norm(here - lesion.centre_mm))

@@ -12,6 +12,7 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from resources.evaluation.curves import FP_NAMES, FP_RATES
 from resources.evaluation.gallery import Failure
 from resources.evaluation.matching import PRIMARY, RULES
 from resources.evaluation.statistics import Estimate
@@ -34,9 +35,7 @@ TITLES = {
     "short_absolute_error_mm": "short diameter: mean absolute error",
 } | {
     f"sensitivity_at_{rate:g}": f"sensitivity at {name} false positives per scan"
-    for rate, name in zip(
-        (0.125, 0.25, 0.5, 1, 2, 4, 8), ("1/8", "1/4", "1/2", "1", "2", "4", "8"), strict=True
-    )
+    for rate, name in zip(FP_RATES, FP_NAMES, strict=True)
 }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resources.evaluation.curves import cpm, ratio
-from resources.evaluation.measures import Units, lesion_ranking, operating_measures, unit_measures
+from resources.evaluation.curves import cpm, ratio, roc_area
+from resources.evaluation.measures import Units, lesion_ranking, operating_measures
 from resources.evaluation.outcomes import Table, Truth
 from resources.evaluation.statistics import Estimate, Floats, estimates
 
@@ -18,6 +18,7 @@ FEWEST = 10
 TOO_FEW = Estimate(None, note=f"fewer than {FEWEST}: no figure")
 SIZES_MM = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, math.inf))
 SLICES_MM = ((0.0, 1.5), (1.5, 3.0), (3.0, 5.0), (5.0, math.inf))
+CASE_FIGURES = ("cpm", "operating_sensitivity", "operating_false_positives_per_scan", "roc_area")
 UNKNOWN = "unknown"
 
 
@@ -127,13 +128,7 @@ def case_stratum_rows(
             }
             row["too_small"] = row["patients"] < FEWEST
             figures = {} if row["too_small"] else _case_figures(part, keep, units, operating_point, weights)
-            names_of_figures = [
-                "cpm",
-                "operating_sensitivity",
-                "operating_false_positives_per_scan",
-                "roc_area",
-            ]
-            rows.append(row | {key: figures.get(key, TOO_FEW) for key in names_of_figures})
+            rows.append(row | {key: figures.get(key, TOO_FEW) for key in CASE_FIGURES})
     return rows
 
 
@@ -159,9 +154,8 @@ def _case_figures(
     measures["roc_area"] = undefined
     if units is not None:
         inside = keep[units.case]
-        some = Units(units.score[inside], units.positive[inside], units.case[inside])
-        area = estimates(lambda drawn: {"roc_area": unit_measures(some, None)(drawn)["roc_area"]}, weights)
-        measures |= area
+        some = Units(units.score[inside], units.positive[inside], units.case[inside]).ranking()
+        measures |= estimates(lambda drawn: {"roc_area": roc_area(some, drawn)}, weights)
     return measures
 
 

@@ -67,27 +67,21 @@ def _lesion(annotation: Annotation, mark: Mark, frame: Frame, key_pad_vox: float
     return Lesion(annotation, centre, axes, box, box[[0, 1, 3, 4]], key_z_mm, key_pad_vox, measured, sized)
 
 
-def _of_box(annotation: Annotation, frame: Frame) -> Lesion:
-    """Like predicted boxes, one along the world's axes becomes its enclosing box in a tilted scan's frame."""
-    mark = mark_of(annotation, frame.place)
-    lesion = _lesion(annotation, mark, frame)
-    reach = (np.abs(mark.axes @ frame.place.direction) * mark.half_mm[:, None]).sum(0)
-    box = np.concatenate([lesion.centre_mm - reach, lesion.centre_mm + reach])
-    return dataclasses.replace(lesion, box_mm=box, key_box_mm=box[[0, 1, 3, 4]])
-
-
-def _of_recist(annotation: Annotation, frame: Frame) -> Lesion:
-    """DeepLesion's 2D boxes enclose the end points of both axes."""
-    lesion = _lesion(annotation, mark_of(annotation, frame.place), frame, DEEPLESION_PAD_VOX)
-    if annotation.short is None:
-        return lesion
-    to_frame = frame.of_index if annotation.frame == "index" else frame.of_world
-    ends = to_frame(np.array([annotation.long, annotation.short], np.float64).reshape(-1, 3))[:, :2]
-    return dataclasses.replace(lesion, key_box_mm=np.concatenate([ends.min(0), ends.max(0)]))
-
-
-def _of_point(annotation: Annotation, frame: Frame) -> Lesion:
-    return _lesion(annotation, mark_of(annotation, frame.place), frame)
+def _of_mark(annotation: Annotation, frame: Frame) -> Lesion:
+    """A box, RECIST axes or a point. Like predicted boxes, a box along the world's axes becomes its enclosing
+    one in a tilted scan's frame. DeepLesion's 2D boxes enclose the end points of both axes.
+    """
+    mark, pad_vox = mark_of(annotation, frame.place), DEEPLESION_PAD_VOX * (annotation.kind == "recist")
+    lesion = _lesion(annotation, mark, frame, pad_vox)
+    if annotation.kind == "box3d":
+        reach = (np.abs(mark.axes @ frame.place.direction) * mark.half_mm[:, None]).sum(0)
+        box = np.concatenate([lesion.centre_mm - reach, lesion.centre_mm + reach])
+        return dataclasses.replace(lesion, box_mm=box, key_box_mm=box[[0, 1, 3, 4]])
+    if annotation.short is not None:
+        to_frame = frame.of_index if annotation.frame == "index" else frame.of_world
+        ends = to_frame(np.array([annotation.long, annotation.short], np.float64).reshape(-1, 3))[:, :2]
+        return dataclasses.replace(lesion, key_box_mm=np.concatenate([ends.min(0), ends.max(0)]))
+    return lesion
 
 
 def _of_mask(annotation: Annotation, frame: Frame, labels: npt.NDArray[Any]) -> Lesion:
@@ -148,8 +142,7 @@ def lesions_of(case: Case, frame: Frame, labels: LabelImages, exclude: tuple[str
             if annotation.kind == "mask":
                 lesions.append(_of_mask(annotation, frame, labels(str(annotation.mask))))
             else:
-                make = {"box3d": _of_box, "recist": _of_recist, "point": _of_point}[annotation.kind]
-                lesions.append(make(annotation, frame))
+                lesions.append(_of_mark(annotation, frame))
         except (EvaluationError, CaseError) as error:
             raise EvaluationError(f"case {case.id}, annotations[{number}]: {error}") from None
     return tuple(lesions)
