@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -258,8 +257,8 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    run = functools.partial(cache.fill, spacing_mm=options.spacing, stride=options.stride)
-    return run(read_cases(options.cases), options.out, processes=options.processes, ray_address=options.ray)
+    cases = read_cases(options.cases)
+    return cache.fill(cases, options.out, options.spacing, options.stride, options.processes, options.ray)
 
 
 if __name__ == "__main__":

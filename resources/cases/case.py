@@ -16,20 +16,8 @@ from typing import Any, Literal
 
 from model.config import LESION_TYPES
 from model.files import whole
-from resources.cases.strict import CaseError, decode_object, encode, refuse
-
-__all__ = [
-    "Annotation",
-    "Attributes",
-    "Case",
-    "CaseError",
-    "Completeness",
-    "Finding",
-    "ImageSource",
-    "check_cases",
-    "read_cases",
-    "write_cases",
-]
+from resources.cases.strict import CaseError as CaseError
+from resources.cases.strict import decode_object, encode, refuse
 
 Point = tuple[float, float, float]
 Segment = tuple[Point, Point]

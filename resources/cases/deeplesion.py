@@ -34,6 +34,9 @@ BOX_TOLERANCE_PX = 0.01
 DIAMETER_TOLERANCE = 0.02
 """Share by which a diameter may differ from its end points' distance (half a pixel is always allowed)."""
 
+Store = dict[str, tuple[Path, frozenset[int]]]
+"""Where each series' slices are: path of the Images_png folder or zip, and the PNG numbers there."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -50,7 +53,6 @@ class Row:
     slices: tuple[int, int]
     spacing_mm: Point
     size: tuple[int, int]
-    window_hu: tuple[float, float]
     sex: str
     age: float | None
     split: str
@@ -121,7 +123,7 @@ def _row(index: int, fields: dict[str, str]) -> Row:
     columns, rows = _whole(fields, "Image_size", 2)
     slices = _whole(fields, "Slice_range", 2)
     spacing = _numbers(fields, "Spacing_mm_px_", 3)
-    window = _numbers(fields, "DICOM_windows", 2)
+    _numbers(fields, "DICOM_windows", 2)
     code = _whole(fields, "Coarse_lesion_type")[0]
     split = _whole(fields, "Train_Val_Test")[0]
     if not all(0.05 <= mm <= 20 for mm in spacing):
@@ -148,7 +150,6 @@ def _row(index: int, fields: dict[str, str]) -> Row:
         slices=(slices[0], slices[1]),
         spacing_mm=(spacing[0], spacing[1], spacing[2]),
         size=(columns, rows),
-        window_hu=(window[0], window[1]),
         sex=fields["Patient_gender"],
         age=_age(fields),
         split=SPLITS[split],
@@ -187,13 +188,6 @@ def _check_marks(
             refuse("Bounding_boxes", f"the end points padded by 5 pixels ({shown})", fields["Bounding_boxes"])
 
 
-@dataclasses.dataclass(frozen=True)
-class Store:
-    """Where each series' slices are: path of the Images_png folder or zip, and the PNG numbers there."""
-
-    places: dict[str, tuple[Path, frozenset[int]]]
-
-
 def find_slices(images: Path, series: Iterable[str]) -> Store:
     """Slices of these series in a folder Images_png, in a zip, or in a folder of zips, as distributed.
 
@@ -203,7 +197,7 @@ def find_slices(images: Path, series: Iterable[str]) -> Store:
     if (images / "Images_png").is_dir():
         images = images / "Images_png"
     archives = [images] if images.is_file() else sorted(images.glob("*.zip")) if images.is_dir() else []
-    places: dict[str, tuple[Path, frozenset[int]]] = {}
+    places: Store = {}
     for archive in archives:
         for name, numbers in _in_archive(archive).items():
             if name in places:
@@ -218,7 +212,7 @@ def find_slices(images: Path, series: Iterable[str]) -> Store:
                 places[name] = (images, frozenset(int(p.stem) for p in slices if p.stat().st_size))
     if not places:
         refuse(f"{images}", "a folder Images_png or zip files with slices of these series", "none")
-    return Store(places)
+    return places
 
 
 def _in_archive(archive: Path) -> dict[str, frozenset[int]]:
@@ -245,7 +239,7 @@ def convert(rows: list[Row], store: Store) -> tuple[list[Case], dict[str, int]]:
             groups[row.series, row.slices].append(row)
     cases: list[Case] = []
     for (series, (first, last)), members in sorted(groups.items()):
-        path, stored = store.places.get(series, (Path(), frozenset()))
+        path, stored = store.get(series, (Path(), frozenset()))
         for low, high in _stretches(number for number in stored if first <= number <= last):
             inside = [row for row in members if low <= row.key_slice <= high]
             if inside:

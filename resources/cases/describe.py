@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
 import collections
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from resources.cases.images import check_same_grid, read_case_volume, read_heade
 from resources.cases.strict import CaseError
 from resources.cli import counted
 
-SIZE_EDGES_MM = (0, 5, 10, 20, 30, 50, 1000)
+SIZE_EDGES_MM = (0, 5, 10, 20, 30, 50)
 
 
 def check_files(case: Case) -> None:
@@ -72,7 +72,7 @@ def describe(cases: list[Case]) -> str:
     reports = sum(case.report is not None for case in cases)
     scans = f"{counted(len(cases), 'scan')} of {counted(len(patients), 'patient')}"
     lines.append(f"{scans}, {len(annotations)} annotations, {reports} reports, {findings} findings")
-    for source, own in _grouped(cases, lambda case: case.source).items():
+    for source, own in _by_source(cases).items():
         people = counted(len({case.patient for case in own}), "patient")
         marks = sum(len(case.annotations) for case in own)
         lines.append(f"  {source}: {counted(len(own), 'scan')} of {people}, {marks} annotations")
@@ -82,7 +82,7 @@ def describe(cases: list[Case]) -> str:
         ("kind", collections.Counter(a.kind for _, a in annotations)),
         ("status", collections.Counter(a.status for _, a in annotations)),
         ("type", collections.Counter(a.type or "unknown" for _, a in annotations)),
-        ("long axis, mm", _sizes([a for _, a in annotations])),
+        ("long axis, mm", collections.Counter(_size(a.long_mm) for _, a in annotations)),
         ("annotations per scan", collections.Counter(min(len(case.annotations), 10) for case in cases)),
     ):
         shown = ", ".join(
@@ -92,26 +92,18 @@ def describe(cases: list[Case]) -> str:
     return "\n".join(lines)
 
 
-def _grouped(cases: list[Case], key: object) -> dict[str, list[Case]]:
-    groups: dict[str, list[Case]] = collections.defaultdict(list)
-    for case in cases:
-        groups[key(case)].append(case)  # type: ignore[operator]
-    return dict(sorted(groups.items()))
+def _by_source(cases: list[Case]) -> dict[str, list[Case]]:
+    names = sorted({case.source for case in cases})
+    return {name: [case for case in cases if case.source == name] for name in names}
 
 
-def _sizes(annotations: Iterable[Annotation]) -> collections.Counter[str]:
-    counts: collections.Counter[str] = collections.Counter()
-    for a in annotations:
-        if a.long_mm is None:
-            counts["unknown"] += 1
-        else:
-            low, high = next(
-                (low, high)
-                for low, high in zip(SIZE_EDGES_MM[:-1], SIZE_EDGES_MM[1:], strict=True)
-                if a.long_mm < high or high == SIZE_EDGES_MM[-1]
-            )
-            counts[f"{low:02d} to {high}" if high < 1000 else f"{low} up"] += 1
-    return counts
+def _size(long_mm: float | None) -> str:
+    """Name of the interval that holds a long axis."""
+    if long_mm is None:
+        return "unknown"
+    place = bisect.bisect(SIZE_EDGES_MM, long_mm)
+    low, high = [*SIZE_EDGES_MM, None][place - 1 : place + 1]
+    return f"{low:02d} to {high}" if high else f"{low} up"
 
 
 def draw(cases: list[Case], path: Path) -> None:
@@ -121,7 +113,7 @@ def draw(cases: list[Case], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    groups = _grouped(cases, lambda case: case.source)
+    groups = _by_source(cases)
     figure, panels = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
     count_by = (
         ("Scans by split", lambda case: [str(case.split)]),

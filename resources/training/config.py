@@ -16,20 +16,6 @@ from resources.cases.organs import head_classes
 from resources.cases.strict import CaseError, decode_object, refuse
 from resources.training.data.batch import SPEAKERS
 
-__all__ = [
-    "Augmentation",
-    "Network",
-    "Optimisation",
-    "Patches",
-    "Source",
-    "Supervision",
-    "Teacher",
-    "TrainingConfig",
-    "Validation",
-    "read_config",
-]
-
-
 BY_SOURCE = (*SPEAKERS, "organs")
 """Kinds of supervision whose weight may differ between sources."""
 
