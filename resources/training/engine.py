@@ -8,6 +8,7 @@ say.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -57,11 +58,9 @@ class Clock:
     steps: int = 0
 
     def add(self, spent_s: float, waited_s: float) -> None:
-        self.spent_s, self.waited_s, self.steps = (
-            self.spent_s + spent_s,
-            self.waited_s + waited_s,
-            self.steps + 1,
-        )
+        self.spent_s += spent_s
+        self.waited_s += waited_s
+        self.steps += 1
 
     @property
     def share(self) -> float:
@@ -92,7 +91,8 @@ class Run:
         self.scans = open_scans(config)
         self.held = validation.open_held(config, [case for _, case in self.scans.cases])
         self.step, self.best = 0, {"cpm": -1.0, "step": 0}
-        self.origin = {"name": name, "data": self.scans.digest, "sources": _sources(self.scans.cases)}
+        sources = dict(collections.Counter(source.name for source, _ in self.scans.cases))
+        self.origin = {"name": name, "data": self.scans.digest, "sources": sources}
         tensors = self._read_checkpoint() if goes_on else None
         self.learner = begin(fabric, precision, config)
         if tensors is not None:
@@ -294,12 +294,6 @@ def segments(config: TrainingConfig, done: int) -> list[tuple[int, int]]:
     begins = range(teacher.start_step, steps, teacher.every_steps) if has_rounds(config) else ()
     edges = [done, *(step for step in begins if step > done), steps]
     return [(first, last) for first, last in itertools.pairwise(edges) if first < last]
-
-
-def _sources(cases: Any) -> dict[str, int]:
-    """Cases by name of the source."""
-    names = [source.name for source, _ in cases]
-    return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
 def _check_work(work: Path, file: Path, resume: bool) -> None:

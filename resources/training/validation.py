@@ -11,7 +11,6 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from model.detector import DEFAULT_MEMORY_GB, candidates_of, maps_of
@@ -71,9 +70,10 @@ def open_held(config: TrainingConfig, trained: list[Case]) -> Held | None:
 
 
 def predict_scans(network: CenterNet3D, held: Held, out: Path, rank: int, ranks: int) -> None:
-    """Writes OUT/ID.npz of every `ranks`-th scan that is not there yet.
+    """Writes OUT/ID.npz of every `ranks`-th scan that is not there yet: the candidates' points_mm (n, 3) LPS
+    and probability (n,), which is not calibrated.
 
-    network: averaged, eval, unfused; probabilities are not calibrated.
+    network: averaged, eval, unfused. Raises CaseError and NotFiniteError.
     """
     device = network.out.weight.device
     half = torch.float16 if device.type == "cuda" else torch.float32
@@ -82,25 +82,15 @@ def predict_scans(network: CenterNet3D, held: Held, out: Path, rank: int, ranks:
     paths = {truth.case.id: out / f"{truth.case.id}.npz" for truth in held.truths[rank::ranks]}
     missing = [name for name, path in paths.items() if not path.exists()]
     for name in tracked(missing, "Validation", quiet=rank > 0):
-        _write(paths[name], predict(fused, held.folder / f"{name}.b2nd", memory_bytes))
-
-
-def predict(network: CenterNet3D, cached: Path, memory_bytes: int) -> dict[str, npt.NDArray[np.float64]]:
-    """Candidates of a cached scan: points_mm (n, 3) LPS, probability (n,).
-
-    Raises CaseError and NotFiniteError.
-    """
-    scan = open_scan(cached)
-    grid = Grid(torch.from_numpy(np.asarray(scan.array[HU])), scan.lower, scan.spacing_mm)
-    with torch.inference_mode():
-        maps, _ = maps_of(network, grid, memory_bytes, str(cached))
-        candidates = candidates_of(maps, grid, scan.place)
-    return {"points_mm": grid.to_world(candidates.voxel), "probability": candidates.probability}
-
-
-def _write(path: Path, candidates: dict[str, npt.NDArray[np.float64]]) -> None:
-    with whole(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, points_mm=candidates["points_mm"], probability=candidates["probability"])
+        cached = held.folder / f"{name}.b2nd"
+        scan = open_scan(cached)
+        grid = Grid(torch.from_numpy(np.asarray(scan.array[HU])), scan.lower, scan.spacing_mm)
+        with torch.inference_mode():
+            maps, _ = maps_of(fused, grid, memory_bytes, str(cached))
+            candidates = candidates_of(maps, grid, scan.place)
+        points_mm = grid.to_world(candidates.voxel)
+        with whole(paths[name]) as part, part.open("wb") as file:
+            np.savez_compressed(file, points_mm=points_mm, probability=candidates.probability)
 
 
 def read_candidates(held: Held, out: Path) -> list[Prediction]:
