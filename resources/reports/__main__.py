@@ -15,9 +15,8 @@ from rich.progress import track
 from model.files import whole
 from resources.cli import end_with
 from resources.reports import deidentify, explain
-from resources.reports.errors import ReportError
 from resources.reports.reader import Reading, explain_report
-from resources.reports.schema import finding_schema
+from resources.reports.schema import ReportError, finding_schema
 
 SUFFIXES = (".txt", ".md", ".html", ".htm", ".rep", "")
 

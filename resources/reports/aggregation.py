@@ -11,7 +11,7 @@ from resources.cases.case import Finding
 from resources.reports.anatomy import REGIONS, related
 from resources.reports.drafts import Draft
 from resources.reports.text import CleanText
-from resources.reports.vocabulary import Place, Tongue, ancestors, lesion_words, places
+from resources.reports.vocabulary import Place, Tongue, ancestors, lesion_words, places, station
 
 ROUNDING_MM = 1.0
 """Sizes that differ by less are the same: 2.3 cm and 23 mm."""
@@ -60,15 +60,11 @@ def _resolved(names: tuple[str, ...], kind: str, name: str | None, tissue: str) 
     default = next((w.place for w in words if w.place), "") or tissue
     nodal = kind == "node" or default == "lymph node"
     if name is None:
-        return (
-            table[default]
-            if default and default != "lymph node"
-            else (table["lymph node"] if nodal else None)
-        )
+        whole = default or ("lymph node" if nodal else "")
+        return table[whole] if whole else None
     place = table[name]
     if nodal or (place.nodal and names[0] in ("lesion", "target lesion", "focus", "deposit")):
-        node = next((table[wide].node for wide in ancestors(name) if table[wide].node), "")
-        return table[name] if name.endswith("lymph node") else table[node or "lymph node"]
+        return table[name] if name.endswith("lymph node") else table[station(name) or "lymph node"]
     if default == "bone" and name in ("iliac", "pelvis"):
         return table["pelvic bone"]
     if default and place.weak and default not in ancestors(name):

@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from resources.reports.mentions import Mention, Sentence
-from resources.reports.vocabulary import ancestors, places
+from resources.reports.vocabulary import ancestors, places, station
 
 _NESTED = re.compile(
     r"[\s(]*(?:of|van|in|from|uit|binnen|within)(?: (?:the|de|het|both|beide))?"
@@ -64,10 +64,7 @@ def narrower(name: str, wide: str) -> bool:
 
 def lies_in(name: str, nodal: bool) -> str:
     """What tells places apart: an organ, or of lymph nodes the station."""
-    station = (
-        next((places()[wide].node for wide in ancestors(name) if places()[wide].node), "") if nodal else ""
-    )
-    return station or places()[name].organ
+    return (station(name) if nodal else "") or places()[name].organ
 
 
 def related(one: str, other: str) -> bool:

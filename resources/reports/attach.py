@@ -17,9 +17,8 @@ from rich.progress import track
 from resources.cases.case import Case, CaseError, read_cases, write_cases
 from resources.cli import end_with
 from resources.reports.__main__ import read_text
-from resources.reports.errors import ReportError
 from resources.reports.reader import read_report
-from resources.reports.schema import read_findings
+from resources.reports.schema import ReportError, read_findings
 
 NAMED = 20
 """Cases without findings that are named."""

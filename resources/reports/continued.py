@@ -96,10 +96,7 @@ def refers_back(scene: Scene, group: Group, sizes: list[Mention], draft: Draft) 
     largest = any(
         0 <= group.first - m.last <= 2 or m.start < group.end <= m.end for m in scene.cues.named("largest")
     )
-    it = any(
-        m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
-        for m in scene.cues.named("it")
-    )
+    it = _is_it(scene, group)
     open_ = not draft.sizes or more_axes(draft, sizing.diameters(sizes))
     if not (largest and draft.count != 1) and not (it and open_):
         return False
@@ -120,12 +117,10 @@ def repeats(scene: Scene, group: Group, found: list[Draft]) -> bool:
     if listed and _NAMED.match(scene.text, group.end):
         return True
     known = [d for d in [*scene.context.drafts, *found] if d.presence != "absent" and not d.normal]
-    it = any(
-        m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
-        for m in scene.cues.named("it")
-    )
     definite = _DEFINITE.search(scene.text, max(0, group.start - 30), group.start) is not None
-    if not (it or definite) or scene.cues.before(group, 2, "likely", "perhaps before") or _gone(scene, group):
+    gone = assertion.resolved(group, scene.groups, scene.cues)
+    guess = scene.cues.before(group, 2, "likely", "perhaps before")
+    if not (definite or _is_it(scene, group)) or guess or gone:
         return False
     there = _where(scene)
     sides = {m.name for m in scene.sentence.of("side")}
@@ -153,8 +148,12 @@ def _alike(draft: Draft, group: Group) -> bool:
     return nodal(draft) == (group.kind == "node") and word in (*GENERIC, *draft.words)
 
 
-def _gone(scene: Scene, group: Group) -> bool:
-    return assertion.resolved(group, scene.groups, scene.cues)
+def _is_it(scene: Scene, group: Group) -> bool:
+    """ "This lesion", "it": words that stand for a lesion of an earlier sentence."""
+    return any(
+        m.start <= group.start and group.end <= m.end or 0 <= group.first - m.last <= 1
+        for m in scene.cues.named("it")
+    )
 
 
 def like_the_whole(scene: Scene, group: Group, found: list[Draft], made: list[Draft]) -> list[Draft]:
@@ -163,14 +162,11 @@ def like_the_whole(scene: Scene, group: Group, found: list[Draft], made: list[Dr
     before = scene.context.drafts if cues and cues[0].first - scene.sentence.first <= 2 else []
     for draft in made:
         whole = [d for d in found if cues and d.end <= cues[-1].start and d.kind == draft.kind]
-        whole = whole or [d for d in before if d.kind == draft.kind and _fits(d, _places(draft))]
+        lies = [Mention("places", draft.place, draft.start, draft.end)] if draft.place else []
+        whole = whole or [d for d in before if d.kind == draft.kind and _fits(d, lies)]
         if whole and draft.character == "indeterminate" and draft.presence == "present":
             draft.character = whole[-1].character
     return made
-
-
-def _places(draft: Draft) -> list[Mention]:
-    return [Mention("places", draft.place, draft.start, draft.end)] if draft.place else []
 
 
 def items(scene: Scene, free: list[Mention]) -> list[Draft]:

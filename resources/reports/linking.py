@@ -39,7 +39,7 @@ from resources.reports.measured import count, sized
 from resources.reports.mentions import Mention, Sentence
 from resources.reports.passing import is_aside
 from resources.reports.presence import clears_all, is_local, presence
-from resources.reports.vocabulary import ancestors, lesion_words, places
+from resources.reports.vocabulary import ancestors, lesion_words, places, station
 
 _OPPOSITE = re.compile(r"\b(contra|ipsi|homo)latera\w+ (?:\w+ )?$", re.IGNORECASE)
 SOLID = ("liver", "spleen", "pancreas", "adrenal gland", "kidney", "bone", "gallbladder", "thyroid gland")
@@ -154,10 +154,8 @@ def _window(scene: Scene, index: int) -> tuple[int, int]:
     )
     before = [g.end for g in scene.groups[:first] if g.kind in ("lesion", "node", "measured")]
     after = [g.start for g in scene.groups[last + 1 :] if not sizing.is_attribute(g, scene.text)]
-    low, high = (
-        (before[-1] if before else scene.sentence.start),
-        (after[0] if after else scene.sentence.end),
-    )
+    low = before[-1] if before else scene.sentence.start
+    high = after[0] if after else scene.sentence.end
     tail = _BRACKETS.sub(lambda m: "_" * len(m.group()), scene.text[group.end : high])
     if after and ";" in tail:
         high = group.end + tail.index(";")
@@ -203,7 +201,7 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
         high = mark  # "no enlarged nodes; hila clear"
     standing = _standing(scene, group, absent and not gone)
     chosen, named = places_of(group, scene.sentence, low, high, scene.text, standing)
-    default = next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
+    default = _own_organ(group)
     if absent and not named and default and default != "lymph node":
         chosen = []  # the word's own organ
     if absent and not gone and (is_local(scene, group) or _has_subject(scene, chosen, named)):
@@ -246,6 +244,11 @@ def _of_group(scene: Scene, index: int, group: Group, found: list[Mention]) -> l
     if named and scene.text[group.end : group.end + 2].strip() != ":":
         under_header(scene, base)
     return sized(scene, base, group, found, chosen)
+
+
+def _own_organ(group: Group) -> str:
+    """The organ that a lesion word names itself, as "cholangiocarcinoma" the liver; empty if none does."""
+    return next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
 
 
 def _excepted(scene: Scene, group: Group) -> bool:
@@ -300,9 +303,9 @@ def _tissue(group: Group, scene: Scene, chosen: list[Mention]) -> str:
 
 def _likeliest(group: Group, above: list[Mention]) -> list[Mention]:
     """The one of a heading's places ("Skeleton and soft tissues") that a lesion which names none lies in."""
-    default = next((lesion_words()[m.name].place for m in group.words if lesion_words()[m.name].place), "")
+    default = _own_organ(group)
     if group.kind == "node" or default == "lymph node":
-        return [m for m in above if any(places()[wide].node for wide in ancestors(m.name))][:1] or above[:1]
+        return [m for m in above if station(m.name)][:1] or above[:1]
     return [m for m in above if default in ancestors(m.name)][:1] or above[:1]
 
 

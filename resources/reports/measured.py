@@ -17,7 +17,7 @@ def sized(
     scene: Scene, base: Draft, group: Group, found: list[Mention], chosen: list[Mention]
 ) -> list[Draft]:
     parts = sizing.join_axes(found, scene.cues, scene.text)
-    largest = [m for m in scene.cues.named("largest")]
+    largest = scene.cues.named("largest")
     base.end = max(base.end, found[-1].end)
     base.start = min(base.start, found[0].start)
     ranged = any(s.ranged for s in found) and group.plural

@@ -287,11 +287,8 @@ def sizes(text: str) -> list[Mention]:
             for part in _PART.finditer(match["many"]):
                 value = _mm(part.group(1), part.group(2) or units[-1])
                 at = match.start("many") + part.start()
-                found += (
-                    [Mention("size", "", at, at + len(part.group(1)), mm=(value,))]
-                    if 0 < value <= 500
-                    else []
-                )
+                if 0 < value <= 500:
+                    found.append(Mention("size", "", at, at + len(part.group(1)), mm=(value,)))
         ranged = bool(match["range"])
         start = match.start("dims")
         changed = (
@@ -325,10 +322,7 @@ def _references(text: str) -> list[Mention]:
     found: list[Mention] = []
     for match in _REFERENCE.finditer(text):
         s1, i1, _, i0, s0, s2, i2, s3, i3, i4, s5, i5, s6, i6, s7, i7 = match.groups()
-        series, images = (
-            (s1 or s0 or s2 or s3 or s5 or s6 or s7),
-            (i1 or i0 or i2 or i3 or i4 or i5 or i6 or i7),
-        )
+        series, images = s1 or s0 or s2 or s3 or s5 or s6 or s7, i1 or i0 or i2 or i3 or i4 or i5 or i6 or i7
         if s5 and not _after_size(text, match.start()) and (int(i5) <= 12 or i5.startswith("0")):
             continue
         number = int(series) if series else None

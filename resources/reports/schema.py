@@ -13,7 +13,6 @@ from typing import Any, Literal
 from resources.cases.case import Finding
 from resources.cases.organs import canonical, organs, type_of
 from resources.cases.strict import CaseError, decode_object
-from resources.reports.errors import ReportError
 
 DESCRIPTIONS = {
     "type": "lesion type of the detector; may be left out, then it is the organ's",
@@ -29,6 +28,10 @@ DESCRIPTIONS = {
     "span": "offsets [start, end) in the report; may be left out",
     "language": "of the report",
 }
+
+
+class ReportError(ValueError):
+    """A report, a folder or a file of findings that cannot be read; the message is one line."""
 
 
 def finding_schema() -> dict[str, Any]:

@@ -19,8 +19,7 @@ from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
 from resources.cli import end_with
-from resources.reports.errors import ReportError
-from resources.reports.schema import records
+from resources.reports.schema import ReportError, records
 
 Row = Mapping[str, Any]
 NEAR = 60

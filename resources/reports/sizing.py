@@ -48,7 +48,7 @@ def mark_prior(sentence: Sentence, cues: Cues, text: str) -> None:
                 r"[;]|\bnu\b|\bnow\b|\bcurrently\b|\bthans\b", text[cue.end : size.start]
             )
             strict = word not in ("was", "were", "waren") or _WAS.search(before)
-            if near and strict and (index or "(" in before or _prior_alone(before, size, found)):
+            if near and strict and (index or "(" in before or _prior_alone(before, found)):
                 size.prior = True
         for cue in cues.named("prior size after"):
             between = text[size.end : cue.start]
@@ -65,12 +65,9 @@ def _is_bracketed(one: Mention, size: Mention, text: str) -> bool:
     return bare and len(one.mm) == len(size.mm)
 
 
-def _prior_alone(before: str, size: Mention, found: list[Mention]) -> bool:
+def _prior_alone(before: str, found: list[Mention]) -> bool:
     """A first size is an earlier one only if a later size follows: "previously 9 mm, now 12 mm"."""
-    return (
-        len(found) > 1
-        or re.search(r"\b(?:previously|voorheen|eerder|was)\b", before, re.IGNORECASE) is not None
-    )
+    return len(found) > 1 or bool(re.search(r"\b(?:previously|voorheen|eerder|was)\b", before, re.IGNORECASE))
 
 
 def assign(

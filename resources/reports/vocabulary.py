@@ -20,7 +20,6 @@ from resources.cases.organs import organs
 from resources.reports.tokens import REMEMBERED, Phrases, Tokenizer
 
 FOLDER = Path(__file__).parent
-CATEGORIES = ("lesions", "places", "words", "assertion")
 
 Tongue = Literal["en", "nl"]
 
@@ -158,6 +157,11 @@ def ancestors(name: str) -> tuple[str, ...]:
     for wide in found:
         found += [parent for parent in places()[wide].parents if parent not in found]
     return tuple(found)
+
+
+def station(name: str) -> str:
+    """The lymph nodes of a place or of the nearest wider one that has some; empty if none has."""
+    return next((places()[wide].node for wide in ancestors(name) if places()[wide].node), "")
 
 
 def read_terms(path: Path) -> list[tuple[str, str, bool]]:
