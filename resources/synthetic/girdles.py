@@ -62,14 +62,8 @@ def _paint_shoulder(space: Space, frame: Frame, side: int) -> None:
     head = (side * 172.0, 18.0, 525.0 + 2 * lift)
     humerus = [head, (head[0] + side * 6, 18, head[2] + (90 if lift else -70))]
     box, distance = space.path(humerus, [23.0, 12.0], margin_mm=45.0)
-    around = (
-        LABEL["muscle"],
-        LABEL["subcutaneous fat"],
-        LABEL["skin"],
-        LABEL["arm left"],
-        LABEL["arm right"],
-        LABEL["background"],
-    )
+    names = ("muscle", "subcutaneous fat", "skin", "arm left", "arm right", "background")
+    around = tuple(LABEL[key] for key in names)
     thick = 22 * frame.habitus.muscle
     fat = thick + 5 + 5 * frame.habitus.fat
     for out, value, name_of in ((fat + 2, 25.0, "skin"), (fat, frame.tissues["fat"], "subcutaneous fat")):

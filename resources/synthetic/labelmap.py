@@ -93,16 +93,8 @@ def find_table(name: str) -> Path:
 def read_table(path: Path) -> dict[int, tuple[str, str]]:
     """label -> (organ, tissue). Raises LabelMapError naming the line."""
     rows: dict[int, tuple[str, str]] = {}
-    known = {
-        *tissue_hu("none", Draw(0)),
-        *FIXED_HU,
-        "bone",
-        "kidney",
-        "bowel",
-        "heart",
-        "spongiosa",
-        "vessel",
-    }
+    made = ("bone", "kidney", "bowel", "heart", "spongiosa", "vessel")
+    known = {*tissue_hu("none", Draw(0)), *FIXED_HU, *made}
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), 2):
             organ, tissue = row.get("organ") or "", row.get("tissue") or ""

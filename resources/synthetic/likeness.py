@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -104,20 +105,8 @@ def _features(patch: Array) -> npt.NDArray[np.float64]:
     spectrum = np.abs(np.fft.rfft2(soft - soft.mean())) ** 2
     radius = np.hypot(np.fft.fftfreq(len(patch))[:, None], np.fft.rfftfreq(len(patch))[None])
     bands = [np.log1p(spectrum[(radius >= a) & (radius < a + 0.1)].mean()) for a in (0.0, 0.1, 0.2, 0.3, 0.4)]
-    shares = [
-        np.mean((patch >= a) & (patch < b))
-        for a, b in (
-            (-1000, -300),
-            (-300, -130),
-            (-130, -60),
-            (-60, 0),
-            (0, 30),
-            (30, 60),
-            (60, 120),
-            (120, 300),
-            (300, 1001),
-        )
-    ]
+    edges_hu = (-1000, -300, -130, -60, 0, 30, 60, 120, 300, 1001)
+    shares = [np.mean((patch >= a) & (patch < b)) for a, b in itertools.pairwise(edges_hu)]
     return np.array([
         *np.quantile(soft, (0.1, 0.25, 0.5, 0.75, 0.9)), *np.quantile(edges, (0.25, 0.5, 0.75, 0.9)),
         *np.quantile(np.abs(flat), (0.25, 0.5, 0.75, 0.9)), *bands, *shares,

@@ -18,45 +18,26 @@ MIMICS: tuple[tuple[str, str, Site, tuple[float, float], float], ...] = (
     ("haemangioma", "liver", Site(("liver",), 1, 0.85, beyond=("portal vein",)), (6, 40), 0.10),
     ("cyst", "kidney", Site(("kidney",), 1, 0.3, beyond=("abdominal fat", "renal pelvis")), (4, 60), 0.40),
     ("angiomyolipoma", "kidney", Site(("kidney",), 1, 0.4, beyond=("abdominal fat",)), (4, 18), 0.05),
-    (
-        "bone island",
-        "bone",
-        Site(("vertebra", "hip bone", "sacrum", "femur"), 1, 0.7, beyond=("muscle",)),
-        (3, 11),
-        0.30,
-    ),
+    ("bone island", "bone", Site(("vertebra", "hip bone", "sacrum", "femur"), 1, 0.7, beyond=("muscle",)),
+     (3, 11), 0.30),
     ("vertebral haemangioma", "bone", Site(("vertebra",), 1, 0.75), (8, 22), 0.12),
     ("Schmorl node", "bone", Site(("vertebra",), 1, 0.35, beyond=("disc",)), (5, 12), 0.15),
     ("granuloma", "lung", Site(("lung",), 1, 0.9, beyond=("pulmonary vessel",)), (2.5, 7), 0.25),
-    (
-        "atelectasis",
-        "lung",
-        Site(("lung",), 1, 0.5, beyond=("liver", "abdominal fat", "spleen")),
-        (20, 60),
-        0.25,
-    ),
+    ("atelectasis", "lung", Site(("lung",), 1, 0.5, beyond=("liver", "abdominal fat", "spleen")),
+     (20, 60), 0.25),
     ("scar", "lung", Site(("lung",), 1, 0.7, beyond=("mediastinum", "pulmonary vessel")), (6, 18), 0.15),
     ("accessory spleen", "abdomen", Site(("abdominal fat",), 1, 0.85), (6, 18), 0.06),
-    (
-        "adenoma",
-        "abdomen",
-        Site(("adrenal gland",), 1, 0.3, beyond=("abdominal fat", "liver")),
-        (9, 28),
-        0.07,
-    ),
+    ("adenoma", "abdomen", Site(("adrenal gland",), 1, 0.3, beyond=("abdominal fat", "liver")),
+     (9, 28), 0.07),
     ("normal node", "abdomen", SITES["abdomen"][0], (4, 8), 0.8),
     ("normal node", "mediastinum", SITES["mediastinum"][0], (4, 8), 0.8),
     ("normal node", "pelvis", SITES["pelvis"][0], (4, 8), 0.5),
     ("lipoma", "soft tissue", Site(("muscle",), 1, 0.8, beyond=("subcutaneous fat",)), (10, 60), 0.10),
     ("injection granuloma", "soft tissue", Site(("subcutaneous fat",), 1, 0.9), (5, 15), 0.10),
-    (
-        "ovarian cyst",
-        "pelvis",
-        Site(("ovary",), 1, 0.2, beyond=("pelvic fat", "abdominal fat", "small bowel", "colon")),
-        (12, 40),
-        0.12,
-    ),
-)
+    ("ovarian cyst", "pelvis",
+     Site(("ovary",), 1, 0.2, beyond=("pelvic fat", "abdominal fat", "small bowel", "colon")),
+     (12, 40), 0.12),
+)  # fmt: skip
 """Name, lesion type, place, long diameter in mm (from, to), share of the scans that have it."""
 
 
@@ -147,6 +128,8 @@ def paint_spurs(painter: Painter) -> None:
     if not len(rows):
         return
     edge_x = rows[:, 2].float().mean()
+    beside = ("disc", "abdominal fat", "psoas left", "psoas right", "mediastinum")
+    room = (*BONES, *(LABEL[name] for name in beside))
     for _ in range(draw.integer(0, 10)):
         z, y, x = rows[draw.integer(0, len(rows) - 1)].tolist()
         side = 1.0 if x > edge_x else -1.0
@@ -155,12 +138,4 @@ def paint_spurs(painter: Painter) -> None:
         end = (start[0] + side * draw.uniform(2, 6), start[1] - 2, start[2] + draw.uniform(4, 9))
         r = draw.uniform(1.5, 3.2)
         rod = space.rod(start, end, (r, r * 0.6))
-        room = (
-            *BONES,
-            LABEL["disc"],
-            LABEL["abdominal fat"],
-            LABEL["psoas left"],
-            LABEL["psoas right"],
-            LABEL["mediastinum"],
-        )
         space.paint(rod, draw.uniform(350, 700), None, inside=room)

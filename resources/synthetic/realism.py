@@ -40,21 +40,17 @@ from resources.synthetic.likeness import (
 from resources.synthetic.organs import KEYS, LABEL, ORGANS
 
 RANGES_ML = {
-    "liver": (900, 2300),
-    "spleen": (60, 420),
-    "kidney left": (90, 280),
-    "kidney right": (90, 280),
-    "pancreas": (30, 150),
-    "gall bladder": (8, 90),
-    "bladder": (40, 600),
-    "heart": (350, 1100),
-    "adrenal gland left": (1.5, 9),
-    "adrenal gland right": (1.5, 9),
-    "aorta": (80, 320),
-    "lung": (1800, 7500),
-}
+    "liver": (900, 2300), "spleen": (60, 420), "kidney left": (90, 280), "kidney right": (90, 280),
+    "pancreas": (30, 150), "gall bladder": (8, 90), "bladder": (40, 600), "heart": (350, 1100),
+    "adrenal gland left": (1.5, 9), "adrenal gland right": (1.5, 9), "aorta": (80, 320), "lung": (1800, 7500),
+}  # fmt: skip
 """Adult volumes in ml, low to high. Liver, spleen, kidney, pancreas, adrenal: Geraghty 2004, Meier 2007;
 others: ICRP 89 and wide margins."""
+APART = (
+    "liver", "spleen", "kidney left", "kidney right", "pancreas", "gall bladder", "bladder", "stomach",
+    "heart",
+)  # fmt: skip
+"""Organs that lie in no other."""
 NAMES = {
     "gall bladder": ("gall bladder",),
     "liver": ("liver",),
@@ -205,17 +201,7 @@ def anatomy_table(scans: Sequence[SyntheticScan]) -> list[str]:
             mask = np.isin(scan.organs, keys)
             if ORGANS.get(name, ORGANS["lung right upper"]).name in scan.truth.organs and mask.any():
                 volumes.setdefault(name, []).append(float(mask.sum()) * ml)
-        for name in (
-            "liver",
-            "spleen",
-            "kidney left",
-            "kidney right",
-            "pancreas",
-            "gall bladder",
-            "bladder",
-            "stomach",
-            "heart",
-        ):
+        for name in APART:
             if (scan.organs == LABEL[name]).sum() > 100:
                 other, share = enclosed_share(scan.organs, LABEL[name])
                 if share > 0.85 and "fat" not in KEYS[other] and KEYS[other] not in ("mediastinum",):

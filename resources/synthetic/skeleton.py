@@ -27,6 +27,11 @@ LEVELS_MM = {
     "L3": 206.0, "L4": 172.0, "L5": 140.0,
 }  # fmt: skip
 """z of the centre of each vertebral body in the reference adult."""
+BODIES = (
+    (90, 26, 18), (140, 26, 18), (240, 23, 17), (303, 21, 16), (433, 15.5, 14), (540, 15, 9.5),
+    (590, 14, 8.5), (640, 13, 8),
+)  # fmt: skip
+"""z, half width and half depth of vertebral bodies."""
 SOFT = (LABEL["muscle"], LABEL["subcutaneous fat"], *ROOM)
 
 
@@ -125,19 +130,7 @@ def _paint_spine(space: Space, frame: Frame) -> None:
 
 def _body_size(z: float) -> tuple[float, float]:
     """Half width and half depth of a vertebral body at a height."""
-    width, depth = interpolate_at(
-        (
-            (90, 26, 18),
-            (140, 26, 18),
-            (240, 23, 17),
-            (303, 21, 16),
-            (433, 15.5, 14),
-            (540, 15, 9.5),
-            (590, 14, 8.5),
-            (640, 13, 8),
-        ),
-        z,
-    )
+    width, depth = interpolate_at(BODIES, z)
     return width, depth
 
 

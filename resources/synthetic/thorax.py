@@ -101,14 +101,8 @@ def paint_lung_trees(space: Space, frame: Frame) -> None:
     """Trachea and bronchi with their walls, arteries beside them and veins between."""
     draw, t = space.draw, frame.tissues
     inside = LUNGS
-    airway_room = (
-        *ROOM,
-        *LUNGS,
-        LABEL["muscle"],
-        LABEL["bronchus"],
-        LABEL["trachea"],
-        LABEL["pulmonary vessel"],
-    )
+    airways = ("muscle", "bronchus", "trachea", "pulmonary vessel")
+    airway_room = (*ROOM, *LUNGS, *(LABEL[name] for name in airways))
     trees: list[Tree] = []
     for side in (1, -1):
         lobes = tuple(n for n in LUNGS if n in _side_lobes(side))
@@ -138,15 +132,8 @@ def paint_lung_trees(space: Space, frame: Frame) -> None:
             )
         for tree in trees:
             wall = grow_mm * 0.75
-            paint_tree(
-                space,
-                tree,
-                -120.0 if grow_mm else hu,
-                LABEL["bronchus"],
-                (*LUNGS, LABEL["bronchus"], *ROOM),
-                (1.2, 5.5),
-                wall,
-            )
+            room, tree_hu = (*LUNGS, LABEL["bronchus"], *ROOM), -120.0 if grow_mm else hu
+            paint_tree(space, tree, tree_hu, LABEL["bronchus"], room, (1.2, 5.5), wall)
 
 
 def _ahead(frame: Frame, z: float) -> float:
