@@ -96,12 +96,8 @@ def _lesion_json(lesion: Lesion, operating_point: float) -> dict[str, Any]:
     }
 
 
-def likelihood_json(prediction: Prediction) -> float:
-    """The "Float" file. Raises ValueError outside 0 to 1."""
-    return probability(prediction.likelihood)
-
-
-def probability(value: float) -> float:
+def likelihood_json(value: float) -> float:
+    """The "Float" file of a scan's likelihood. Raises ValueError outside 0 to 1."""
     if not 0 <= float(value) <= 1:
         raise ValueError(f"likelihood: expected 0 to 1, found {value}")
     return float(value)

@@ -24,7 +24,6 @@ from model.outputs import (
     likelihood_json,
     points_file,
     points_json,
-    probability,
 )
 from model.reading.child import Reading
 from model.volume import InputError, Volume, read_volume, volume_of
@@ -126,7 +125,7 @@ def run_case(
     read_s = time.perf_counter() - start
     prediction = detector.predict(volume)
     details = details_json(prediction, detector, read_s, read_from)
-    likelihood = likelihood_json(prediction)
+    likelihood = likelihood_json(prediction.likelihood)
     files = {names.points: points_json(prediction), names.details: details, names.likelihood: likelihood}
     write_files(folder, {name: json.dumps(value, allow_nan=False) + "\n" for name, value in files.items()})
     above = sum(row["above_operating_point"] for row in details["points"])
@@ -145,7 +144,7 @@ def earlier_outcome(detector: Detector, scan: Scan, folder: Path, names: FileNam
         flags = [row["above_operating_point"] is True for row in details["points"]]
         keys = ("software_version", "weights_version", "weights_digest", "input")
         made_by = tuple(details[key] for key in keys)
-        valid = points_file(rows) == points and probability(likelihood) == likelihood
+        valid = points_file(rows) == points and likelihood_json(likelihood) == likelihood
     except (OSError, ValueError, KeyError, TypeError):
         return None
     expected = (VERSION, detector.weights_version, detector.weights_digest, fingerprint(scan))

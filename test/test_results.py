@@ -50,7 +50,7 @@ def prediction(*lesions: Lesion, likelihood: float = 0.75) -> Prediction:
 
 def test_what_is_written_is_what_the_platform_takes(tmp_path: Path) -> None:
     found = prediction(lesion(0.9), lesion(0.5), lesion(0.01))
-    values = [points_json(found), details_json(found, Settings(), 0.5, {}), likelihood_json(found)]  # type: ignore[arg-type]
+    values = [points_json(found), details_json(found, Settings(), 0.5, {}), likelihood_json(found.likelihood)]  # type: ignore[arg-type]
     for value, schema in zip(values, RESULTS.values(), strict=True):
         validator_of(schema).validate(json.loads(json.dumps(value, allow_nan=False)))
     assert values[0]["points"][0] == {
@@ -109,7 +109,7 @@ def test_points_that_the_platform_would_refuse_are_not_written(rows: list[Any]) 
 def test_a_likelihood_that_is_no_probability_is_not_written() -> None:
     for likelihood in (-0.1, 1.01, math.nan):
         with pytest.raises(ValueError, match="expected 0 to 1"):
-            likelihood_json(prediction(likelihood=likelihood))
+            likelihood_json(likelihood)
 
 
 def test_fingerprint_tells_whether_a_scan_is_the_same(tmp_path: Path) -> None:

@@ -201,10 +201,10 @@ def _annotation(row: dict[str, str], place: Geometry) -> Annotation | None:
     sizes: dict[str, float] = {name: _number(row, name) for name in ("long_mm", "short_mm") if name in row}
     tuples = [(float(x), float(y), float(z)) for x, y, z in points]
     if kind == "point":
-        return _decoded({**values, **sizes, "kind": "point", "point": tuples[0]})
+        return decode_object(Annotation, {**values, **sizes, "kind": "point", "point": tuples[0]})
     if kind == "box":
         low, high = points.min(0).tolist(), points.max(0).tolist()
-        return _decoded({**values, **sizes, "kind": "box3d", "lower": low, "upper": high})
+        return decode_object(Annotation, {**values, **sizes, "kind": "box3d", "lower": low, "upper": high})
     level = round(float(points[:, 2].mean()))
     if np.abs(points[:, 2] - level).max() > 0.5:
         refuse("z1", "end points on one slice", f"slices {', '.join(f'{z:g}' for z in points[:, 2])}")
@@ -213,12 +213,7 @@ def _annotation(row: dict[str, str], place: Geometry) -> Annotation | None:
     axes: dict[str, Any] = {"long": (ends[0], ends[1])}
     if len(ends) == 4:
         axes["short"] = (ends[2], ends[3])
-    return _decoded({**values, **measured, **axes, "kind": "recist"})
-
-
-def _decoded(values: dict[str, Any]) -> Annotation:
-    annotation: Annotation = decode_object(Annotation, values)
-    return annotation
+    return decode_object(Annotation, {**values, **measured, **axes, "kind": "recist"})
 
 
 def _number(row: dict[str, str], name: str) -> float:

@@ -102,10 +102,9 @@ def read_review(path: Path) -> Review:
     except (OSError, ValueError) as error:
         raise CaseError(f"{path}: expected a review, found: {' '.join(str(error).split())}") from None
     try:
-        review: Review = decode_object(Review, value)
+        return decode_object(Review, value)
     except CaseError as error:
         raise CaseError(f"{path}: {error}") from None
-    return review
 
 
 def reviewed_case(review: Review, case: Case, shares: tuple[float, float] = (0.1, 0.1)) -> Case:

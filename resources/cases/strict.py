@@ -9,6 +9,8 @@ import types
 import typing
 from typing import Any, Literal, NoReturn
 
+Kind = typing.TypeVar("Kind")
+
 
 class CaseError(ValueError):
     """Data that cannot be used; the message is one line: file, line, field, expected, found."""
@@ -97,16 +99,16 @@ def _decode_tuple(arguments: tuple[Any, ...], value: Any, field: str) -> Any:
     return tuple(decode(argument, item, f"{field}[{i}]") for i, (argument, item) in enumerate(pairs))
 
 
-def decode_object(kind: type, value: Any, field: str = "") -> Any:
+def decode_object(kind: type[Kind], value: Any, field: str = "") -> Kind:
     """An object as the dataclass `kind`; its own checks raise CaseError naming their field."""
     prefix = f"{field}." if field else ""
-    hints = _hints(kind)
+    hints = _hints(typing.cast(type, kind))
     if not isinstance(value, dict):
         refuse(field or "line", "an object", value)
     for name in value:
         if name not in hints:
             refuse(prefix + name, f"only {', '.join(hints)}", "an unknown key")
-    for known in dataclasses.fields(kind):
+    for known in dataclasses.fields(typing.cast(Any, kind)):
         required = known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
         if required and known.name not in value:
             refuse(prefix + known.name, "a value", "none")

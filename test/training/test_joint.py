@@ -10,6 +10,7 @@ from resources.cases.cache import ORGANS, CachedScan
 from resources.cases.case import Annotation, Case, Completeness, Finding, ImageSource
 from resources.training.reports.joint import account
 from resources.training.reports.location import location_prior
+from resources.training.reports.matching import wanted_of
 from resources.training.targets.states import locate
 
 VALUES = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
@@ -36,7 +37,10 @@ def accounted(
     known = Completeness(organ_labels="o.nii", organ_values=VALUES) if mapped else Completeness()
     case = Case("a", "p", "s", "train", ImageSource("a.mha"), marks, known, findings)
     scan = scan_of()
-    found, rest = account(case, locate(case, scan), location_prior(case, scan), LESION_TYPES)
+    rest = account(case, locate(case, scan), location_prior(case, scan), LESION_TYPES)
+    left = {one.number: one.count for one in rest}
+    marked = {one.number: one.count - left.get(one.number, 0) for one in wanted_of(findings)}
+    found = {number: count for number, count in marked.items() if count}
     return found, [(one.number, one.count, one.sized) for one in rest]
 
 

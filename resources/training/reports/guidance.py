@@ -53,7 +53,7 @@ def resolve(
     """
     marks, places = locate(case, scan), location_prior(case, scan)
     left = unknown(case, scan, marks, proposals, types, untaught)
-    wanted = tuple(o for o in account(case, marks, places, types)[1] if _in_scan(o.finding, places))
+    wanted = tuple(o for o in account(case, marks, places, types) if _in_scan(o.finding, places))
     candidates = [Candidate(p.center_mm, p.size_mm[0], p.probability, p.types) for p in left]
     centers = np.array([p.center_mm for p in left], np.float64).reshape(-1, 3)
     likelihood = np.array([places.log_likelihood(one.finding, centers) for one in wanted])

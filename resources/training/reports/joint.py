@@ -15,12 +15,12 @@ from resources.training.targets.states import Marked
 
 def account(
     case: Case, marks: Sequence[Marked], places: LocationPrior, types: Sequence[str]
-) -> tuple[dict[int, int], tuple[Wanted, ...]]:
-    """How many lesions of each finding are marked, by the finding's number, and what is still to be found.
+) -> tuple[Wanted, ...]:
+    """What of the findings is still to be found: the lesions that no mark accounts for.
 
     Marks are assigned to findings like any candidate, but for certain: their place, their type where it is
     known and their measured size. A mark that fits no finding stays alone; one called benign explains none.
-    Findings that are benign, absent, prior or resolved are in neither result.
+    Findings that are benign, absent, prior or resolved ask for nothing.
     """
     lesions = [mark for mark in marks if mark.annotation.status != "benign"]
     candidates = [_candidate(mark, types) for mark in lesions]
@@ -28,16 +28,13 @@ def account(
     centers = np.array([c.center_mm for c in candidates], np.float64).reshape(-1, 3)
     likelihood = np.array([places.log_likelihood(w.finding, centers) for w in wanted])
     pairs = match(wanted, candidates, likelihood, types)
-    marked: dict[int, int] = {}
     remaining = []
     for i, one in enumerate(wanted):
         mine = [pair for pair in pairs if pair.wanted == i]
-        if mine:
-            marked[one.number] = len(mine)
         if len(mine) < one.count:
             sized = not any(pair.largest for pair in mine)
             remaining.append(dataclasses.replace(one, count=one.count - len(mine), sized=sized))
-    return marked, tuple(remaining)
+    return tuple(remaining)
 
 
 def _candidate(mark: Marked, types: Sequence[str]) -> Candidate:

@@ -44,22 +44,15 @@ def without_report(known: Known) -> Known:
     """What only a report clears is as if nobody had spoken of it."""
     state, weight, said_by = known
     by_report = said_by == REPORT_NEGATIVE
-    return (
-        torch.where(by_report, torch.full_like(state, IGNORED), state),
-        torch.where(by_report, torch.ones_like(weight), weight),
-        torch.where(by_report, torch.full_like(said_by, UNMARKED), said_by),
-    )
+    state, weight = state.masked_fill(by_report, IGNORED), weight.masked_fill(by_report, 1.0)
+    return state, weight, said_by.masked_fill(by_report, UNMARKED)
 
 
 def with_empty(known: Known, empty: torch.Tensor) -> Known:
     """Cells (z, y, x) in which the teacher is sure of no lesion are negative, where nothing else is known."""
     state, weight, said_by = known
     open_cells = empty & (said_by == UNMARKED) & (weight > 0)
-    return (
-        torch.where(open_cells, torch.full_like(state, NEGATIVE), state),
-        weight,
-        torch.where(open_cells, torch.full_like(said_by, TEACHER), said_by),
-    )
+    return state.masked_fill(open_cells, NEGATIVE), weight, said_by.masked_fill(open_cells, TEACHER)
 
 
 def draw_pseudo_lesions(

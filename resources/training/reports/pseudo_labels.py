@@ -130,7 +130,6 @@ def read_places(folder: Path, case_id: str) -> tuple[tuple[PseudoLesion, ...], t
 def _read_stored(folder: Path, case_id: str) -> _Stored:
     try:
         text = (folder / f"{case_id}.json").read_text(encoding="utf-8")
-        stored: _Stored = decode_object(_Stored, json.loads(text))
+        return decode_object(_Stored, json.loads(text))
     except (OSError, ValueError) as error:
         raise CaseError(f"{folder / case_id}: expected pseudo-labels of a round, found: {error}") from None
-    return stored
