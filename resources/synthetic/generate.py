@@ -131,17 +131,13 @@ def _on_real(order: Order, draw: Draw, device: str) -> SyntheticScan:
         painter.found = [dataclasses.replace(lesion, segment=None) for lesion in painter.found]
     stored = blend(before, space)
     organs = space.label.cpu().numpy()
-    facts: dict[str, str | float] = {"site": order.site, "seed": float(order.seed), "anatomy": "real"}
-    facts |= {
-        "slice_mm": space.step_mm[2],
-        "spacing_mm": space.step_mm[0],
-        "background": Path(order.background or "").name,
-    }
+    facts: dict[str, str | float] = {
+        "site": order.site, "seed": float(order.seed), "anatomy": "real", "slice_mm": space.step_mm[2],
+        "spacing_mm": space.step_mm[0], "background": Path(order.background or "").name,
+    }  # fmt: skip
     volume = dataclasses.replace(background.volume, hu=stored.cpu().numpy())
-    lesions = painter.lesion_label.cpu().numpy()
-    return SyntheticScan(
-        volume, lesions, organs, TrueScan(finished(painter.found), whole_organs(organs), facts)
-    )
+    truth = TrueScan(finished(painter.found), whole_organs(organs), facts)
+    return SyntheticScan(volume, painter.lesion_label.cpu().numpy(), organs, truth)
 
 
 def _procedural(
@@ -187,9 +183,8 @@ def _scan(painter: Painter, scanner: Scanner, draw: Draw, facts: dict[str, str |
     volume = Volume(stored.cpu().numpy(), scanner.spacing_mm, origin, np.eye(3))
     facts |= {"slice_mm": scanner.spacing_mm[2], "spacing_mm": scanner.spacing_mm[0]}
     facts |= {"noise_hu": round(scanner.noise_hu, 1), "metal": float(scanner.metal)}
-    return SyntheticScan(
-        volume, lesions, organs, TrueScan(finished(painter.found), whole_organs(organs), facts)
-    )
+    truth = TrueScan(finished(painter.found), whole_organs(organs), facts)
+    return SyntheticScan(volume, lesions, organs, truth)
 
 
 def _stored_lesions(painter: Painter, layers: int, depth: int) -> npt.NDArray[np.uint8]:

@@ -250,17 +250,11 @@ def _smoothed(prepared: PreparedMap, code: int, voxels: tuple) -> tuple[torch.Te
     mask = torch.from_numpy(part.astype(np.float32))[None, None]
     for axis, mm in enumerate(reversed(prepared.spacing_mm)):
         sigma = min(1.1, max(0.5, 1.9 / mm))
-        offsets = torch.arange(-3, 4)
-        kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-        size = [1, 1, 1]
-        size[axis] = 7
-        padding = [0, 0, 0]
-        padding[axis] = 3
-        pads = [p for q in reversed(padding) for p in (q, q)]
-        mask = F.conv3d(
-            F.pad(mask, pads, mode="replicate" if min(mask.shape[2:]) > 3 else "constant"),
-            (kernel / kernel.sum()).reshape(1, 1, *size),
-        )
+        kernel = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma) ** 2)
+        size = [7 if other == axis else 1 for other in range(3)]
+        pads = [n // 2 for n in reversed(size) for _ in range(2)]
+        padded = F.pad(mask, pads, mode="replicate" if min(mask.shape[2:]) > 3 else "constant")
+        mask = F.conv3d(padded, (kernel / kernel.sum()).reshape(1, 1, *size))
     return mask[0, 0], start
 
 

@@ -250,33 +250,17 @@ class _Writer:
 
     def _verdict(self) -> Sentence:
         """Metastases by subject, or none in the whole scan, or that nothing is sure."""
-        subjects = self._suspicious()
-        parts, mentions = [], []
-        for subject in subjects:
+        labels: dict[str, tuple[int, ...]] = {}
+        for subject in self._suspicious():
             groups = [g for g in self.plan.reported[subject] if g.lesions[0].status == "lesion"]
-            labels = tuple(sorted(label for group in groups for label in group.labels))
-            phrase = self.words["conclusion"]["nouns"][subject]
-            parts.append(self.speaker.name(phrase, len(labels) > 1))
-            organ, lesion_type = FINDING_OF[subject]
-            finding = Finding(
-                lesion_type,
-                organ,
-                count=1 if len(labels) == 1 else "several",
-                character="suspicious",
-                language=self.speaker.language,
-            )
-            mentions.append(Mention(finding, labels, optional=True))
-        if parts:
+            labels[subject] = tuple(sorted(label for group in groups for label in group.labels))
+        if labels:
+            nouns = self.words["conclusion"]["nouns"]
+            parts = [self.speaker.name(nouns[subject], len(own) > 1) for subject, own in labels.items()]
             phrase = self.speaker.pick("conclusion", "sentences", "suspicious")
             text, _ = tidy(phrase.format(nouns=self.speaker.joined(parts)))
-            whole = (0, len(text))
-            return Sentence(
-                text,
-                tuple(
-                    dataclasses.replace(m, finding=dataclasses.replace(m.finding, span=whole))
-                    for m in mentions
-                ),
-            )
+            mentions = [self._concluded(subject, (0, len(text)), own) for subject, own in labels.items()]
+            return Sentence(text, tuple(mentions))
         ill = {lesion.label for lesion in self.scan.lesions if lesion.status != "benign"}
         if ill - set(self.plan.omitted):
             return Sentence(tidy(self.speaker.pick("conclusion", "sentences", "other"))[0])
@@ -284,6 +268,18 @@ class _Writer:
             return Sentence(tidy(self.speaker.pick("conclusion", "sentences", "neutral"))[0])
         text, _ = tidy(self.speaker.pick("absent", "whole", "none"))
         return Sentence(text, (self._absent("whole", (0, len(text)), tuple(sorted(ill))),))
+
+    def _concluded(self, subject: str, span: tuple[int, int], labels: tuple[int, ...]) -> Mention:
+        organ, lesion_type = FINDING_OF[subject]
+        finding = Finding(
+            lesion_type,
+            organ,
+            count=1 if len(labels) == 1 else "several",
+            character="suspicious",
+            span=span,
+            language=self.speaker.language,
+        )
+        return Mention(finding, labels, optional=True)
 
     def _indication(self) -> str:
         text = self.speaker.pick("indications", "sentences").format(

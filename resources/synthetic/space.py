@@ -251,10 +251,7 @@ class Space:
 
     def rod(self, start: Point, end: Point, radius: tuple[float, float], margin_mm: float = 1.0) -> Shape:
         """A straight rod between true positions whose radius goes from one value to the other."""
-        reach = max(radius) + self.edge_mm + margin_mm
-        lower = [min(p, q) - reach for p, q in zip(start, end, strict=True)]
-        upper = [max(p, q) + reach for p, q in zip(start, end, strict=True)]
-        box = self.box(lower, upper, world=True)
+        box = self._around(start, end, max(radius) + self.edge_mm + margin_mm)
         return box, capsule(self.world(box), start, end, radius)
 
     def rods(
@@ -265,16 +262,18 @@ class Space:
         flat: float = 1.0,
     ) -> Iterator[Shape]:
         """What `rod` gives for each of many, in their order; many small ones are worked out at once."""
-        boxes = []
-        for (a, b), radius in zip(ends, radii, strict=True):
-            reach = max(radius) / min(1.0, flat) + self.edge_mm + margin_mm
-            lower = [min(p, q) - reach for p, q in zip(a, b, strict=True)]
-            upper = [max(p, q) + reach for p, q in zip(a, b, strict=True)]
-            boxes.append(self.box(lower, upper, world=True))
+        reaches = [max(radius) / min(1.0, flat) + self.edge_mm + margin_mm for radius in radii]
+        boxes = [self._around(a, b, reach) for (a, b), reach in zip(ends, reaches, strict=True)]
         for batch in _batches(boxes):
             distances = capsules(self._places(boxes[batch]), ends[batch], radii[batch], flat)
             for box, distance in zip(boxes[batch], distances.unbind(0), strict=True):
                 yield box, distance[tuple(slice(0, part.stop - part.start) for part in box)]
+
+    def _around(self, start: Point, end: Point, reach: float) -> Box:
+        """The part of the grid that holds two true positions and what lies within a reach of them."""
+        lower = [min(p, q) - reach for p, q in zip(start, end, strict=True)]
+        upper = [max(p, q) + reach for p, q in zip(start, end, strict=True)]
+        return self.box(lower, upper, world=True)
 
     def _places(self, boxes: Sequence[Box]) -> Xyz:
         """True x (n, 1, 1, nx), y (n, 1, ny, 1), z (n, nz, 1, 1) in mm of parts, as long as the longest."""
