@@ -45,8 +45,8 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Studies": (("resources.study", "run"), ("resources.study", "table"))
     + tuple(
         (f"resources.study.{name}",)
-        for name in ("real", "crop_probe", "organs", "difficulty", "blob", "pairing", "read_back",
-                     "benchmark", "demo", "picture")
+        for name in ("real", "crop_probe", "organs", "difficulty", "blob", "peers", "pairing",
+                     "read_back", "benchmark", "demo", "picture")
     ),
     "The project itself": (("resources.commands",), ("resources.pins",)),
 }  # fmt: skip

@@ -161,10 +161,15 @@ def retinanet(hu: torch.Tensor) -> float:
     from monai.apps.detection.networks.retinanet_network import RetinaNet
     from monai.apps.detection.utils.predict_utils import predict_with_inferer
     from monai.inferers.inferer import SlidingWindowInferer
+    from monai.networks.nets.resnet import resnet50
+
+    from resources.study.peer_networks import Pyramid
 
     torch.manual_seed(0)
+    body = resnet50(spatial_dims=3, n_input_channels=1, conv1_t_stride=(2, 2, 1), conv1_t_size=(7, 7, 7))
+    pyramid = Pyramid(body, (256, 512), 256)
     network = RetinaNet(
-        3, num_classes=1, num_anchors=3, feature_extractor=_pyramid(), size_divisible=(16, 16, 8)
+        3, num_classes=1, num_anchors=3, feature_extractor=pyramid, size_divisible=(16, 16, 8)
     )
     network = network.eval().to(hu.device)
     image = hu.permute(2, 1, 0).float()[None, None] / 1000
@@ -178,37 +183,6 @@ def retinanet(hu: torch.Tensor) -> float:
     if hu.device.type == "cuda":
         torch.cuda.synchronize(hu.device)
     return time.perf_counter() - start
-
-
-def _pyramid() -> torch.nn.Module:
-    """ResNet-50's first two stages with MONAI's feature pyramid, as `resnet_fpn_feature_extractor` makes it.
-
-    That function needs torchvision, which has no build beside this torch.
-    """
-    from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
-    from monai.networks.nets.resnet import resnet50
-
-    body = resnet50(spatial_dims=3, n_input_channels=1, conv1_t_stride=(2, 2, 1), conv1_t_size=(7, 7, 7))
-
-    class Pyramid(torch.nn.Module):
-        out_channels = 256
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem = torch.nn.Sequential(body.conv1, body.bn1, body.act, body.maxpool)
-            self.stages = torch.nn.ModuleList([body.layer1, body.layer2])
-            self.fpn = FeaturePyramidNetwork(3, [256, 512], self.out_channels, LastLevelMaxPool(3))
-
-        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-            x = self.stem(x)
-            features = {}
-            for number, stage in enumerate(self.stages):
-                x = stage(x)
-                features[str(number)] = x
-            pyramid: dict[str, torch.Tensor] = self.fpn(features)
-            return pyramid
-
-    return Pyramid()
 
 
 if __name__ == "__main__":

@@ -13,19 +13,25 @@ from resources.study.real_figures import FALSE, RATES, SIZES_MM, column_of
 from resources.study.steps import RATES as SYNTHETIC_RATES
 from resources.study.tables import SCAN_HEADS, put, short, shown
 
-REAL, DETECTOR = "real", "detector"
+REAL, DETECTOR, PEERS = "real", "detector", "peers"
 """Folders, beside the study's stored results: of files that resources.study.real has written, one for each
-weights; of NAME.json that other commands have, see TABLES."""
+weights; of NAME.json that other commands have, see TABLES; of those of resources.study.peers, by setting."""
 GROUP = f"nodules of {SIZES_MM[0]:g} mm or more"
 ORGANS = ("lung", "liver", "kidney", "spine", "spleen", "heart", "muscle")
+DETECTORS = {
+    "base": "ours: the base",
+    "unet": "MONAI's U-Net, connected components",
+    "retinanet": "MONAI's RetinaNet, ResNet-10",
+}
+PEER_MEASURES = ("sensitivity at 1", "sensitivity at 4", "mean")
 PROBES = {"as they are": "whole", "cut to one side": "side", "nodule erased": "erased"}
 
 Stored = dict[str, Any]
 
 
 def with_detector_tables(page: str, folder: Path) -> str:
-    """The page with the tables made anew of all files in the two folders: in its places "real SPLIT", a row
-    for each file in the order of their names, and NAME.
+    """The page with the tables made anew of all files in the three folders: in its places "real SPLIT", a row
+    for each file in the order of their names, NAME, and "peers SETTING".
     """
     results = [
         json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / REAL).glob("*.json"))
@@ -39,6 +45,8 @@ def with_detector_tables(page: str, folder: Path) -> str:
             stored = json.loads(path.read_text(encoding="utf-8"))
             origin = f"Weights {stored['weights_sha256'][:12]}, at commit {short(stored['commit'])}:"
             page = put(page, name, [origin, "", *lines(stored)])
+    for path in sorted((folder / PEERS).glob("*.json")):
+        page = put(page, f"peers {path.stem}", peer_lines(json.loads(path.read_text(encoding="utf-8"))))
     return page
 
 
@@ -116,6 +124,28 @@ def speed_lines(stored: Stored) -> list[str]:
         rows.append(["MONAI's RetinaNet, times the network", f"{stored['retinanet_times']:.0f}"])
     head = f"{stored['scan_mb']:.0f} MB on {stored['device']}, {stored['threads']} threads"
     return markdown([head, ""], rows)
+
+
+def peer_lines(stored: Stored) -> list[str]:
+    """Of resources.study.peers: a row for the base and for each peer."""
+    rows = [
+        [
+            DETECTORS[name],
+            f"{one['parameters']:,}",
+            f"{one['steps']:,}",
+            "?" if one["minutes"] is None else f"{one['minutes']:.0f}",
+            f"{one['seconds_a_scan']:.1f}",
+            *(shown(one["measures"][f"all: {what}"]) for what in PEER_MEASURES),
+            shown(one["difference"]["all: mean"]) if "difference" in one else "",
+            short(one["commit"]),
+        ]
+        for name, one in ((name, stored[name]) for name in DETECTORS if name in stored)
+    ]
+    first = next(iter(stored.values()))
+    head = f"{counted(first['scans'], 'test scan')}, {counted(first['lesions'], 'lesion')}"
+    effort = ["parameters", "steps", "minutes of training", "seconds a scan"]
+    heads = ["sensitivity at 1 false a scan", "at 4", "CPM", "CPM minus ours", "commit"]
+    return markdown([head, *effort, *heads], rows)
 
 
 TABLES = {
