@@ -8,6 +8,7 @@ windows of the patches' shape, over which norms were taken in training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 LEAST_PROBABILITY = 0.1
 """Voxels from which components are made; low, so that the FROC curve has its range."""
+PRIOR = 0.01
+"""Probability of a voxel before training, as that of RetinaNet's boxes."""
 ANCHORS_VOX = ((2, 4, 4), (4, 4, 4), (4, 6, 6))
 """(z, y, x) on the finest level, twice and four times as large on the others: at 3 mm from 6 to 72 mm, as
 lesions are. Even, for MONAI rounds their halves."""
@@ -57,14 +60,17 @@ class Mixed(torch.nn.Module):
 class UNetPeer(torch.nn.Module):
     """MONAI's residual U-Net (Kerfoot et al. 2018) with Adam at 1e-3, as in its tutorials of 3D segmentation,
     and Dice with cross-entropy, as in nnU-Net (Isensee et al. 2021); Dice over the batch, for a patch may
-    hold no lesion.
+    hold no lesion. Its channels end in a head of one voxel that begins at PRIOR: MONAI's own end is a norm of
+    the one channel, whose mean is then slow to leave a probability of a half.
     """
 
     def __init__(self, shape: Shape, half: bool) -> None:
         super().__init__()
         self.shape = shape
-        plain = UNet(3, 1, 1, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2)
-        self.network = Mixed(plain, half)
+        body = UNet(3, 1, 16, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=2)
+        head = torch.nn.Conv3d(16, 1, 1)
+        torch.nn.init.constant_(head.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
+        self.network = Mixed(torch.nn.Sequential(body, head), half)
         self.overlap = DiceCELoss(sigmoid=True, batch=True)
 
     def optimizer(self) -> torch.optim.Optimizer:

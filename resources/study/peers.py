@@ -45,7 +45,7 @@ from resources.interrupt import Interrupted
 from resources.predict import NAMES, Job, digest_of
 from resources.study.__main__ import store
 from resources.study.arms import BASE, WEIGHTS, held, predict, predictions
-from resources.study.contrasts import ALL, difference, figures_of, models_of, run_measure
+from resources.study.contrasts import ALL, Model, difference, figures_of, models_of, run_measure
 from resources.study.measured import counts_of, origin
 from resources.study.peer_training import Budget, Patches, Trained, read_scans, scaled, train, window_of
 from resources.study.setting import FOLDER, Setting, names, read_setting
@@ -194,7 +194,7 @@ def compare(setting: Setting, work: Path, runs: dict[str, str]) -> dict[str, Fig
     known = {case.id for case in cases}
     read = tuple(read_predictions(predictions(work, run), cases, known) for run in runs.values())
     evaluation = evaluate(truths, read, Settings(), lambda _: None)
-    first, *others = models = models_of(evaluation, setting)
+    models = [Model({ALL: model.tables[ALL]}) for model in models_of(evaluation, setting)]
     found: dict[str, Figures] = {
         name: {
             "scans": len(cases),
@@ -203,8 +203,8 @@ def compare(setting: Setting, work: Path, runs: dict[str, str]) -> dict[str, Fig
         }
         for name, model in zip(runs, models, strict=True)
     }
-    for name, model in zip(list(runs)[1:], others, strict=True):
-        found[name]["difference"] = figures_of(difference([model], [first]), evaluation.weights)
+    for name, model in zip(list(runs)[1:], models[1:], strict=True):
+        found[name]["difference"] = figures_of(difference([model], models[:1]), evaluation.weights)
     return found
 
 
