@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from model.boxes import distances
 from model.detector import DEFAULT_MEMORY_GB, load_network
+from model.files import write_whole
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan, open_scan
 from resources.cases.case import Case, read_cases
@@ -25,9 +28,9 @@ from resources.training.config import Teacher
 from resources.training.data.batch import REPORT_NEGATIVE
 from resources.training.reports.clearing import cleared_types, current_findings
 from resources.training.reports.guidance import resolve
-from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion
+from resources.training.reports.pseudo_labels import Proposal, PseudoLabels, PseudoLesion
 from resources.training.reports.rounds import untaught_types
-from resources.training.reports.teacher import NEAREST_MM, propose
+from resources.training.reports.teacher import NEAREST_MM, Mask, propose
 from resources.training.targets.states import states_of
 
 OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED = (
@@ -39,6 +42,7 @@ OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED = (
     "proposed and assigned",
 )
 WRONG = "besides: findings assigned to a place without such a lesion"
+Proposed = tuple[tuple[Proposal, ...], Mask]
 MEMORY_BYTES = int(DEFAULT_MEMORY_GB["cpu"] * 1e9)
 CAUSES = (OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED)
 UNPROPOSED, DOUBTFUL, POSITIVE = (
@@ -50,8 +54,26 @@ BESIDE = "besides: taken for a lesion beside the crop's nodule"
 
 
 def counted(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
-    """By title of each arm that assigns findings or mines real crops, how many lesions meet what end."""
+    """By title of each arm that assigns findings or mines real crops, how many lesions meet what end.
+
+    Kept in the folder of the work.
+    """
+    path = work / "errors.json"
+    if not path.exists():
+        write_whole(path, json.dumps(count(setting, work), indent=1) + "\n")
+    found: dict[str, dict[str, int]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def count(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
+    """As `counted`, anew. What the base proposes in a scan is the same for all arms with one teacher."""
     network = load_network(work / "weights" / BASE / WEIGHTS).eval()
+    types = network.config.types
+
+    @functools.cache
+    def proposed(cached: Path, teacher: Teacher) -> Proposed:
+        return propose(network, open_scan(cached), teacher, MEMORY_BYTES)
+
     found = {}
     for arm in setting.arms.values():
         lists = [name for name in arm.sources if setting.cases[name].view == "reports"]
@@ -62,14 +84,13 @@ def counted(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
                 found[arm.title] = {end: ends[end] for end in (UNPROPOSED, DOUBTFUL, POSITIVE, BESIDE)}
         if lists and arm.teacher is not None:
             listed = {name: read_cases(work / "cases" / f"{name}.jsonl") for name in arm.sources}
-            untaught = untaught_types(
-                [case for cases in listed.values() for case in cases], network.config.types
-            )
+            untaught = untaught_types([case for cases in listed.values() for case in cases], types)
             total: collections.Counter[str] = collections.Counter()
             for name in lists:
                 for case in listed[name]:
-                    scan = open_scan(work / "cache" / name / f"{case.id}.b2nd")
-                    total.update(of_scan(case, scan, network, arm, untaught, setting.without_masks))
+                    cached = work / "cache" / name / f"{case.id}.b2nd"
+                    here, known = open_scan(cached), proposed(cached, arm.teacher)
+                    total.update(of_scan(case, here, known, types, arm, untaught, setting.without_masks))
             found[arm.title] = {cause: total[cause] for cause in (*CAUSES, WRONG)}
     return found
 
@@ -98,15 +119,15 @@ def mined(
 def of_scan(
     case: Case,
     scan: CachedScan,
-    network: CenterNet3D,
+    proposed: Proposed,
+    types: tuple[str, ...],
     arm: Arm,
     untaught: frozenset[str],
     kinds: Sequence[str],
 ) -> list[str]:
     """An end for each lesion of these types, of all if none is given; and WRONG for each wrong assignment."""
     assert arm.teacher is not None
-    proposals, empty = propose(network, scan, arm.teacher, MEMORY_BYTES)
-    types = network.config.types
+    proposals, empty = proposed
     labelled, bags = resolve(case, scan, proposals, types, arm.supervision, arm.teacher, untaught)
     truth = [x for x in read_truth(Path(case.image.path).parent)[0].lesions if x.status == "lesion"]
     lesions = [x for x in truth if not kinds or x.type in kinds]
