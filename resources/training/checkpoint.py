@@ -105,17 +105,17 @@ def unpack(
     moments = {name: v for name, v in tensors.items() if name.startswith("optimizer.")}
     for part, own in networks.items():
         take(tensors, part, own)
+    if not moments:
+        return
     parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
     kept = {id(p): group.get("moments", MOMENTS) for group in optimizer.param_groups for p in group["params"]}
     expected = {f"optimizer.{moment}.{name}" for name, p in parameters.items() for moment in kept[id(p)]}
-    if not moments:
-        expected = set()
     if set(moments) != expected:
         differing = sorted(set(moments) ^ expected)[0]
         raise CaseError(
             f"checkpoint: optimizer: expected the moments of all parameters, differing: {differing}"
         )
-    for name, parameter in parameters.items() if moments else ():
+    for name, parameter in parameters.items():
         saved = {moment: moments[f"optimizer.{moment}.{name}"] for moment in kept[id(parameter)]}
         optimizer.state[parameter] = {
             moment: value.clone()

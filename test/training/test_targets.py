@@ -10,9 +10,9 @@ from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation, Case, Completeness, ImageSource
 from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
 from resources.training.targets.draw import (
+    Drawing,
     Known,
     Lesions,
-    Target,
     draw_known,
     draw_lesions,
     geometry_weights,
@@ -33,7 +33,7 @@ def make_target(
     size_scale_mm: float,
     known: Known | None = None,
     cleared: tuple[int, ...] = (),
-) -> Target:
+) -> Drawing:
     """Target of a patch of `shape` voxels (z, y, x) from its lesions and what is known of its cells.
 
     known: without it everything but the lesions is known to be free of lesions. cleared: channels of

@@ -27,7 +27,7 @@ from resources.training.reports.overlay import (
     without_report,
 )
 from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion
-from resources.training.targets.draw import Lesions, draw_known, draw_lesions
+from resources.training.targets.draw import TARGETS, Lesions, draw_known, draw_lesions
 from resources.training.targets.known import OUTSIDE, KnownScan, unpack
 
 Shape = tuple[int, int, int]
@@ -167,7 +167,7 @@ def cut(
                 patch_bag = bag_of(bag, kind, place, drawing, share, placement.scale)
                 bags += [patch_bag] if patch_bag is not None else []
     target = drawing.finish()
-    tensors = {f.name: getattr(target, f.name)[None] for f in dataclasses.fields(target)}
+    tensors = {name: getattr(target, name)[None] for name in TARGETS}
     tensors["organs"] = torch.where(inside, known.classes.flatten()[flat], -1)[None]
     tensors["trust"] = torch.tensor([[getattr(supervision, name) for name in (*SPEAKERS, "organs")]])
     hu = sample_hu(scan, placement)[None, None]

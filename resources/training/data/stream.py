@@ -149,11 +149,12 @@ def pools_of(
         cases_here = [number for number, (other, _) in enumerate(scans.cases) if other.name == source.name]
         lesions = [(n, voxel, long_mm) for n in cases_here for voxel, long_mm in scans.lesions[n]]
         bags: list[tuple[int, int]] = []
-        for n in cases_here if pseudo_labels is not None else ():
-            assert pseudo_labels is not None
-            if not _has_pseudo_labels(scans.cases[n][1], pseudo_labels):
+        for n in cases_here:
+            case = scans.cases[n][1]
+            folder = _with_labels_of(case, pseudo_labels)
+            if folder is None:
                 continue
-            pseudo_lesions, bag_places = read_places(pseudo_labels, scans.cases[n][1].id)
+            pseudo_lesions, bag_places = read_places(folder, case.id)
             for lesion in pseudo_lesions:
                 if counts(lesion, supervision):
                     long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
@@ -163,9 +164,10 @@ def pools_of(
     return tuple(pools)
 
 
-def _has_pseudo_labels(case: Case, folder: Path) -> bool:
-    """Of a completely annotated case a round may have none."""
-    return case.completeness.kind != "all" or (folder / f"{case.id}.json").exists()
+def _with_labels_of(case: Case, folder: Path | None) -> Path | None:
+    """A round's folder if it has pseudo-labels of a case: of a completely annotated one there may be none."""
+    complete = case.completeness.kind == "all"
+    return None if folder and complete and not (folder / f"{case.id}.json").exists() else folder
 
 
 class _Steps(Dataset[Batch | str]):
@@ -216,12 +218,8 @@ class _Steps(Dataset[Batch | str]):
             source, case = self.scans.cases[number]
             scan = self.scans.open(number)
             known = known_of(case, scan, Path(source.cache), self.config.network.detector.types)
-            used = self.pseudo_labels is not None and _has_pseudo_labels(case, self.pseudo_labels)
-            loaded = (
-                scan,
-                known,
-                read_pseudo_labels(self.pseudo_labels, case.id) if used and self.pseudo_labels else None,
-            )
+            folder = _with_labels_of(case, self.pseudo_labels)
+            loaded = scan, known, None if folder is None else read_pseudo_labels(folder, case.id)
         self.kept[number] = loaded
         if len(self.kept) > KEPT:
             self.kept.popitem(last=False)

@@ -12,7 +12,7 @@ from model.network import OUTPUT_STRIDE
 from resources.cases.cache import CachedScan
 from resources.cases.case import Annotation
 from resources.cases.lesions import LONG_MM
-from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK
+from resources.training.data.batch import FULL, REPORT_NEGATIVE, UNMARKED, WEAK, Batch
 from resources.training.targets.states import POSITIVE, REPORT_WEIGHT, Marked
 from resources.training.targets.terms import type_of
 
@@ -51,21 +51,6 @@ class Lesions:
     kind: torch.Tensor
     said_by: torch.Tensor
     geometry_weight: torch.Tensor
-
-
-@dataclasses.dataclass
-class Target:
-    """The fields of Batch of one patch, without its first axis."""
-
-    heat: torch.Tensor
-    weight: torch.Tensor
-    said_by: torch.Tensor
-    any_heat: torch.Tensor
-    any_weight: torch.Tensor
-    any_said_by: torch.Tensor
-    geometry: torch.Tensor
-    geometry_weight: torch.Tensor
-    geometry_said_by: torch.Tensor
 
 
 def geometry_weights(annotation: Annotation, boxed: bool) -> list[float]:
@@ -180,14 +165,23 @@ def _share_inside(cell: torch.Tensor, size: torch.Tensor, cells: tuple[int, int,
 
 
 @dataclasses.dataclass
-class Drawing(Target):
-    """A target while lesions are put into it; the inherited tensors as in Target.
+class Drawing:
+    """The target of one patch while lesions are put into it. TARGETS: as in Batch, without its first axis.
 
     state: (Z, Y, X). share, any_share: weight of the cells where the heat is 1. near: heat of the lesion
     whose offset and size a cell has. closed: cells of which annotations speak, and those that are never
     learnt. taken: cells of pseudo-labelled lesions.
     """
 
+    heat: torch.Tensor
+    weight: torch.Tensor
+    said_by: torch.Tensor
+    any_heat: torch.Tensor
+    any_weight: torch.Tensor
+    any_said_by: torch.Tensor
+    geometry: torch.Tensor
+    geometry_weight: torch.Tensor
+    geometry_said_by: torch.Tensor
     state: torch.Tensor
     share: torch.Tensor
     any_share: torch.Tensor
@@ -195,14 +189,15 @@ class Drawing(Target):
     closed: torch.Tensor
     taken: torch.Tensor
 
-    def finish(self) -> Target:
-        names = [field.name for field in dataclasses.fields(Target)]
-        maps = {name: getattr(self, name) for name in names}
-        maps["weight"] = torch.where(self.heat == 1, self.share, self.weight)
-        maps["any_weight"] = torch.where(self.any_heat == 1, self.any_share, self.any_weight)
-        return Target(**maps)
+    def finish(self) -> Drawing:
+        """The same with the weights of its lesions' cells."""
+        weight = torch.where(self.heat == 1, self.share, self.weight)
+        any_weight = torch.where(self.any_heat == 1, self.any_share, self.any_weight)
+        return dataclasses.replace(self, weight=weight, any_weight=any_weight)
 
 
+TARGETS = tuple(f.name for f in dataclasses.fields(Batch) if f.name in Drawing.__dataclass_fields__)
+"""The fields of a drawing that are those of a batch."""
 Known = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """State, weight and said_by (z, y, x) of a patch's cells, as `states_of` gives them for a scan."""
 
