@@ -52,7 +52,7 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
         for arm in setting.headroom:
             train_arm(setting, work, arm, setting.seeds[0])
         found = headroom_of(setting, work)
-        store(options.out, name, {"headroom": found | origin(name, setting)})
+        store(options.out, name, {"headroom": found | origin(name, setting, work)})
         value = found["difference"][f"{strata_names(setting)[0]}: {setting.endpoint}"][0]
         print(f"headroom: {value:.3f} on the validation scans", file=sys.stderr)
         if value < setting.least_headroom:
@@ -65,7 +65,7 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
     if stage >= STAGES.index("figures"):
         for arm, seed in itertools.product(arms, setting.seeds):
             predict(setting, work, run_name(arm, seed))
-        store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name, setting)})
+        store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name, setting, work)})
         if setting.is_real:
             store(options.out, name, {"crops": arms_of(setting, work, arms, in_crops=True)})
     return 0

@@ -12,7 +12,7 @@ import numpy as np
 from resources.evaluation.evaluation import Evaluation, Settings, evaluate
 from resources.evaluation.predictions import Predictions, read_predictions
 from resources.predict import digest_of
-from resources.study.arms import held, predict, predictions, run_name
+from resources.study.arms import BASE, held, predict, predictions, run_name
 from resources.study.contrasts import (
     CROP_RATES,
     Model,
@@ -27,7 +27,7 @@ from resources.study.contrasts import (
 from resources.study.real_figures import RATES as REAL_RATES
 from resources.study.real_figures import judged_in_crops, patients_of, weights_of
 from resources.study.setting import Setting
-from resources.study.steps import ROOT, commit
+from resources.study.steps import commit
 from resources.training.validation import Held, read_candidates
 
 HEADROOM = "headroom"
@@ -140,11 +140,11 @@ def contrasts_of(
     return found
 
 
-def origin(name: str, setting: Setting) -> dict[str, str]:
+def origin(name: str, setting: Setting, work: Path) -> dict[str, str]:
     """The command and the commit that a result comes from, and the digest of weights that were given."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {
         "command": f"python -m resources.study run {name}",
         "commit": commit(),
         "date": today,
-    } | ({"start_sha256": digest_of((ROOT / setting.start).parent)} if setting.start else {})
+    } | ({"start_sha256": digest_of(work / "weights" / BASE)} if setting.start else {})

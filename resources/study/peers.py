@@ -217,7 +217,7 @@ def run(setting: Setting, name: str, options: argparse.Namespace, work: Path) ->
         BASE: f"python -m resources.study run {name} --to base",
     }
     found = measured(setting, work, kind, budget)
-    made = {key: own | origin(name, setting) | {"command": commands[key]} for key, own in found.items()}
+    made = {key: own | origin(name, setting, work) | {"command": commands[key]} for key, own in found.items()}
     store(options.out, name, made)
 
 

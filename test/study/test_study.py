@@ -161,6 +161,8 @@ def test_given_weights_are_the_base(tmp_path: Path) -> None:
     setting = dataclasses.replace(read_setting(FOLDER / "hospital.toml"), start="README.md")
     folder = train_base(setting, tmp_path)
     assert (folder / WEIGHTS).read_bytes() == (ROOT / "README.md").read_bytes()
+    train_base(dataclasses.replace(setting, start="LICENSE"), tmp_path)  # others ship by now
+    assert (folder / WEIGHTS).read_bytes() == (ROOT / "README.md").read_bytes()
 
 
 def test_options_of_scans() -> None:
