@@ -40,7 +40,7 @@ from resources.training.config import TrainingConfig
 from resources.training.data.augment import augment
 from resources.training.data.batch import Batch
 from resources.training.data.stream import open_scans, stream
-from resources.training.learner import advance, begin, generator_of, make_fabric
+from resources.training.learner import advance, begin, check_depth, generator_of, make_fabric
 from resources.training.progress import LINE_EVERY, Progress
 from resources.training.reports import rounds
 
@@ -85,6 +85,7 @@ class Run:
         goes_on = self.file.exists()
         fabric, precision = make_fabric(config.optimisation.precision)
         self.fabric, self.precision = fabric, precision
+        check_depth(config, fabric.device.type)
         if config.optimisation.batch % fabric.world_size:
             found = f"{config.optimisation.batch} in {fabric.world_size}"
             raise CaseError(f"optimisation.batch: expected as many patches in every process, found {found}")

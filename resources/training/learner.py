@@ -21,7 +21,8 @@ from torch import nn
 
 from model.config import WeightsError
 from model.detector import load_network
-from model.network import CenterNet3D
+from model.network import OUTPUT_STRIDE, CenterNet3D
+from resources.cases.strict import refuse
 from resources.training.config import Optimisation, TrainingConfig
 from resources.training.data.batch import Batch
 from resources.training.muon import Muon
@@ -50,6 +51,22 @@ def make_fabric(precision: str) -> tuple[Fabric, Precision]:
     fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, plugins=[plugin])
     fabric.launch()
     return fabric, plugin
+
+
+def check_depth(config: TrainingConfig, device: str) -> None:
+    """Refuses patches from which bfloat16 on a CPU learns nonsense. Raises CaseError.
+
+    Where the maps of a level have two slices, the gradient of a 3x3x3 kernel is wrong, at times infinite: a
+    fault of oneDNN, seen with torch 2.13.
+    """
+    depth = config.patches.shape[0]
+    strides = [OUTPUT_STRIDE * 2**level for level in range(len(config.network.widths))]
+    thin = depth in [2 * stride for stride in strides]
+    if thin and device == "cpu" and config.optimisation.precision == "bf16-mixed":
+        expected = (
+            f"in bf16-mixed on a CPU maps of other than two slices at every level, as {3 * strides[-1]} has"
+        )
+        refuse("patches.shape[0]", expected, depth)
 
 
 @dataclasses.dataclass(frozen=True)

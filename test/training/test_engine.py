@@ -1,6 +1,7 @@
 """A run is a function of its settings, its data and its seed, however often it is stopped."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -20,11 +21,12 @@ from training.tiny import HELD, STILL, settings, write_scans
 
 from helpers import ROOT, environment, last_line
 from model.config import NotFiniteError
+from resources.cases.strict import CaseError
 from resources.training.__main__ import main
-from resources.training.config import read_config
+from resources.training.config import Patches, read_config
 from resources.training.data.stream import stream
 from resources.training.engine import Run, round_of, segments
-from resources.training.learner import generator_of, schedule
+from resources.training.learner import check_depth, generator_of, schedule
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,22 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("depth", [4, 8])
+def test_two_slices_are_refused_where_bfloat16_gets_them_wrong(scans: Path, depth: int) -> None:
+    run = read_config(run_in(scans, "half", settings(2, optimisation='precision = "bf16-mixed"')))
+    assert run.network.widths == (8, 12)  # maps of every second and of every fourth slice
+    thin = dataclasses.replace(run, patches=Patches(shape=(depth, 48, 48)))
+    expected = f"patches.shape\\[0\\]: expected in bf16-mixed on a CPU .* as 12 has, found {depth}"
+    with pytest.raises(CaseError, match=expected):
+        check_depth(thin, "cpu")
+    check_depth(thin, "cuda")
+    check_depth(run, "cpu")
+    single = dataclasses.replace(
+        thin, optimisation=dataclasses.replace(run.optimisation, precision="32-true")
+    )
+    check_depth(single, "cpu")
 
 
 def test_half_precision_sees_whole_hu_and_averages_in_single(scans: Path) -> None:
