@@ -54,10 +54,10 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
         found = headroom_of(setting, work)
         store(options.out, name, {"headroom": found | origin(name, setting, work)})
         value = found["difference"][f"{strata_names(setting)[0]}: {setting.endpoint}"][0]
-        print(f"headroom: {value:.3f} on the validation scans", file=sys.stderr)
-        if value < setting.least_headroom:
-            expected = f"expected a headroom of {setting.least_headroom:g} or more"
-            print(f"error: {name}: {expected}, found {value:.3f}: change the setting", file=sys.stderr)
+        error = lack_of(value, setting.least_headroom)
+        print(f"headroom: {value} on the validation scans", file=sys.stderr)
+        if error:
+            print(f"error: {name}: {error}: change the setting", file=sys.stderr)
             return FAILED
     if stage >= STAGES.index("arms"):
         for seed, arm in itertools.product(setting.seeds, arms):
@@ -69,6 +69,14 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
         if setting.is_real:
             store(options.out, name, {"crops": arms_of(setting, work, arms, in_crops=True)})
     return 0
+
+
+def lack_of(headroom: float | None, least: float) -> str:
+    """What is wrong with a headroom; empty if it is enough. None: nothing was found that it could be seen in."""
+    if headroom is not None and headroom >= least:
+        return ""
+    said = "none that can be measured" if headroom is None else f"{headroom:.3f}"
+    return f"expected a headroom of {least:g} or more, found {said}"
 
 
 def store(out: Path, name: str, part: dict[str, Any]) -> None:

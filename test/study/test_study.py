@@ -12,7 +12,7 @@ import pytest
 from resources.cases.case import Annotation, Case, CaseError, Completeness, ImageSource
 from resources.evaluation.outcomes import WORLD, Table, Truth
 from resources.evaluation.truth import LabelImages
-from resources.study.__main__ import main
+from resources.study.__main__ import lack_of, main
 from resources.study.arms import WEIGHTS, options_of, partly, train_base
 from resources.study.contrasts import (
     ALL,
@@ -163,6 +163,12 @@ def test_given_weights_are_the_base(tmp_path: Path) -> None:
     assert (folder / WEIGHTS).read_bytes() == (ROOT / "README.md").read_bytes()
     train_base(dataclasses.replace(setting, start="LICENSE"), tmp_path)  # others ship by now
     assert (folder / WEIGHTS).read_bytes() == (ROOT / "README.md").read_bytes()
+
+
+def test_a_setting_without_headroom_ends() -> None:
+    assert lack_of(0.1, 0.1) == ""
+    assert lack_of(-0.359, 0.33) == "expected a headroom of 0.33 or more, found -0.359"
+    assert lack_of(None, 0.1) == "expected a headroom of 0.1 or more, found none that can be measured"
 
 
 def test_options_of_scans() -> None:
