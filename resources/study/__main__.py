@@ -72,7 +72,7 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
 
 
 def lack_of(headroom: float | None, least: float) -> str:
-    """What is wrong with a headroom; empty if it is enough. None: nothing was found that it could be seen in."""
+    """What is wrong with a headroom; empty if it is enough. None: it cannot be told."""
     if headroom is not None and headroom >= least:
         return ""
     said = "none that can be measured" if headroom is None else f"{headroom:.3f}"
