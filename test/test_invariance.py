@@ -148,7 +148,7 @@ def test_an_oblique_direction(tmp_path: Path) -> None:
         detect(tmp_path / f"{name}.mha", tmp_path / name)
     straight, oblique = (points_of(tmp_path / name) for name in directions)
     assert sum(point["probability"] > 0.3 for point in straight) >= 5
-    check_same(straight, oblique, 2.0, 0.03)
+    check_same(straight, oblique, 2.0, 0.04)  # .0315 at most with the weights of commit 8767ab6
 
 
 def tiles_of(folder: Path) -> int:
