@@ -105,10 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     started = time.monotonic()
     try:
-        cases = [case for case in read_cases(options.cases) if options.split in (None, case.split)]
-        cases = part_of(cases, options.part)
         weights, out = options.weights.absolute(), options.out.absolute()
         digest = digest_of(weights)
+        cases = [case for case in read_cases(options.cases) if options.split in (None, case.split)]
+        if not cases:
+            of_split = f" of the split {options.split}" if options.split else ""
+            raise CaseError(f"{options.cases}: expected cases{of_split}, found none")
+        cases = part_of(cases, options.part)
         jobs = [Job(c, out / c.id, weights, digest, options.device, options.memory_gb) for c in cases]
         todo = {job.case.id: job for job in jobs if not is_done(job)}
         number = "" if options.part == "1/1" else f"-{options.part.replace('/', '-of-')}"

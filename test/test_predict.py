@@ -64,6 +64,11 @@ def test_predictions_are_the_detectors_and_are_made_once(
     assert "2 scans done" in capsys.readouterr().out  # other weights
 
 
+def test_a_split_without_scans_is_refused(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*given, "--split", "validation"]) == 2
+    assert "cases.jsonl: expected cases of the split validation, found none" in capsys.readouterr().err
+
+
 def test_without_weights_nothing_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_cases(tmp_path / "cases.jsonl", [])
     given = [

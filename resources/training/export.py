@@ -129,13 +129,14 @@ def fit(plain: DetectorConfig, held: Held, folder: Path) -> DetectorConfig:
     table = match_all(held, predictions)
     hits = table.lesion_score[table.lesion_prediction >= 0]
     probability = np.concatenate([hits, table.false_score])
-    calibration = _platt(probability, np.arange(len(probability)) < len(hits))
+    is_hit = np.arange(len(probability)) < len(hits)
+    calibration = _platt(probability, is_hit, ("hits", "misses"))
     top = np.array([scan.probability.max(initial=NOTHING) for scan in predictions])
     truth = [scan_truth(truth_of.case)[0] for truth_of in held.truths]
     pairs = zip(truth, held.truths, strict=True)  # a crop around a lesion says nothing of whole scans
     known = np.array([positive is not None and truth_of.judged for positive, truth_of in pairs])
     positive, likelihood = np.array(truth)[known].astype(bool), _apply(calibration, top[known])
-    scan_calibration = _platt(likelihood, positive)
+    scan_calibration = _platt(likelihood, positive, ("scans with a lesion", "scans without one"))
     allowed = int(FALSE_POSITIVES_PER_SCAN * table.judged.sum())
     false = np.sort(_apply(calibration, table.false_score))[::-1]
     threshold = float(false[allowed]) if len(false) > allowed else 0.01
@@ -157,11 +158,15 @@ def _apply(calibration: tuple[float, float], probability: Floats) -> Floats:
     return 1 / (1 + np.exp(-(calibration[0] * _logit(probability) + calibration[1])))
 
 
-def _platt(probability: Floats, positive: Bools) -> tuple[float, float]:
-    """(slope, intercept) of the logistic on the logit. Raises CaseError where it does not rise."""
+def _platt(probability: Floats, positive: Bools, kinds: tuple[str, str]) -> tuple[float, float]:
+    """(slope, intercept) of the logistic on the logit. kinds: what positives and negatives are called.
+
+    Raises CaseError where one of them lacks or the logistic does not rise.
+    """
     if positive.all() or not positive.any():
-        kind = "only hits" if positive.any() else "only misses"
-        raise CaseError(f"calibration: expected hits and misses on the validation scans, found {kind}")
+        only = kinds[0] if positive.any() else kinds[1]
+        expected = f"expected {kinds[0]} and {kinds[1]} in the validation"
+        raise CaseError(f"calibration: {expected}, found only {only}")
     model = LogisticRegression(C=100.0).fit(_logit(probability)[:, None], positive)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if not slope > 0 or not math.isfinite(intercept):

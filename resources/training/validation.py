@@ -52,7 +52,8 @@ def open_held(config: TrainingConfig, trained: list[Case]) -> Held | None:
     if both:
         raise CaseError(f"{settings.cases}: expected patients that are not trained on, found {both[0]}")
     held = Held(prepare(cases, Settings(), lambda _: None), Path(settings.cache))
-    lesions = sum(len(truth.lesions) for truth in held.truths)
+    marks = [mark.annotation for truth in held.truths for mark in truth.lesions]
+    lesions = sum(mark.status == "lesion" for mark in marks)
     judged = sum(truth.judged for truth in held.truths)
     if not lesions or not judged:
         raise CaseError(

@@ -139,7 +139,7 @@ def test_what_cannot_be_exported(run: Run, tmp_path: Path, capsys: pytest.Captur
         np.savez(path, points_mm=np.zeros((0, 3)), probability=np.zeros(0))
     try:
         assert export(["--work", str(run.work), "--out", str(out)]) == 2
-        assert "expected hits and misses on the validation scans, found" in last_line(capsys.readouterr().err)
+        assert "expected hits and misses in the validation, found" in last_line(capsys.readouterr().err)
     finally:
         for path, content in kept.items():
             path.write_bytes(content)

@@ -15,6 +15,7 @@ from resources.cases.case import Case, write_cases
 from resources.cases.images import read_case_volume
 from resources.cases.strict import CaseError
 from resources.training.config import TrainingConfig, read_config
+from resources.training.export import _platt
 from resources.training.validation import Held, match_all, open_held, predict_scans, read_candidates, score
 
 
@@ -121,8 +122,25 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, scans: tuple[TrainingConfi
     empty = read_config(write_run(tmp_path, settings(1, more=HELD.format(every=1))))
     with pytest.raises(CaseError, match="expected lesions and exhaustively annotated scans, found 0 and 4"):
         open_held(empty, [])
+    benign = [
+        dataclasses.replace(
+            c, annotations=tuple(dataclasses.replace(a, status="benign") for a in c.annotations)
+        )
+        for c in cases
+    ]
+    write_cases(tmp_path / "held" / "cases.jsonl", benign)
+    with pytest.raises(CaseError, match="expected lesions and exhaustively annotated scans, found 0 and 4"):
+        open_held(empty, [])
     without = read_config(write_run(tmp_path, settings(1)))
     assert open_held(without, []) is None
+
+
+def test_calibration_says_what_lacks() -> None:
+    for names in (("hits", "misses"), ("scans with a lesion", "scans without one")):
+        for positive, only in ((True, names[0]), (False, names[1])):
+            expected = f"expected {names[0]} and {names[1]} in the validation, found only {only}$"
+            with pytest.raises(CaseError, match=expected):
+                _platt(np.array([0.2, 0.8]), np.array([positive, positive]), names)
 
 
 def test_a_network_that_says_nothing_finite(tmp_path: Path, scans: tuple[TrainingConfig, list[Case]]) -> None:
