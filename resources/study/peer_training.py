@@ -22,7 +22,7 @@ from model.preprocess import AIR_HU
 from resources.cases.cache import HU, LESIONS, Job, is_done, open_scan
 from resources.cases.case import Case, CaseError, read_cases
 from resources.interrupt import Interrupted, Signals
-from resources.training.checkpoint import pack, read_checkpoint, unpack, write_checkpoint
+from resources.training.checkpoint import check_equal, pack, read_checkpoint, unpack, write_checkpoint
 
 if TYPE_CHECKING:
     from resources.study.peer_networks import Peer, Shape
@@ -188,7 +188,7 @@ def train(peer: Peer, draw: Draw, file: Path, origin: dict[str, Any], budget: Bu
     rate = optimizer.param_groups[0]["lr"]
     if file.exists():
         tensors, state = read_checkpoint(file)
-        check_origin(state["origin"], origin, file)
+        check_equal(state["origin"], origin, file)
         unpack(tensors, {"peer": peer}, peer, optimizer)
         trained = Trained(**state["trained"])
 
@@ -239,11 +239,3 @@ def advance(
 def schedule(share: float) -> float:
     """Share of the highest rate by that of the budget spent: linear over WARM_UP, falling as in nnU-Net."""
     return min(1.0, (share + 1e-3) / WARM_UP) * (1 - share) ** 0.9
-
-
-def check_origin(before: dict[str, Any], now: dict[str, Any], file: Path) -> None:
-    """Raises CaseError naming the first value in which a checkpoint's run is another one."""
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            expected, found = before.get(name), now.get(name)
-            raise CaseError(f"{name}: expected {expected} as in {file}, found {found}")

@@ -136,9 +136,14 @@ def comparable(config: TrainingConfig) -> TrainingConfig:
 def check_same(before: TrainingConfig, now: TrainingConfig, file: Path) -> None:
     """Raises CaseError naming the first setting in which a checkpoint's run differs from this one."""
     old, new = _flat(dataclasses.asdict(comparable(before))), _flat(dataclasses.asdict(comparable(now)))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            raise CaseError(f"{key}: expected {old.get(key)} as in {file}, found {new.get(key)}")
+    check_equal(old, new, file)
+
+
+def check_equal(before: dict[str, Any], now: dict[str, Any], file: Path) -> None:
+    """Raises CaseError naming the first key whose value differs from that in a checkpoint."""
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise CaseError(f"{key}: expected {before.get(key)} as in {file}, found {now.get(key)}")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
