@@ -134,7 +134,8 @@ def image_of(voxels: npt.NDArray[Any], place: Geometry) -> Any:
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
     image.SetSpacing([float(mm) for mm in place.spacing_mm])
     image.SetOrigin([float(mm) for mm in place.origin_mm])
-    image.SetDirection(place.direction.ravel().tolist())
+    tiny = np.abs(place.direction) < 1e-12  # of such a number, far below one, ITK's resampling makes only air
+    image.SetDirection(np.where(tiny, 0.0, place.direction).ravel().tolist())
     return image
 
 
