@@ -169,7 +169,8 @@ def preference(rule: Rule, candidates: Candidates, targets: Targets) -> Floats:
 def match(rule: Rule, candidates: Candidates, targets: Targets) -> tuple[npt.NDArray[np.intp], list[str]]:
     """(n,) lesion that each prediction finds, -1 for none, and what becomes of each prediction.
 
-    One prediction finds one lesion at most, and one lesion is found by one prediction at most. Lesions
+    One prediction finds one lesion at most, and one lesion is found by one prediction at most. A greedy
+    prediction that prefers two lesions equally finds the one listed first. Lesions
     without extent are treated as excluded by the rules that compare boxes.
     """
     excluded = targets.excluded | ~targets.sized if rule.needs_boxes else targets.excluded

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from evaluation.scenario import candidates, targets
 from evalutils.scorers import score_detection
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from monai.apps.detection.metrics.matching import matching_batch
 from monai.metrics import compute_fp_tp_probs_nd
@@ -91,6 +91,13 @@ def test_greedy_and_hungarian_differ_where_one_must_give_way() -> None:
     assert outcome("iou_0.1_hungarian", predicted, [left, right]) == ([1, 0], [HIT, HIT])
 
 
+def test_of_two_lesions_overlapped_equally_the_first_is_found() -> None:
+    # the surer box is the union of two unit cubes, IoU 0.5 with each; the other one is the first cube itself
+    first, second, both = (0, 0, 0, 1, 1, 1), (0, 0, 1, 1, 1, 2), (0, 0, 0, 1, 1, 2)
+    assert outcome("iou_0.1", [(first, 0.4), (both, 0.6)], [first, second]) == ([-1, 0], [DUPLICATE, HIT])
+    assert outcome("iou_0.1", [(first, 0.4), (both, 0.6)], [second, first]) == ([1, 0], [HIT, HIT])
+
+
 def test_one_voxel_boxes_are_perfect_for_iobb_only() -> None:
     """The known weakness of IoBB, and why IoU and point hits are always reported beside it."""
     lesions = [(0, 0, 0, 20, 20, 20), (40, 0, 0, 70, 30, 10), (0, 40, 0, 12, 52, 12)]
@@ -115,7 +122,12 @@ boxes = st.lists(box, max_size=6)
 
 @given(boxes, st.lists(box, min_size=1, max_size=6), st.permutations(range(6)))
 def test_greedy_iou_agrees_with_monai(predicted: list, true: list, ranks: list[int]) -> None:
-    """MONAI's COCO matching of one class at IoU 0.1 defines hits as we do, without excluded findings."""
+    """MONAI's COCO matching of one class at IoU 0.1 defines hits as we do, without excluded findings.
+
+    Where a prediction overlaps two lesions equally, MONAI takes the last of them and we the first.
+    """
+    overlaps = iou_of_corner_boxes(np.array(predicted, float).reshape(-1, 6), np.array(true, float))
+    assume(all(len(set(row := overlap[overlap > 0])) == len(row) for overlap in overlaps))
     scores = np.array([(ranks[i] + 1) / 7 for i in range(len(predicted))])
     ours, _ = outcome("iou_0.1", list(zip(predicted, scores, strict=True)), true)
     theirs = matching_batch(
