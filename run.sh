@@ -87,9 +87,12 @@ for file in sorted(out.rglob("lesion-points.json")):
 PYTHON
 }
 
+# show_help SCRIPT: the comment it begins with
+show_help() { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "$1"; }
+
 main() {
   if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
+    show_help "${BASH_SOURCE[0]}"
     return
   fi
   local places=() review=() detect=() pages= needed=requirements.txt status=0
@@ -113,22 +116,27 @@ main() {
     esac
     shift
   done
-  local scan=${places[0]:-$root/test/input} out=${places[1]:-output}
+  local scan=${places[0]:-$root/test/input} out=${places[1]:-output} began
   install_requirements "$needed"
+  began=$(mktemp)
   "$venv/bin/python" "$root/process.py" --input "$scan" --output "$out" ${detect[@]+"${detect[@]}"} || status=$?
-  if ((status)); then
+  # Where some scans of a folder failed, and are named in its summary, the others are shown all the same.
+  if ((status)) && [[ ! $out/summary.csv -nt $began ]]; then
+    rm "$began"
     return "$status"
   fi
+  rm "$began"
   show_points "$out"
   if [[ -n $pages ]]; then
     echo
-    PYTHONPATH=$root "$venv/bin/python" -m resources.review "$out" --scans "$scan" ${review[@]+"${review[@]}"}
+    PYTHONPATH=$root "$venv/bin/python" -m resources.review "$out" --scans "$scan" ${review[@]+"${review[@]}"} || status=$?
   fi
   echo
   echo "results: $out"
+  return "$status"
 }
 
-# test.sh sources this file for install_requirements.
+# test.sh sources this file for install_requirements and show_help.
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
   main "$@"
 fi

@@ -2,12 +2,13 @@
 # Lint, types, tests, and the regression case: the results for test/input have to be those of test/expected.
 #
 #   ./test.sh [--all] [OPTION OF PYTEST...]
-#   ./test.sh --upload-check
+#   ./test.sh --upload-check | --install | --help
 #
 # Without --all: all but the tests marked slow, and the regression case through process.py directly.
 # With --all: every test, and the regression case through the real container, exec and invoke, where an engine and
 # the base image are there; elsewhere through process.py directly. Which, and why, is printed.
 # --upload-check: only writes what is uploaded, exec and invoke, and checks it as the platform does.
+# --install: only makes .venv, with what training, review and tests need.
 # Environment: TEST_CONTAINER  yes: the container or failure; no: process.py directly (default: auto with --all, else no)
 #              BASE, DOCKER, DOCKER_BUILD_ARGS  as for build.sh; a BASE that is set is pulled if need be
 #              PYTHON  as for run.sh
@@ -15,6 +16,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./run.sh
 export PYTHONUTF8=1  # reports are Dutch too, whatever the locale
+
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  show_help "${BASH_SOURCE[0]}"
+  exit
+fi
 
 engine=${DOCKER:-docker}
 chosen=(-m "not slow")
@@ -175,7 +181,18 @@ if [[ ${1:-} == --upload-check ]]; then
   exit
 fi
 
+if [[ $mode == yes ]]; then  # said before minutes of tests, not after them
+  reason=$(why_no_container)
+  if [[ -n $reason ]]; then
+    echo "test.sh: TEST_CONTAINER=yes, but $reason" >&2
+    exit 1
+  fi
+fi
+
 install_requirements requirements-dev.txt
+if [[ ${1:-} == --install ]]; then
+  exit
+fi
 
 step "ruff"
 .venv/bin/ruff check .

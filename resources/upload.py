@@ -1,6 +1,7 @@
 """The checks that grand-challenge.org makes of an uploaded image, made before the upload.
 
     python resources/upload.py IMAGE.tar.gz [MODEL.tar.gz]
+    python resources/upload.py MODEL.tar.gz
 
 Needs nothing but Python. The archive has to be readable, with a manifest of one image, for linux/amd64, run
 by a user that is named and not root, with the label of the way it is called. The weights' archive holds
@@ -9,6 +10,7 @@ by a user that is named and not root, with the label of the way it is called. Th
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import tarfile
@@ -78,6 +80,15 @@ def check_image(path: Path) -> str:
     return f"{path}: one image, {platform}, user {user}, {method}, {size:.2f} GB: as the platform wants it"
 
 
+def are_weights(path: Path) -> bool:
+    """Whether an archive begins with a .safetensors file, as an image does not; False if unreadable."""
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            return any(member.name.endswith(".safetensors") for member in itertools.islice(archive, 20))
+    except (OSError, EOFError, zlib.error, tarfile.TarError):
+        return False
+
+
 def check_weights(path: Path) -> str:
     """The weights in a line. Raises UploadError where the container would not find them in /opt/ml/model."""
     try:
@@ -94,11 +105,17 @@ def check_weights(path: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0, or 1 with one line on stderr."""
+    """Exit code 0, or 1 with one line on stderr; 2 for other arguments than these."""
+    if arguments in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-"):
-        print("usage: python resources/upload.py IMAGE.tar.gz [MODEL.tar.gz]", file=sys.stderr)
+        print("usage: python resources/upload.py [IMAGE.tar.gz] [MODEL.tar.gz]", file=sys.stderr)
         return 2
     try:
+        if len(arguments) == 1 and are_weights(Path(arguments[0])):
+            print(check_weights(Path(arguments[0])))
+            return 0
         print(check_image(Path(arguments[0])))
         if len(arguments) == 2:
             print(check_weights(Path(arguments[1])))

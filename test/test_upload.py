@@ -79,7 +79,22 @@ def test_archives_that_hold_no_image(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "expected .safetensors files at its top, found weights/a.safetensors" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("script", ["build.sh", "export.sh", "run.sh"])
+def test_weights_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = archive(tmp_path / "model.tar.gz", {"a.safetensors": 1})
+    assert main([str(weights)]) == 0
+    assert capsys.readouterr().out.startswith(f"{weights}: a.safetensors, ")
+    assert main([str(archive(tmp_path / "nested.tar.gz", {"weights/a.safetensors": 1}))]) == 1
+    assert "expected .safetensors files at its top" in capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "python resources/upload.py IMAGE.tar.gz [MODEL.tar.gz]" in capsys.readouterr().out
+    assert main(["a", "b", "c"]) == 2
+    assert capsys.readouterr().err.startswith("usage: ")
+
+
+@pytest.mark.parametrize("script", ["build.sh", "export.sh", "run.sh", "test.sh"])
 def test_help_of_the_scripts(script: str, tmp_path: Path) -> None:
     """From any folder, and without building anything."""
     command = [Path(__file__).parents[1] / script, "--help"]

@@ -44,12 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, required=True, help="folder of the cache")
     usual = DetectorConfig()
     sub.add_argument(
-        "--spacing-mm",
-        "--spacing",
-        dest="spacing",
-        type=float,
-        default=usual.spacing_mm,
-        help="the network's",
+        "--spacing-mm", dest="spacing", type=float, default=usual.spacing_mm, help="the network's"
     )
     sub.add_argument("--stride", type=int, default=usual.stride, help="the network's")
     add_worker_options(sub, ray=True)

@@ -88,6 +88,8 @@ def describe(cases: list[Case]) -> str:
         shown = ", ".join(
             f"{name} {count}" for name, count in sorted(counts.items(), key=lambda x: str(x[0]))
         )
+        if title == "split":
+            shown += "".join(f", no {name}" for name in ("train", "validation", "test") if name not in counts)
         lines.append(f"{title}: {shown}")
     return "\n".join(lines)
 

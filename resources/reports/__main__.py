@@ -19,6 +19,8 @@ from resources.reports.reader import Reading, explain_report
 from resources.reports.schema import ReportError, finding_schema
 
 SUFFIXES = (".txt", ".md", ".html", ".htm", ".rep", "")
+PIPED_WIDTH = 160
+"""Columns of --explain where the output is no terminal: room for the table."""
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
@@ -118,7 +120,7 @@ def main(given: list[str] | None = None) -> int:
     if arguments.schema:
         print(json.dumps(finding_schema(), indent=1))
         return 0
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     try:
         if arguments.out is None:
             for _ in _lines(arguments, console):

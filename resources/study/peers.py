@@ -72,7 +72,7 @@ def check(setting: Setting, name: str, work: Path) -> None:
     for own in lists:
         path = work / "cases" / f"{own}.jsonl"
         if not path.exists():
-            command = f"python -m resources.study run {name} --work {work} --to base"
+            command = f"{sys.executable} -m resources.study run {name} --work {work} --to base"
             raise CaseError(f"{path}: expected a case list, found none; made by: {command}")
 
 

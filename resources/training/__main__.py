@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = Run(read_config(options.config), options.config.stem, options.resume)
         run.go()
     except Interrupted as stopped:
-        command = f"python -m resources.training {options.config} --resume"
+        command = f"{sys.executable} -m resources.training {options.config} --resume"
         print(f"{stopped} after step {run.step}; to go on: {command}", file=sys.stderr)
         return 128 + stopped.number
     except NotFiniteError as error:

@@ -57,8 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
         config = export(options.work, options.out, options.cases, options.cache)
     except (CaseError, EvaluationError, WeightsError, OSError) as error:
         return end_with(error)
-    print(f"{options.out}: {config}")
+    print(f"{options.out}: {_summary(config)}")
     return 0
+
+
+def _summary(config: DetectorConfig) -> str:
+    """What a reader of the file may want to know first; the rest is in it."""
+    facts = config.provenance
+    return (
+        f"step {facts['steps']}, {config.spacing_mm:g} mm, calibrated on: {facts['calibration']}, "
+        f"operating point {config.operating_point:.3f}, of scans {config.scan_operating_point:.3f}"
+    )
 
 
 def export(work: Path, out: Path, cases: Path | None = None, cache: Path | None = None) -> DetectorConfig:

@@ -64,4 +64,6 @@ def test_no_voxel_of_a_lesion_is_denied_if_the_report_omits_none(tmp_path: Path)
     np.testing.assert_array_equal(complete == POSITIVE, lesion)
     np.testing.assert_array_equal(complete == NEGATIVE, ~lesion)
     draw([weak], tmp_path / "b.png")
-    assert "1 scan of 1 patient," in describe([weak])
+    text = describe([weak])
+    assert "1 scan of 1 patient," in text
+    assert "split: train 1, no validation, no test\n" in text

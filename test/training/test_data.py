@@ -164,7 +164,7 @@ def test_missing_scans_are_told_with_the_command_that_makes_them(tmp_path: Path)
     with pytest.raises(CaseError) as caught:
         open_scans(config)
     text = str(caught.value)
-    command = f"python -m resources.cases cache {tmp_path / 'a.jsonl'} --out {tmp_path / 'a'}"
+    command = f"{sys.executable} -m resources.cases cache {tmp_path / 'a.jsonl'} --out {tmp_path / 'a'}"
     assert text == (
         f"{tmp_path / 'a'}: expected the scans of {tmp_path / 'a.jsonl'}, found 0 of 2 (not a0); "
         f"make them: {command}"
@@ -176,7 +176,7 @@ def test_missing_scans_are_told_with_the_command_that_makes_them(tmp_path: Path)
 
 def test_scans_cached_for_another_case_or_network_are_missing(config: TrainingConfig) -> None:
     coarse = dataclasses.replace(config, network=dataclasses.replace(config.network, spacing_mm=3.0))
-    with pytest.raises(CaseError, match=r"found 0 of 2 \(not a0\); make them: .* --spacing 3$"):
+    with pytest.raises(CaseError, match=r"found 0 of 2 \(not a0\); make them: .* --spacing-mm 3$"):
         open_scans(coarse)
 
 

@@ -151,7 +151,7 @@ def test_sigterm_finishes_the_step_and_says_how_to_go_on(scans: Path) -> None:
     assert process.returncode == 143
     done = steps_done(scans / "termed")
     assert last_line(error) == (
-        f"SIGTERM after step {done}; to go on: python -m resources.training {file} --resume"
+        f"SIGTERM after step {done}; to go on: {sys.executable} -m resources.training {file} --resume"
     )
 
 

@@ -75,9 +75,14 @@ def test_the_best_is_kept(run: Run) -> None:
     assert sorted(path.name for path in (run.work / "validation").iterdir()) == ["0000100", "0000200"]
 
 
-def test_export_calibrates_and_tells_where_it_comes_from(run: Run, tmp_path: Path) -> None:
+def test_export_calibrates_and_tells_where_it_comes_from(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "weights" / "tiny.safetensors"
     assert export(["--work", str(run.work), "--out", str(out)]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"{out}: step ")
+    assert ", calibrated on: " in said
     held = run.config.validation
     assert held is not None
     again = tmp_path / "again.safetensors"  # on the same scans by name

@@ -65,7 +65,7 @@ def test_it_is_read_and_has_on_what_the_evidence_supports() -> None:
         assert f"--out {Path(source.cases).relative_to(ROOT)}" in made
         assert Path(source.cache) == ROOT / "build" / "cases" / "mission" / "cache" / Path(source.cases).stem
     network = config.network.detector
-    assert f"--spacing {network.spacing_mm:g} --stride {network.stride}" in made
+    assert f"--spacing-mm {network.spacing_mm:g} --stride {network.stride}" in made
 
 
 def convert(config: TrainingConfig, data: Path) -> None:
@@ -83,7 +83,7 @@ def convert(config: TrainingConfig, data: Path) -> None:
         assert cases([*map(str, command), "--out", str(lists[name])]) == 0
     assert attach([str(lists["in-house"]), "--out", str(lists["in-house"])]) == 0
     network = config.network.detector
-    grid = ["--spacing", str(network.spacing_mm), "--stride", str(network.stride)]
+    grid = ["--spacing-mm", str(network.spacing_mm), "--stride", str(network.stride)]
     for source in config.sources:
         assert cases(["cache", source.cases, "--out", source.cache, *grid, "--processes", "1"]) == 0
 

@@ -10,6 +10,7 @@ import multiprocessing
 import multiprocessing.context
 import os
 import signal
+import sys
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -104,9 +105,9 @@ def open_scans(config: TrainingConfig) -> Scans:
 
 def _remedy(source: Source, config: TrainingConfig) -> str:
     detector, usual = config.network.detector, type(config.network)().detector
-    command = f"python -m resources.cases cache {source.cases} --out {source.cache}"
+    command = f"{sys.executable} -m resources.cases cache {source.cases} --out {source.cache}"
     if detector.spacing_mm != usual.spacing_mm:
-        command += f" --spacing {detector.spacing_mm:g}"
+        command += f" --spacing-mm {detector.spacing_mm:g}"
     if detector.stride != usual.stride:
         command += f" --stride {detector.stride}"
     return f"make them: {command}"
