@@ -63,7 +63,18 @@ def test_explain_from_standard_input(
     # where the output is no terminal, a finding is in one line, not cut at 80 columns
     row = next(line for line in shown.splitlines() if "suspicious" in line)
     cells = [cell.strip() for cell in row.split("│")[1:-1]]
-    assert cells == "metastasis of 12 mm,present,liver,liver,,1,12,,current,suspicious".split(",")
+    assert cells == [
+        "metastasis of 12 mm",
+        "present",
+        "liver",
+        "liver",
+        "",
+        "1",
+        "12",
+        "",
+        "current",
+        "suspicious",
+    ]
 
 
 def test_nothing_personal_is_written(tmp_path: Path) -> None:

@@ -26,7 +26,13 @@ from resources.training.config import (
 )
 from resources.training.data.stream import Scans, open_scans
 from resources.training.reports.pseudo_labels import Proposal, PseudoLesion, read_pseudo_labels
-from resources.training.reports.rounds import HARD_PER_SCAN, hard_negatives, renew
+from resources.training.reports.rounds import (
+    HARD_PER_SCAN,
+    MISSED_BELOW,
+    hard_negatives,
+    missed_lesions,
+    renew,
+)
 
 ALL = Completeness("all")
 CLEAR = (Finding(None, None, count=None, presence="absent"),)
@@ -213,6 +219,26 @@ def test_hard_negatives_are_the_surest_where_there_is_no_lesion() -> None:
     doubtful = PseudoLesion((4.0, 40.0, 41.0), (None, None, None), None, "doubtful", 0.5, "teacher", 0.5, 1)
     spared = hard_negatives(case_of(ALL), scan, proposals[:2], [doubtful])
     assert [place.voxel for place in spared] == [(20, 20, 20)]
+
+
+def test_lesions_that_no_probable_proposal_is_on_are_hard_too() -> None:
+    """A lesion of 20 mm at x 40: what is nearer than 10 mm is on it."""
+    mark = Annotation("point", "liver", frame="mm", point=(40.0, 40.0, 40.0), long_mm=20.0)
+    for proposals, probability in (
+        ([], 0.0),
+        ([proposal(49, MISSED_BELOW - 0.01)], MISSED_BELOW - 0.01),
+        ([proposal(51, 0.9)], 0.0),
+    ):
+        (place,) = missed_lesions(case_of(ALL, mark), scan_of(), proposals)
+        assert (place.voxel, place.probability) == ((20, 20, 20), probability)
+    assert (
+        missed_lesions(case_of(ALL, mark), scan_of(), [proposal(44, 0.1), proposal(49, MISSED_BELOW)]) == []
+    )
+    for status in ("benign", "doubtful"):
+        other = dataclasses.replace(mark, status=status)
+        assert missed_lesions(case_of(ALL, other), scan_of(), []) == []
+    outside = dataclasses.replace(mark, point=(400.0, 40.0, 40.0))
+    assert missed_lesions(case_of(ALL, outside), scan_of(), []) == []
 
 
 def test_a_benign_mark_is_a_hard_negative_and_a_doubtful_one_is_none() -> None:

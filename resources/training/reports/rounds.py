@@ -40,12 +40,16 @@ from resources.training.targets.terms import type_of
 
 HARD_PER_SCAN = 5
 """Hard negatives of one scan at most: the surest."""
+MISSED_BELOW = 0.3
+"""A lesion is missed where no proposal on it is as probable as this."""
 HARD_FILE = "hard.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class HardNegative:
-    """Where the network sees a lesion and there is none. voxel: (z, y, x) in the cached scan."""
+class HardPlace:
+    """Where the network sees a lesion and there is none, or hardly sees one that is there. voxel: (z, y, x)
+    in the cached scan.
+    """
 
     case: str
     voxel: tuple[int, int, int]
@@ -113,8 +117,8 @@ def _renewed(
     config: TrainingConfig,
     before: tuple[Proposal, ...],
     untaught: frozenset[str],
-) -> tuple[PseudoLabels, list[HardNegative]]:
-    """Pseudo-labels and hard negatives of one scan; the network does not run where neither is wanted."""
+) -> tuple[PseudoLabels, list[HardPlace]]:
+    """Pseudo-labels and hard places of one scan; the network does not run where neither is wanted."""
     benign = any(mark.status == "benign" for mark in case.annotations)
     known = case.completeness.kind != "none" or bool(case.findings) or benign
     labels = config.strongest.uses_proposals and case.completeness.kind != "all"
@@ -130,12 +134,32 @@ def _renewed(
         types, settings = network.config.types, config.strongest
         lesions, bags = guidance.resolve(case, scan, proposals, types, settings, config.teacher, untaught)
         pseudo_labels = PseudoLabels(proposals, lesions, bags, empty)
-    return pseudo_labels, hard_negatives(case, scan, proposals, pseudo_labels.lesions) if hardens else []
+    if not hardens:
+        return pseudo_labels, []
+    hard = hard_negatives(case, scan, proposals, pseudo_labels.lesions)
+    return pseudo_labels, hard + missed_lesions(case, scan, proposals)
+
+
+def missed_lesions(case: Case, scan: CachedScan, proposals: Sequence[Proposal]) -> list[HardPlace]:
+    """The annotated lesions whose centre no proposal of MISSED_BELOW or more is nearer to than half their long
+    diameter (or NEAREST_MM); probability: that of the best proposal there, 0 where there is none.
+    """
+    places = []
+    for mark in locate(case, scan):
+        if mark.annotation.status != "lesion" or not scan.grid.contains(mark.center_mm)[0]:
+            continue
+        reach_mm = max(NEAREST_MM, float(np.nan_to_num(mark.size_mm[0], nan=LONG_MM[1])) / 2)
+        apart_mm = distances([proposal.center_mm for proposal in proposals], [tuple(mark.center_mm.tolist())])
+        on_it = [p.probability for p, apart in zip(proposals, apart_mm, strict=True) if apart[0] < reach_mm]
+        if max(on_it, default=0.0) < MISSED_BELOW:
+            z, y, x = scan.grid.nearest_voxel(mark.center_mm)[0].tolist()
+            places.append(HardPlace(case.id, (z, y, x), max(on_it, default=0.0)))
+    return places
 
 
 def hard_negatives(
     case: Case, scan: CachedScan, proposals: Sequence[Proposal], lesions: Sequence[PseudoLesion]
-) -> list[HardNegative]:
+) -> list[HardPlace]:
     """The surest proposals, at most HARD_PER_SCAN, on cells that complete annotation, a benign mark or the
     report calls free of lesions, and that are nearer to no lesion, annotated or pseudo-labelled, than half
     its long diameter (or NEAREST_MM).
@@ -152,7 +176,7 @@ def hard_negatives(
     for proposal, free in zip(proposals, (apart_mm >= reach_mm).all(1), strict=True):
         if free and state[tuple(cells.nearest_voxel(proposal.center_mm)[0])] == NEGATIVE:
             z, y, x = scan.grid.nearest_voxel(proposal.center_mm)[0].tolist()
-            places.append(HardNegative(case.id, (z, y, x), proposal.probability))
+            places.append(HardPlace(case.id, (z, y, x), proposal.probability))
     return places[:HARD_PER_SCAN]
 
 
