@@ -141,8 +141,8 @@ def _renewed(
 
 
 def missed_lesions(case: Case, scan: CachedScan, proposals: Sequence[Proposal]) -> list[HardPlace]:
-    """The annotated lesions to whose centre no proposal of MISSED_BELOW or more is nearer than half their long
-    diameter (or NEAREST_MM). probability: that of the best proposal there, 0 where there is none.
+    """The annotated lesions to whose centre no proposal of MISSED_BELOW or more is nearer than half their
+    long diameter (or NEAREST_MM). probability: that of the best proposal there, 0 where there is none.
     """
     places = []
     for mark in locate(case, scan):
