@@ -4,8 +4,8 @@
     python -m resources.study.difficulty --weights DIR --cases CASES.jsonl --blobs
 
 Groups are reported apart: procedural bodies of site A; of site B; and, with --maps, ICRP's woman and man at
-site B (deformations of two bodies are not patients). Seeds begin at 900000; training keeps below. With
---cases the scans of a list are measured instead. Each step is the main function of a command
+site B (deformations of two bodies are not patients). Seeds begin at 910000; training and validation keep
+below. With --cases the scans of a list are measured instead. Each step is the main function of a command
 (resources.synthetic, resources.predict, resources.study.blob, resources.evaluation), and what is there in
 --work is kept. Detections are matched by the rule luna16_distance; mimics and doubtful lesions count neither
 way.
@@ -27,7 +27,7 @@ from resources.study.steps import ROOT, Figures, StepError, evaluated, report, s
 from resources.synthetic.__main__ import main as make_scans
 from resources.synthetic.sites import COVERAGES_MM
 
-FIRST_SEED = 900_000
+FIRST_SEED = 910_000
 GROUPS = {
     "site A": ("A", "procedural"),
     "site B, procedural bodies": ("B", "procedural"),
