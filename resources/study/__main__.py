@@ -6,7 +6,8 @@
 run makes scans, case lists and caches, trains a base from scratch and measures the headroom: how much all
 masks of the new scans would add, on the validation scans. Below the setting's least headroom it ends there.
 Then it trains every arm from the base, with the same number of steps and the same seeds, predicts the test
-scans when all arms are trained, and stores the figures as resources/study/results/SETTING.json. What is done
+scans when all arms are trained, those of another site too where the setting has some, and stores the figures
+as resources/study/results/SETTING.json. What is done
 is kept; the same command goes on. table writes the tables of docs/results.md from the stored results, and
 those of the detector from what other commands wrote into its folders real and detector (CONTRIBUTING.md).
 """
@@ -63,9 +64,11 @@ def run(setting: Setting, name: str, options: argparse.Namespace) -> int:
         for seed, arm in itertools.product(setting.seeds, arms):
             train_arm(setting, work, arm, seed)
     if stage >= STAGES.index("figures"):
-        for arm, seed in itertools.product(arms, setting.seeds):
-            predict(setting, work, run_name(arm, seed))
-        store(options.out, name, {"test": arms_of(setting, work, arms) | origin(name, setting, work)})
+        for test, arm, seed in itertools.product(setting.tests, arms, setting.seeds):
+            predict(setting, work, run_name(arm, seed), test)
+        for test in setting.tests:
+            measured = arms_of(setting, work, arms, test) | origin(name, setting, work)
+            store(options.out, name, {test: measured})
         if setting.is_real:
             store(options.out, name, {"crops": arms_of(setting, work, arms, in_crops=True)})
     return 0

@@ -70,7 +70,7 @@ def make_lists(setting: Setting, work: Path, mapped: bool, data: Path | None) ->
         path = work / "cases" / f"{name}.jsonl"
         if not path.exists():
             make_list(own, work, path, data)
-        if name != "test" or own.real:
+        if name not in setting.tests or own.real:
             command("resources.cases", "cache", path, "--out", work / "cache" / name, *plan)
 
 

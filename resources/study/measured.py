@@ -78,35 +78,37 @@ def counts_of(model: Model) -> dict[str, int]:
     return {name: len(table.lesion_case) for name, table in model.tables.items()}
 
 
-def arms_of(setting: Setting, work: Path, arms: list[str], in_crops: bool = False) -> dict[str, Any]:
-    """The figures of all arms on the test scans, and the contrasts between those that were run.
+def arms_of(
+    setting: Setting, work: Path, arms: list[str], name: str = "test", in_crops: bool = False
+) -> dict[str, Any]:
+    """The figures of all arms on the scans of a test list, and the contrasts between those that were run.
 
     in_crops: false positives are counted beside the nodules of crops, in place of in whole scans.
     """
-    scans, chosen = held(work, "test"), Settings()
+    scans, chosen = held(work, name), Settings()
     if in_crops:
         scans = dataclasses.replace(scans, truths=[judged_in_crops(truth) for truth in scans.truths])
     cases = [truth.case for truth in scans.truths]
-    keys = [(name, seed) for name in arms for seed in setting.seeds]
+    keys = [(arm, seed) for arm in arms for seed in setting.seeds]
     known = {case.id for case in cases}
-    folders = [predictions(work, run_name(*key)) for key in keys]
+    folders = [predictions(work, run_name(*key), name) for key in keys]
     read = tuple(
         candidates(scans, folder.name, folder) if setting.is_real else read_predictions(folder, cases, known)
         for folder in folders
     )
     evaluation = evaluate(scans.truths, read, chosen, lambda _: None)
-    models: dict[str, list[Model]] = {name: [] for name in arms}
+    models: dict[str, list[Model]] = {arm: [] for arm in arms}
     rates = CROP_RATES if in_crops else REAL_RATES
-    for (name, _), model in zip(keys, models_of(evaluation, setting, rates), strict=True):
-        models[name].append(model)
-    ranges = {name: [run_measure(model) for model in runs] for name, runs in models.items()}
+    for (arm, _), model in zip(keys, models_of(evaluation, setting, rates), strict=True):
+        models[arm].append(model)
+    ranges = {arm: [run_measure(model) for model in runs] for arm, runs in models.items()}
     first = next(iter(models.values()))[0]
     weights, patients = drawn(setting, evaluation)
     return {
         "scans": len(cases),
         "lesions": counts_of(first),
         "positive scans": sum(positive is True for positive, _ in evaluation.labels),
-        "arms": {name: figures_of(mean_of(own), weights) for name, own in ranges.items()},
+        "arms": {arm: figures_of(mean_of(own), weights) for arm, own in ranges.items()},
         "contrasts": contrasts_of(setting, models, weights, patients),
     }
 

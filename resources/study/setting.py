@@ -20,6 +20,8 @@ FOLDER = Path(__file__).parent / "settings"
 REAL_VIEWS = ("masks", "marks", "images")
 HELD = ("validation", "test")
 """Lists that every setting has besides those it trains on."""
+ELSEWHERE = "elsewhere"
+"""A list that a setting may have: test scans of another site, on which the arms are measured too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Scans:
 
     seed: int
     count: int
-    site: Literal["A", "C"] = "A"
+    site: Literal["A", "B", "C"] = "A"
     split: Literal["train", "validation", "test"] = "train"
     lesions: int | None = None
     types: tuple[str, ...] = ()
@@ -132,21 +134,27 @@ class Setting:
     def __post_init__(self) -> None:
         if bool(self.start) == bool(self.base_steps):
             refuse("base_steps", "more than 0 exactly without start", self.base_steps)
-        for name in HELD:
+        for name in (*HELD, *self.tests):
             if name not in self.cases or self.cases[name].view != "masks":
                 refuse("cases", f"a list {name} with masks", sorted(self.cases))
+        trained_on = set(self.cases) - {*HELD, ELSEWHERE}
         for name, own in self.cases.items():
             missing = [each for each in own.scans if each not in self.scans]
             if missing:
                 refuse(f"cases.{name}.scans", f"of {', '.join(self.scans)}", missing)
         for name, arm in {"base": self.base, **self.arms}.items():
-            missing = [each for each in arm.sources if each not in self.cases or each in HELD]
+            missing = [each for each in arm.sources if each not in trained_on]
             if missing:
-                refuse(f"{name}.sources", f"of {', '.join(set(self.cases) - set(HELD))}", missing)
+                refuse(f"{name}.sources", f"of {', '.join(sorted(trained_on))}", missing)
         named = [*self.headroom, *(n for c in self.contrasts for n in (c.arm, *c.against))]
         missing = [name for name in named if name not in self.arms]
         if missing:
             refuse("contrasts, headroom", f"of {', '.join(self.arms)}", missing)
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Lists that the arms are measured on, the first for the primary contrasts."""
+        return ("test", ELSEWHERE) if ELSEWHERE in self.cases else ("test",)
 
     @property
     def is_real(self) -> bool:

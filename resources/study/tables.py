@@ -8,7 +8,7 @@ from typing import Any
 from resources.evaluation.statistics import holm
 from resources.study.contrasts import CROP_RATES, EQUAL_AT, RATES, SCAN_MEASURES, strata_names
 from resources.study.real_figures import RATES as REAL_RATES
-from resources.study.setting import Setting
+from resources.study.setting import ELSEWHERE, Setting
 from resources.study.steps import ROOT
 
 PAGE = ROOT / "docs" / "results.md"
@@ -65,6 +65,17 @@ def table_of(setting: Setting, stored: Stored, adjusted: dict[int, float]) -> li
             lines += ["", *crop_lines(setting, stored["crops"])]
         if not setting.is_real:  # crops have a lesion each
             lines += ["", *scan_lines(setting, stored["test"])]
+        if ELSEWHERE in stored:
+            other = stored[ELSEWHERE]
+            lines += [
+                "",
+                "At another site:",
+                "",
+                *arm_lines(setting, other),
+                "",
+                *contrast_lines(setting, other, {}),
+            ]
+            lines += ["", *scan_lines(setting, other)]
     if stored.get("errors"):
         lines += ["", *error_lines(setting, stored["errors"])]
     part: Stored = stored.get("test") or stored["headroom"]

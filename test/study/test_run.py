@@ -15,11 +15,20 @@ from resources.study.setting import FOLDER, Setting, read_setting
 from resources.study.tables import table_of
 from resources.synthetic.files import read_truth
 
+ELSEWHERE = """
+[scans.elsewhere]
+site = "B"
+seed = 980000
+count = 1
+split = "test"
+[cases.elsewhere]
+scans = ["elsewhere"]
+"""
 ARMS = ["all masks", "base going on", "reports"]
 
 
 def tiny(path: Path) -> Setting:
-    """`hospital.toml` with one coarse scan of a kind, two steps of small patches, one seed."""
+    """`hospital.toml` with one coarse scan of a kind, and one of site B; two steps of small patches, one seed."""
     text = (FOLDER / "hospital.toml").read_text(encoding="utf-8")
     for before, after in (
         ("scan_mm = 2.0", "scan_mm = 4.0"),
@@ -30,6 +39,7 @@ def tiny(path: Path) -> Setting:
         ("[48, 80, 80]", "[48, 32, 32]"),
         ("batch = 4", "batch = 1"),
         ("every_steps = 600", "every_steps = 2"),
+        ("[cases.test]", ELSEWHERE + "[cases.test]"),
         *((f"count = {count}", "count = 1") for count in (10, 20, 30, 50)),
     ):
         assert before in text
@@ -57,9 +67,14 @@ def test_a_setting_is_run_and_gone_on_with(tmp_path: Path) -> None:
     before = {path: os.stat(path).st_mtime_ns for path in kept}
     assert run(setting, "tiny", argparse.Namespace(to=STAGES[-1], **plan)) == 0
     assert before == {path: os.stat(path).st_mtime_ns for path in kept}
-    test = json.loads((out / "tiny.json").read_text(encoding="utf-8"))["test"]
+    stored = json.loads((out / "tiny.json").read_text(encoding="utf-8"))
+    test, elsewhere = stored["test"], stored["elsewhere"]
     assert (test["scans"], set(test["arms"])) == (2, set(ARMS))
     measured = [contrast["arm"] for contrast in test["contrasts"]]
     assert measured == ["reports", "all masks"]  # an arm of the others was not run
-    lines = table_of(setting, json.loads((out / "tiny.json").read_text(encoding="utf-8")), {})
+    assert (elsewhere["scans"], set(elsewhere["arms"])) == (1, set(ARMS))
+    assert {path.name for path in (work / "predictions" / "elsewhere").iterdir()} == {
+        f"{arm.replace(' ', '-')}-1" for arm in ARMS
+    }
+    lines = table_of(setting, stored, {})
     assert lines[2].startswith("| **headroom** |")

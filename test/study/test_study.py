@@ -228,6 +228,14 @@ def test_the_table_of_a_setting() -> None:
     assert lines[-1] == "`python -m resources.study run types` at commit abc, 2026-01-01."
     widths = [line.count("|") for line in lines if line.startswith("|")]
     assert widths == [3] * 5 + [7] * 4 + [7] * 4 + [6] * 4 + [3] * 3
+    both = stored(0.03)
+    both["elsewhere"] = both["test"]
+    lines = table_of(read_setting(FOLDER / "types.toml"), both, {0: 0.06})
+    widths = [line.count("|") for line in lines if line.startswith("|")]
+    assert widths == [3] * 5 + ([7] * 4 + [7] * 4 + [6] * 4) * 2 + [3] * 3
+    rows = lines[lines.index("At another site:") :]
+    row = next(line for line in rows if line.startswith("| **report negatives and positives (g) - teacher"))
+    assert row.endswith("| 0.030 |  |")  # Holm's correction is of the primary test
 
 
 def test_numbers_are_written_as_the_page_writes_them() -> None:
