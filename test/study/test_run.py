@@ -28,7 +28,7 @@ ARMS = ["all masks", "base going on", "reports"]
 
 
 def tiny(path: Path) -> Setting:
-    """`hospital.toml` with one coarse scan of a kind, and one of site B; two steps of small patches, one seed."""
+    """`hospital.toml` with a coarse scan of each kind and of site B, two steps of small patches, one seed."""
     text = (FOLDER / "hospital.toml").read_text(encoding="utf-8")
     for before, after in (
         ("scan_mm = 2.0", "scan_mm = 4.0"),
