@@ -87,10 +87,11 @@ def count(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
             untaught = untaught_types([case for cases in listed.values() for case in cases], types)
             total: collections.Counter[str] = collections.Counter()
             for name in lists:
+                here = arm.of(name)
                 for case in listed[name]:
                     cached = work / "cache" / name / f"{case.id}.b2nd"
-                    here, known = open_scan(cached), proposed(cached, arm.teacher)
-                    total.update(of_scan(case, here, known, types, arm, untaught, setting.without_masks))
+                    scan, known = open_scan(cached), proposed(cached, arm.teacher)
+                    total.update(of_scan(case, scan, known, types, here, untaught, setting.without_masks))
             found[arm.title] = {cause: total[cause] for cause in (*CAUSES, WRONG)}
     return found
 

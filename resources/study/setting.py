@@ -87,6 +87,11 @@ class Arm:
     supervision: Supervision = Supervision()
     teacher: Teacher | None = None
 
+    def of(self, name: str) -> Arm:
+        """With the supervision that holds for patches of one case list."""
+        weights = dataclasses.replace(self.supervision, **self.sources[name].supervision)
+        return dataclasses.replace(self, supervision=weights)
+
 
 @dataclasses.dataclass(frozen=True)
 class Contrast:

@@ -157,6 +157,14 @@ def test_false_positives_are_saved_at_equal_sensitivity() -> None:
     assert p_value([going], [going], ALL, np.array([0, 1]), 99, "saved") == 1.0
 
 
+def test_supervision_of_a_list_is_the_arms_and_its_own() -> None:
+    arm = read_setting(FOLDER / "few.toml").arms["marks and reports"]
+    for name, positive in (("reports", 1.0), ("marks", 0.0)):
+        assert arm.of(name).supervision.report_positive == positive
+        assert arm.of(name).supervision.organs == 0.0
+    assert arm.supervision.organs == arm.of("few").supervision.organs == 0.3
+
+
 def test_given_weights_are_the_base(tmp_path: Path) -> None:
     setting = dataclasses.replace(read_setting(FOLDER / "hospital.toml"), start="README.md")
     folder = train_base(setting, tmp_path)
