@@ -118,14 +118,12 @@ main() {
   done
   local scan=${places[0]:-$root/test/input} out=${places[1]:-output} began
   install_requirements "$needed"
-  began=$(mktemp)
+  began=$(date +%s)
   "$venv/bin/python" "$root/process.py" --input "$scan" --output "$out" ${detect[@]+"${detect[@]}"} || status=$?
   # Where some scans of a folder failed, and are named in its summary, the others are shown all the same.
-  if ((status)) && [[ ! $out/summary.csv -nt $began ]]; then
-    rm "$began"
+  if ((status)) && (($(stat -c %Y "$out/summary.csv" 2>/dev/null || echo 0) < began)); then
     return "$status"
   fi
-  rm "$began"
   show_points "$out"
   if [[ -n $pages ]]; then
     echo

@@ -181,6 +181,11 @@ if [[ ${1:-} == --upload-check ]]; then
   exit
 fi
 
+if [[ ${1:-} == --install ]]; then
+  install_requirements requirements-dev.txt
+  exit
+fi
+
 if [[ $mode == yes ]]; then  # said before minutes of tests, not after them
   reason=$(why_no_container)
   if [[ -n $reason ]]; then
@@ -190,9 +195,6 @@ if [[ $mode == yes ]]; then  # said before minutes of tests, not after them
 fi
 
 install_requirements requirements-dev.txt
-if [[ ${1:-} == --install ]]; then
-  exit
-fi
 
 step "ruff"
 .venv/bin/ruff check .

@@ -224,7 +224,7 @@ class Run:
         return tensors
 
     def renew(self, step: int) -> tuple[Path | None, Path | None]:
-        """Pseudo-labels and hard negatives from a step on; a round that begins there is done first."""
+        """Pseudo-labels and hard places from a step on; a round that begins there is done first."""
         number = round_of(self.config, step)
         if number is None:
             return None, None
@@ -285,7 +285,7 @@ def round_of(config: TrainingConfig, step: int) -> int | None:
 
 
 def has_rounds(config: TrainingConfig) -> bool:
-    """Whether the averaged network predicts the training scans: for pseudo-labels or hard negatives."""
+    """Whether the averaged network predicts the training scans: for pseudo-labels or hard places."""
     return config.strongest.uses_proposals or config.patches.hard > 0
 
 
