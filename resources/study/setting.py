@@ -142,6 +142,8 @@ class Setting:
         for name in (*HELD, *self.tests):
             if name not in self.cases or self.cases[name].view != "masks":
                 refuse("cases", f"a list {name} with masks", sorted(self.cases))
+        if ELSEWHERE in self.cases and self.cases[ELSEWHERE].real:
+            refuse(f"cases.{ELSEWHERE}", "synthetic scans", self.cases[ELSEWHERE].real)
         trained_on = set(self.cases) - {*HELD, ELSEWHERE}
         for name, own in self.cases.items():
             missing = [each for each in own.scans if each not in self.scans]

@@ -165,6 +165,13 @@ def test_supervision_of_a_list_is_the_arms_and_its_own() -> None:
     assert arm.supervision.organs == arm.of("few").supervision.organs == 0.3
 
 
+def test_scans_of_another_site_are_synthetic() -> None:
+    setting = read_setting(FOLDER / "pixels.toml")
+    real = {**setting.cases, "elsewhere": setting.cases["test"]}
+    with pytest.raises(CaseError, match=r"cases\.elsewhere: expected synthetic scans"):
+        dataclasses.replace(setting, cases=real)
+
+
 def test_given_weights_are_the_base(tmp_path: Path) -> None:
     setting = dataclasses.replace(read_setting(FOLDER / "hospital.toml"), start="README.md")
     folder = train_base(setting, tmp_path)
