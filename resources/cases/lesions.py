@@ -28,6 +28,8 @@ SHORT_RATIO = 0.74
 """Median of S / L."""
 LONG_MM = (8.5, 19.0, 51.5)
 """Quantiles (10, 50, 90 %) of DeepLesion's long diameter: all that a point says of a lesion's size."""
+NEAREST_MM = 4.0
+"""What is nearer to a lesion's centre than this is at the lesion, however small it is."""
 FLAT_SLICES = 1.01
 """A box of at most so many slices was drawn on a key slice and says nothing of the extent along z."""
 
@@ -46,6 +48,13 @@ class Mark:
     half_mm: Array
     size_mm: Array
     measured: npt.NDArray[np.bool_]
+
+
+def reach_mm(long_mm: npt.ArrayLike) -> Array:
+    """How near to a lesion's centre a proposal must be to be at the lesion: half the long diameter, that of
+    a median lesion where it is NaN, and NEAREST_MM at least. The shape is that of long_mm.
+    """
+    return np.maximum(NEAREST_MM, np.nan_to_num(np.asarray(long_mm, dtype=float), nan=LONG_MM[1]) / 2)
 
 
 def mark_of(annotation: Annotation, place: Geometry) -> Mark:

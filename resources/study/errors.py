@@ -18,6 +18,7 @@ from model.files import write_whole
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan, open_scan
 from resources.cases.case import Case, read_cases
+from resources.cases.lesions import reach_mm
 from resources.evaluation.outcomes import truth_of
 from resources.study.arms import BASE, WEIGHTS, real_cases
 from resources.study.real_data import with_marks
@@ -30,7 +31,7 @@ from resources.training.reports.clearing import cleared_types, current_findings
 from resources.training.reports.guidance import resolve
 from resources.training.reports.pseudo_labels import Proposal, PseudoLabels, PseudoLesion
 from resources.training.reports.rounds import untaught_types
-from resources.training.reports.teacher import NEAREST_MM, Mask, propose
+from resources.training.reports.teacher import Mask, propose
 from resources.training.targets.states import states_of
 
 OMITTED, UNREAD, CLEARED, UNSEEN, UNASSIGNED, ASSIGNED = (
@@ -178,5 +179,5 @@ def near(point_mm: tuple[float, float, float], lesion: TrueLesion) -> bool:
 
 
 def within(point_mm: Sequence[float], center_mm: Sequence[float], long_mm: float) -> bool:
-    """By the evaluation's rule: nearer than half the long diameter, or than NEAREST_MM."""
-    return float(distances([point_mm], [center_mm])[0, 0]) < max(NEAREST_MM, long_mm / 2)
+    """Whether a point is within reach of a lesion."""
+    return float(distances([point_mm], [center_mm])[0, 0]) < float(reach_mm(long_mm))

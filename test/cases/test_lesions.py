@@ -14,7 +14,7 @@ from model.geometry import Geometry
 from resources.cases.axes import measure_axes
 from resources.cases.cache import CachedScan, Job, build, open_scan
 from resources.cases.case import Annotation, Case, CaseError, Completeness, ImageSource
-from resources.cases.lesions import SHORT_RATIO, Z_RATIO, mark_of
+from resources.cases.lesions import SHORT_RATIO, Z_RATIO, mark_of, reach_mm
 from resources.cases.regions import complete_at
 from resources.evaluation.frame import Frame
 from resources.evaluation.outcomes import truth_of
@@ -206,3 +206,9 @@ def test_where_annotation_is_complete_by_hand() -> None:
     assert complete_at(organs, places, labels).tolist() == [True, False, False, True]
     with pytest.raises(ValueError, match="organ labels of each position"):
         complete_at(organs, places)
+
+
+def test_reach_is_half_the_long_diameter_but_at_least_4_mm() -> None:
+    assert reach_mm([6.0, 8.0, 20.0, np.nan]).tolist() == [4.0, 4.0, 10.0, 9.5]  # 19 mm: a median lesion
+    assert float(reach_mm(50.0)) == 25.0
+    assert reach_mm([]).shape == (0,)

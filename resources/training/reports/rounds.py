@@ -22,7 +22,7 @@ from model.files import write_whole
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from resources.cases.cache import CachedScan
 from resources.cases.case import Case, CaseError
-from resources.cases.lesions import LONG_MM
+from resources.cases.lesions import reach_mm
 from resources.training.config import TrainingConfig
 from resources.training.data.stream import Scans
 from resources.training.progress import tracked
@@ -34,7 +34,7 @@ from resources.training.reports.pseudo_labels import (
     read_pseudo_labels,
     write_pseudo_labels,
 )
-from resources.training.reports.teacher import NEAREST_MM, link, propose
+from resources.training.reports.teacher import link, propose
 from resources.training.targets.states import NEGATIVE, locate, states_of
 from resources.training.targets.terms import type_of
 
@@ -141,16 +141,16 @@ def _renewed(
 
 
 def missed_lesions(case: Case, scan: CachedScan, proposals: Sequence[Proposal]) -> list[HardPlace]:
-    """The annotated lesions to whose centre no proposal of MISSED_BELOW or more is nearer than half their
-    long diameter (or NEAREST_MM). probability: that of the best proposal there, 0 where there is none.
+    """The annotated lesions that no proposal of MISSED_BELOW or more is within reach of. probability: that
+    of the best proposal there, 0 where there is none.
     """
     places = []
     for mark in locate(case, scan):
         if mark.annotation.status != "lesion" or not scan.grid.contains(mark.center_mm)[0]:
             continue
-        reach_mm = max(NEAREST_MM, float(np.nan_to_num(mark.size_mm[0], nan=LONG_MM[1])) / 2)
         apart_mm = distances([proposal.center_mm for proposal in proposals], [tuple(mark.center_mm.tolist())])
-        on_it = [p.probability for p, apart in zip(proposals, apart_mm, strict=True) if apart[0] < reach_mm]
+        at_it = apart_mm[:, 0] < reach_mm(mark.size_mm[0])
+        on_it = [proposal.probability for proposal, there in zip(proposals, at_it, strict=True) if there]
         if max(on_it, default=0.0) < MISSED_BELOW:
             z, y, x = scan.grid.nearest_voxel(mark.center_mm)[0].tolist()
             places.append(HardPlace(case.id, (z, y, x), max(on_it, default=0.0)))
@@ -161,8 +161,7 @@ def hard_negatives(
     case: Case, scan: CachedScan, proposals: Sequence[Proposal], lesions: Sequence[PseudoLesion]
 ) -> list[HardPlace]:
     """The surest proposals, at most HARD_PER_SCAN, on cells that complete annotation, a benign mark or the
-    report calls free of lesions, and that are nearer to no lesion, annotated or pseudo-labelled, than half
-    its long diameter (or NEAREST_MM).
+    report calls free of lesions, and that are within reach of no lesion, annotated or pseudo-labelled.
     """
     if not proposals:
         return []
@@ -170,11 +169,11 @@ def hard_negatives(
     marks = [mark for mark in locate(case, scan) if mark.annotation.status != "benign"]
     centers_mm = [tuple(mark.center_mm.tolist()) for mark in marks] + [x.center_mm for x in lesions]
     long_mm = [float(mark.size_mm[0]) for mark in marks] + [x.size_mm[0] or np.nan for x in lesions]
-    reach_mm = np.maximum(NEAREST_MM, np.nan_to_num(np.array(long_mm), nan=LONG_MM[1]) / 2)
     apart_mm = distances([proposal.center_mm for proposal in proposals], centers_mm)
+    free = np.all(apart_mm >= reach_mm(long_mm), axis=1).tolist()
     places = []
-    for proposal, free in zip(proposals, (apart_mm >= reach_mm).all(1), strict=True):
-        if free and state[tuple(cells.nearest_voxel(proposal.center_mm)[0])] == NEGATIVE:
+    for proposal, alone in zip(proposals, free, strict=True):
+        if alone and state[tuple(cells.nearest_voxel(proposal.center_mm)[0])] == NEGATIVE:
             z, y, x = scan.grid.nearest_voxel(proposal.center_mm)[0].tolist()
             places.append(HardPlace(case.id, (z, y, x), proposal.probability))
     return places[:HARD_PER_SCAN]

@@ -21,14 +21,13 @@ from model.heads import split
 from model.network import OUTPUT_STRIDE, CenterNet3D
 from model.preprocess import Grid
 from resources.cases.cache import HU, CachedScan
+from resources.cases.lesions import reach_mm
 from resources.training.config import Teacher
 from resources.training.reports.pseudo_labels import Proposal
 
 VIEWS = tuple(tuple(axis for bit, axis in enumerate((2, 1, 0)) if view >> bit & 1) for view in range(8))
 """Axes (0 z, 1 y, 2 x) along which each view is mirrored: none first, then left to right, which bodies bear
 best."""
-NEAREST_MM = 4.0
-"""Proposals of two rounds nearer than this, or than half the long diameter, are one."""
 EMPTY_FROM_MM = 10.0
 """No cell this near to what a proposal may cover is empty."""
 
@@ -74,12 +73,11 @@ def propose(
 def link(proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]) -> tuple[Proposal, ...]:
     """The proposals with the rounds in which they have been seen running.
 
-    One is that of the previous round if it is nearer than half its long diameter, or than NEAREST_MM; one to
-    one, as many pairs as possible and then the nearest (Kuhn 1955). What was not there starts with 1.
+    One is that of the previous round if it is within its own reach; one to one, as many pairs as possible
+    and then the nearest (Kuhn 1955). What was not there starts with 1.
     """
     apart_mm = distances([p.center_mm for p in proposals], [p.center_mm for p in previous])
-    reach_mm = np.array([max(NEAREST_MM, p.size_mm[0] / 2) for p in proposals]).reshape(-1, 1)
-    near = apart_mm < reach_mm
+    near = apart_mm < reach_mm([p.size_mm[0] for p in proposals])[:, None]
     far_mm = 1e6  # more than all distances of a scan together
     rounds = [1] * len(proposals)
     for current, other in zip(*linear_sum_assignment(np.where(near, apart_mm, far_mm)), strict=True):
