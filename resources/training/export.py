@@ -34,7 +34,8 @@ from resources.training.config import TrainingConfig, Validation
 from resources.training.validation import Held, match_all, open_held, predict_scans, read_candidates
 
 FALSE_POSITIVES_PER_SCAN = 0.5
-"""The operating point: the lowest probability with at most this many on the validation scans."""
+"""The operating point is the lowest probability with at most this many on the validation scans whose lesions
+are all marked, unless --false-positives says otherwise."""
 NOTHING = 0.001
 """Probability that stands for a scan without candidates, as at inference."""
 
@@ -50,11 +51,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file")
     parser.add_argument("--cases", type=Path, help="validation scans to fit on, in place of those of the run")
     parser.add_argument("--cache", type=Path, help="folder of their cache")
+    parser.add_argument(
+        "--false-positives",
+        type=float,
+        default=FALSE_POSITIVES_PER_SCAN,
+        metavar="RATE",
+        help="the operating point has at most so many a validation scan whose lesions are all marked "
+        "(default %(default)s)",
+    )
     options = parser.parse_args(arguments)
+    rate = options.false_positives
+    if not (math.isfinite(rate) and rate >= 0):
+        parser.error(f"--false-positives: expected a number from 0 up, found {rate:g}")
     if (options.cases is None) != (options.cache is None):
         parser.error("--cases, --cache: expected both or neither")
     try:
-        config = export(options.work, options.out, options.cases, options.cache)
+        config = export(options.work, options.out, options.cases, options.cache, rate)
     except (CaseError, EvaluationError, WeightsError, OSError) as error:
         return end_with(error)
     print(f"{options.out}: {_summary(config)}")
@@ -70,10 +82,17 @@ def _summary(config: DetectorConfig) -> str:
     )
 
 
-def export(work: Path, out: Path, cases: Path | None = None, cache: Path | None = None) -> DetectorConfig:
+def export(
+    work: Path,
+    out: Path,
+    cases: Path | None = None,
+    cache: Path | None = None,
+    false_positives: float = FALSE_POSITIVES_PER_SCAN,
+) -> DetectorConfig:
     """Writes the weights file; the configuration in it. Raises CaseError, EvaluationError, WeightsError.
 
     cases, cache: the scans that calibration is fitted on; those of the run's validation if None.
+    false_positives: a validation scan, of the operating point.
     """
     tensors, state = read_checkpoint(work / "checkpoint.safetensors")
     config = decode_object(TrainingConfig, state["config"])
@@ -96,7 +115,7 @@ def export(work: Path, out: Path, cases: Path | None = None, cache: Path | None 
         step = int(network.config.provenance["step"])
         folder = predicted / f"{step:07d}"
         predict_scans(network, held, folder, 0, 1)
-        fitted = fit(network.config, held, folder)
+        fitted = fit(network.config, held, folder, false_positives)
         calibration = f"{len(held.truths)} validation scans"
     fitted = dataclasses.replace(fitted, provenance=provenance(config, state, step, calibration))
     with aside(out) as part:
@@ -129,10 +148,11 @@ def provenance(config: TrainingConfig, state: dict[str, Any], step: int, calibra
     } | started
 
 
-def fit(plain: DetectorConfig, held: Held, folder: Path) -> DetectorConfig:
+def fit(plain: DetectorConfig, held: Held, folder: Path, false_positives: float) -> DetectorConfig:
     """The configuration with calibration and operating points, from the candidates `predict_scans` wrote.
 
-    plain: of the network, its calibration being none.
+    plain: of the network, its calibration being none. false_positives: at most, a scan, at the operating
+    point.
     """
     predictions = read_candidates(held, folder)
     table = match_all(held, predictions)
@@ -146,7 +166,7 @@ def fit(plain: DetectorConfig, held: Held, folder: Path) -> DetectorConfig:
     known = np.array([positive is not None and truth_of.judged for positive, truth_of in pairs])
     positive, likelihood = np.array(truth)[known].astype(bool), _apply(calibration, top[known])
     scan_calibration = _platt(likelihood, positive, ("scans with a lesion", "scans without one"))
-    allowed = int(FALSE_POSITIVES_PER_SCAN * table.judged.sum())
+    allowed = int(false_positives * table.judged.sum())
     false = np.sort(_apply(calibration, table.false_score))[::-1]
     threshold = float(false[allowed]) if len(false) > allowed else 0.01
     return dataclasses.replace(

@@ -113,6 +113,26 @@ def test_export_calibrates_and_tells_where_it_comes_from(
         assert (found.likelihood >= detector.scan_operating_point) == bool(case.annotations)
 
 
+def test_the_operating_point_has_as_many_false_positives_as_are_asked_for(run: Run, tmp_path: Path) -> None:
+    """Six validation scans: at 0.5 a scan three false positives may be at or above it, at 0 none."""
+    settings = run.config.validation
+    assert settings is not None
+    held = Held(prepare(read_cases(Path(settings.cases)), Settings(), lambda _: None), Path(settings.cache))
+    step = load_network(run.work / "best.safetensors").config.provenance["step"].zfill(7)
+    false = match_all(held, read_candidates(held, run.work / "validation" / step)).false_score
+    assert len(false) > 3
+    for rate, allowed in (("0", 0), ("0.5", 3)):
+        out = tmp_path / f"{rate}.safetensors"
+        assert export(["--work", str(run.work), "--out", str(out), "--false-positives", rate]) == 0
+        config = load_network(out).config
+        slope, intercept = config.calibration
+        probability = np.sort(1 / (1 + np.exp(-(slope * np.log(false / (1 - false)) + intercept))))[::-1]
+        assert (probability >= config.operating_point).sum() <= allowed
+        assert (probability >= config.operating_point - 2e-4).sum() > allowed
+    with pytest.raises(SystemExit, match="2"):
+        export(["--work", str(run.work), "--out", str(tmp_path / "a"), "--false-positives", "-1"])
+
+
 def test_without_validation_the_last_average_is_exported(run: Run, tmp_path: Path) -> None:
     write_scans(tmp_path / "train", 0, count=1)
     text = settings(1) + "[supervision]\nfull = 0.5\n"
