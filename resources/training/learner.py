@@ -101,11 +101,14 @@ def begin(fabric: Fabric, precision: Precision, config: TrainingConfig) -> Learn
     """A network with its first weights. Raises WeightsError where those to start with do not fit.
 
     On several GPUs batch norm takes its statistics over all of them (SyncBatchNorm); on several CPUs each
-    process takes those of its own patches, for torch has no other there.
+    process takes those of its own patches, for torch has no other there. An organ head that nothing teaches
+    is frozen: it gets no gradient, and several processes and checkpoints expect one of all that is trained.
     """
     plain = first_network(config)
     average = copy.deepcopy(plain).eval().requires_grad_(False)
     plain.train()
+    if plain.organ is not None and config.strongest.organs == 0:
+        plain.organ.requires_grad_(False)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain)
     for one in (plain, average):

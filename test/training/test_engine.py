@@ -58,13 +58,16 @@ def losses(run: Run, last: int) -> list[dict[str, float]]:
         return [run.train_on(batch, waited_s) for batch, waited_s in batches]
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.02])
-def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path, rate: float) -> None:
+@pytest.mark.parametrize(("rate", "organs"), [(0.0, "false"), (0.02, "false"), (0.02, "true")])
+def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path, rate: float, organs: str) -> None:
+    """With an organ head that nothing teaches too."""
     text = settings(6, optimisation=f"kernel_rate = {rate}")
-    whole = opened(run_in(scans, f"whole {rate}", text))
+    text = text.replace("[network]", f"[network]\norgans = {organs}")
+    which = f"{rate} {organs}"
+    whole = opened(run_in(scans, f"whole {which}", text))
     expected = losses(whole, 6)
     whole.keep()
-    file = run_in(scans, f"stopped {rate}", text)
+    file = run_in(scans, f"stopped {which}", text)
     first = opened(file)
     found = losses(first, 3)
     first.keep()
@@ -74,7 +77,7 @@ def test_going_on_gives_the_same_losses_as_not_stopping(scans: Path, rate: float
     second.keep()
     assert found == expected
     assert len({tuple(values.values()) for values in expected}) == 6
-    both = (scans / f"{name} {rate}/checkpoint.safetensors" for name in ("whole", "stopped"))
+    both = (scans / f"{name} {which}/checkpoint.safetensors" for name in ("whole", "stopped"))
     assert len({file.read_bytes() for file in both}) == 1
 
 
