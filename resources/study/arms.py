@@ -17,6 +17,7 @@ from model.files import whole
 from resources.cases.case import Case, CaseError, Completeness, read_cases, write_cases
 from resources.evaluation.evaluation import Settings, prepare
 from resources.study.real_data import of_fifth, with_marks
+from resources.study.rules import ruled
 from resources.study.setting import Arm, Cases, Scans, Setting, training_file
 from resources.study.steps import ROOT
 from resources.training.validation import Held, predict_scans
@@ -61,11 +62,13 @@ def options_of(scans: Scans, scan_mm: float, maps: Path | None) -> list[object]:
 
 
 def make_lists(setting: Setting, work: Path, mapped: bool, data: Path | None) -> None:
-    """Case lists and caches: those that need the base's organ head, or the others. data: of real scans."""
+    """Case lists and caches: those that need the base, for its organ head or a rule, or the others. data: of
+    real scans.
+    """
     network = setting.network
     plan = ["--spacing-mm", network.spacing_mm, "--stride", network.detector.stride, "--processes", 1]
     for name, own in setting.cases.items():
-        if own.mapped != mapped:
+        if (own.mapped or bool(own.of)) != mapped:
             continue
         path = work / "cases" / f"{name}.jsonl"
         if not path.exists():
@@ -77,6 +80,10 @@ def make_lists(setting: Setting, work: Path, mapped: bool, data: Path | None) ->
 def make_list(own: Cases, work: Path, path: Path, data: Path | None) -> None:
     """Writes one case list."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if own.rule is not None:
+        base = load_network(work / "weights" / BASE / WEIGHTS).eval()
+        write_cases(path, ruled(read_cases(path.with_stem(own.of)), work / "cache" / own.of, base, own.rule))
+        return
     if own.real:
         write_cases(path, real_cases(own, work / "real", data))
         return

@@ -22,6 +22,7 @@ from resources.cases.lesions import reach_mm
 from resources.evaluation.outcomes import truth_of
 from resources.study.arms import BASE, WEIGHTS, real_cases
 from resources.study.real_data import with_marks
+from resources.study.rules import outcome
 from resources.study.setting import Arm, Setting
 from resources.synthetic.files import read_mentions, read_truth
 from resources.synthetic.truth import TrueLesion
@@ -55,7 +56,8 @@ BESIDE = "besides: taken for a lesion beside the crop's nodule"
 
 
 def counted(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
-    """By title of each arm that assigns findings or mines real crops, how many lesions meet what end.
+    """By title of each arm that assigns findings, by a rule too, or mines real crops, how many lesions meet
+    what end.
 
     Kept in the folder of the work.
     """
@@ -83,6 +85,9 @@ def count(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
                 masks = real_cases(dataclasses.replace(own, view="masks"), work / "real", None)
                 ends = mined(masks, own.view, work / "cache" / name, network, arm.teacher)
                 found[arm.title] = {end: ends[end] for end in (UNPROPOSED, DOUBTFUL, POSITIVE, BESIDE)}
+            if name in arm.sources and own.of:
+                files = [work / "cases" / f"{each}.jsonl" for each in (name, own.of)]
+                found[arm.title] = outcome(read_cases(files[0]), len(read_cases(files[1])))
         if lists and arm.teacher is not None:
             listed = {name: read_cases(work / "cases" / f"{name}.jsonl") for name in arm.sources}
             untaught = untaught_types([case for cases in listed.values() for case in cases], types)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from model.config import LESION_TYPES
 from resources.cases.strict import CaseError, decode_object, refuse
+from resources.study.rules import Rule
 from resources.training.config import Network, Supervision, Teacher
 from resources.training.config import Source as TrainingSource
 
@@ -46,7 +47,8 @@ class Cases:
     others. view: "masks" of all lesions; "types": masks of `types` alone, complete within `organs` and
     nowhere else; "marks": some RECIST marks (`deeplesion` of resources.synthetic; of real scans on half of
     the lesions); "reports": read reports and no mark; "images": neither. mapped: whether organ maps come from
-    the base's organ head; else scans with masks have their true one and the others none.
+    the base's organ head; else scans with masks have their true one and the others none. of, rule: the
+    lesions that a rule of resources.study.rules makes of the reports of another list, in place of `scans`.
     """
 
     scans: tuple[str, ...] = ()
@@ -56,10 +58,14 @@ class Cases:
     mapped: bool = False
     real: tuple[str, ...] = ()
     patients: Literal["all", "fifth", "others"] = "all"
+    of: str = ""
+    rule: Rule | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.scans) == bool(self.real):
-            refuse("scans, real", "lists of one of them", (self.scans, self.real))
+        if [bool(self.scans), bool(self.real), bool(self.of)].count(True) != 1:
+            refuse("scans, real, of", "lists of one of them", (self.scans, self.real, self.of))
+        if bool(self.of) != bool(self.rule):
+            refuse("rule", "one exactly with of", self.rule)
         if self.real and (self.mapped or self.view not in REAL_VIEWS):
             refuse("view", f"of {', '.join(REAL_VIEWS)} for real scans", self.view)
         if (self.view == "types") != bool(self.types) or bool(self.types) != bool(self.organs):
@@ -149,6 +155,8 @@ class Setting:
             missing = [each for each in own.scans if each not in self.scans]
             if missing:
                 refuse(f"cases.{name}.scans", f"of {', '.join(self.scans)}", missing)
+            if own.of and (own.of not in self.cases or not self.cases[own.of].mapped):
+                refuse(f"cases.{name}.of", "a list with organ maps of the base", own.of)
         for name, arm in {"base": self.base, **self.arms}.items():
             missing = [each for each in arm.sources if each not in trained_on]
             if missing:

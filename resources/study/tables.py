@@ -77,7 +77,7 @@ def table_of(setting: Setting, stored: Stored, adjusted: dict[int, float]) -> li
             ]
             lines += ["", *scan_lines(setting, other)]
     if stored.get("errors"):
-        lines += ["", *error_lines(setting, stored["errors"])]
+        lines += error_lines(stored["errors"])
     part: Stored = stored.get("test") or stored["headroom"]
     return [*lines, "", f"`{part['command']}` at commit {short(part['commit'])}, {part['date']}."]
 
@@ -155,12 +155,15 @@ def scan_lines(setting: Setting, test: Stored) -> list[str]:
     return lines
 
 
-def error_lines(setting: Setting, found: Stored) -> list[str]:
-    lines = ["| what the base makes of the lesions it is given no place of | " + " | ".join(found) + " |"]
-    lines.append("| --- " * (len(found) + 1) + "|")
-    causes = list(next(iter(found.values())))
-    for cause in causes:
-        lines.append(f"| {cause} | " + " | ".join(str(column[cause]) for column in found.values()) + " |")
+def error_lines(found: Stored) -> list[str]:
+    """A table for all arms that have the same ends."""
+    lines: list[str] = []
+    for causes in dict.fromkeys(tuple(column) for column in found.values()):
+        arms = {title: column for title, column in found.items() if tuple(column) == causes}
+        head = "| what the base makes of the lesions it is given no place of | " + " | ".join(arms) + " |"
+        lines += ["", head, "| --- " * (len(arms) + 1) + "|"]
+        for cause in causes:
+            lines.append(f"| {cause} | " + " | ".join(str(column[cause]) for column in arms.values()) + " |")
     return lines
 
 

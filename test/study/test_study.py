@@ -31,7 +31,7 @@ from resources.study.measured import judged_in_crops
 from resources.study.real_data import CROPS, WHOLE
 from resources.study.setting import FOLDER, Cases, Scans, names, read_setting, training_file
 from resources.study.steps import ROOT
-from resources.study.tables import PAGE, RESULTS, adjusted_of, replaced, shown, table_of
+from resources.study.tables import PAGE, RESULTS, adjusted_of, error_lines, replaced, shown, table_of
 from resources.synthetic.truth import TrueLesion
 from resources.training.config import read_config
 
@@ -126,10 +126,20 @@ def test_real_scans_are_lists_of_their_own() -> None:
     found = read_setting(FOLDER / "pixels.toml")
     assert found.is_real
     assert strata_names(found) == ("nodules of 6 mm or more", "LIDC nodules")
-    with pytest.raises(CaseError, match="scans, real: expected lists of one of them"):
+    with pytest.raises(CaseError, match="scans, real, of: expected lists of one of them"):
         Cases(("base",), real=("train-crops",))
     with pytest.raises(CaseError, match="view: expected of masks, marks, images for real scans"):
         Cases(real=("train-crops",), view="reports")
+
+
+def test_lists_by_a_rule_are_of_reports_with_organ_maps() -> None:
+    setting = read_setting(FOLDER / "few.toml")
+    assert (setting.cases["balls"].of, setting.cases["balls"].rule) == ("reports", "balls")
+    with pytest.raises(CaseError, match="rule: expected one exactly with of"):
+        Cases(of="reports")
+    cases = {**setting.cases, "balls": Cases(of="marks", rule="balls")}
+    with pytest.raises(CaseError, match=r"cases\.balls\.of: expected a list with organ maps of the base"):
+        dataclasses.replace(setting, cases=cases)
 
 
 def test_the_mean_is_of_the_rates_of_the_setting() -> None:
@@ -242,6 +252,7 @@ def test_the_table_of_a_setting() -> None:
     assert "| left out | 4 |" in lines
     assert lines[-1] == "`python -m resources.study run types` at commit abc, 2026-01-01."
     widths = [line.count("|") for line in lines if line.startswith("|")]
+    assert error_lines({"a": {"x": 1}, "b": {"y": 2}, "c": {"x": 3}})[3::4] == ["| x | 1 | 3 |", "| y | 2 |"]
     assert widths == [3] * 5 + [7] * 4 + [7] * 4 + [6] * 4 + [3] * 3
     both = stored(0.03)
     both["elsewhere"] = both["test"]
