@@ -155,8 +155,9 @@ class Setting:
             missing = [each for each in own.scans if each not in self.scans]
             if missing:
                 refuse(f"cases.{name}.scans", f"of {', '.join(self.scans)}", missing)
-            if own.of and (own.of not in self.cases or not self.cases[own.of].mapped):
-                refuse(f"cases.{name}.of", "a list with organ maps of the base", own.of)
+            listed = list(self.cases)
+            if own.of and not (own.of in listed[: listed.index(name)] and self.cases[own.of].mapped):
+                refuse(f"cases.{name}.of", "a list before it, with organ maps of the base", own.of)
         for name, arm in {"base": self.base, **self.arms}.items():
             missing = [each for each in arm.sources if each not in trained_on]
             if missing:

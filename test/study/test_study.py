@@ -138,7 +138,7 @@ def test_lists_by_a_rule_are_of_reports_with_organ_maps() -> None:
     with pytest.raises(CaseError, match="rule: expected one exactly with of"):
         Cases(of="reports")
     cases = {**setting.cases, "balls": Cases(of="marks", rule="balls")}
-    with pytest.raises(CaseError, match=r"cases\.balls\.of: expected a list with organ maps of the base"):
+    with pytest.raises(CaseError, match=r"cases\.balls\.of: expected a list before it, with organ maps"):
         dataclasses.replace(setting, cases=cases)
 
 
