@@ -57,6 +57,10 @@ class Shape:
         """(..., 3) LPS mm -> (...) whether a point is lesion for sure."""
         return ((self._coordinates(points_mm) / self.inner_mm) ** 2).sum(-1) <= 1
 
+    def likely(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """(..., 3) LPS mm -> (...) whether a point is in the expected body."""
+        return ((self._coordinates(points_mm) / self.body_mm) ** 2).sum(-1) <= 1
+
     def perhaps(self, points_mm: npt.ArrayLike, margin_mm: float = 0.0) -> npt.NDArray[np.bool_]:
         """(..., 3) LPS mm -> (...) whether a point can be lesion, or lies within the margin of that."""
         scaled = self._coordinates(points_mm) / (self.outer_mm + margin_mm)

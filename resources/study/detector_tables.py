@@ -22,6 +22,8 @@ DETECTORS = {
     "base": "ours: the base",
     "unet": "MONAI's U-Net, connected components",
     "retinanet": "MONAI's RetinaNet, ResNet-10",
+    "unet naive": "MONAI's U-Net, marks too, the unmarked healthy",
+    "retinanet naive": "MONAI's RetinaNet, marks too, the unmarked healthy",
 }
 PEER_MEASURES = ("sensitivity at 1", "sensitivity at 4", "mean")
 PROBES = {"as they are": "whole", "cut to one side": "side", "nodule erased": "erased"}

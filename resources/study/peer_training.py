@@ -18,11 +18,14 @@ import numpy.typing as npt
 import torch
 
 from model.config import DetectorConfig, NotFiniteError
+from model.geometry import Geometry
 from model.preprocess import AIR_HU
 from resources.cases.cache import HU, LESIONS, Job, is_done, open_scan
 from resources.cases.case import Case, CaseError, read_cases
+from resources.cases.geometry import Shape as LesionShape
 from resources.interrupt import Interrupted, Signals
 from resources.training.checkpoint import check_equal, pack, read_checkpoint, unpack, write_checkpoint
+from resources.training.targets.states import locate
 
 if TYPE_CHECKING:
     from resources.study.peer_networks import Peer, Shape
@@ -55,9 +58,9 @@ class Scan:
 
 
 def read_scans(path: Path, cache: Path, network: DetectorConfig, shape: Shape) -> list[Scan]:
-    """The scans of a case list with all masks, in air where they are smaller than a patch. Raises CaseError.
+    """The scans of a case list, in air where they are smaller than a patch. Raises CaseError.
 
-    network: whose grid the cache has.
+    network: whose grid the cache has. See `scan_of`.
     """
     found = []
     for case in read_cases(path):
@@ -69,15 +72,39 @@ def read_scans(path: Path, cache: Path, network: DetectorConfig, shape: Shape) -
 
 
 def scan_of(case: Case, path: Path, shape: Shape) -> Scan:
-    """A cached scan in memory, of `shape` or more voxels. Raises CaseError."""
-    if case.completeness.kind != "all" or any(a.kind != "mask" for a in case.annotations):
-        raise CaseError(f"case {case.id}: expected masks of all lesions, found {case.completeness.kind}")
+    """A cached scan in memory, of `shape` or more voxels. Raises CaseError.
+
+    Its lesions are all in masks; or those of which it has RECIST marks, each in the body that the laws of
+    resources.cases.geometry expect, and all else is taken for free of lesions.
+    """
+    kinds = {annotation.kind for annotation in case.annotations}
+    if kinds != {"recist"} and (case.completeness.kind != "all" or kinds - {"mask"}):
+        found = f"{case.completeness.kind} of kinds {', '.join(sorted(kinds)) or 'none'}"
+        raise CaseError(f"case {case.id}: expected masks of all lesions or RECIST marks, found {found}")
     cached = open_scan(path)
     numbers = np.asarray(cached.array[LESIONS])
+    for mark in locate(case, cached):
+        if mark.shape is not None:
+            paint(numbers, cached.grid, mark.shape, mark.number + 1)
     others = [n for n, annotation in enumerate(case.annotations, 1) if annotation.status != "lesion"]
     lacking = [(0, max(0, least - n)) for n, least in zip(numbers.shape, shape, strict=True)]
     hu = np.pad(np.asarray(cached.array[HU]), lacking, constant_values=AIR_HU)
     return Scan(hu, np.pad(np.where(np.isin(numbers, others), 0, numbers), lacking), cached.digest)
+
+
+def paint(numbers: npt.NDArray[np.int16], place: Geometry, body: LesionShape, number: int) -> None:
+    """Gives the voxels of a mark's expected body its number; the one at its centre at least.
+
+    numbers: (z, y, x), changed in place. place: where its voxels lie.
+    """
+    middle = place.nearest_voxel(body.center_mm)[0]
+    reach = np.ceil(body.body_mm.max() / place.spacing_mm[0])
+    low = np.clip(middle - reach, 0, numbers.shape).astype(int)
+    high = np.clip(middle + reach + 1, 0, numbers.shape).astype(int)
+    part = numbers[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    index = np.indices(part.shape).reshape(3, -1).T + low
+    inside = body.likely(place.voxel_to_world(index)) | (index == middle).all(1)
+    part[inside.reshape(part.shape)] = number
 
 
 def window_of(scans: Sequence[Scan]) -> tuple[float, float]:

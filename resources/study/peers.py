@@ -1,10 +1,12 @@
 """Independent detectors beside our own: the same scans, the same grid, a budget of processor time.
 
-    python -m resources.study.peers few --peer unet|retinanet --work WORK [--minutes 40]
+    python -m resources.study.peers few --peer unet|retinanet --work WORK [--minutes 40] [--naive]
 
 Trains a peer (resources.study.peer_networks) on the scans that the base of a setting is trained on, in
 patches of the same shape and number and in the same precision, and predicts the test scans of the setting;
-the same command goes on. The data is what `python -m resources.study run few --work WORK --to base` has made.
+the same command goes on. With --naive the scans that have RECIST marks are among them, each mark as the body
+that it stands for, and whatever is not marked counts as free of lesions. The data is what
+`python -m resources.study run few --work WORK --to base` has made.
 Figures are stored as OUT/few.json, with those of the base where its weights are in WORK. The test scans are
 for the end: run this when all arms are trained.
 """
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from resources.study.peer_networks import Peer
 
 KINDS = ("unet", "retinanet")
+MARKS = "marks"
+"""The list of scans with RECIST marks."""
 SECONDS = "seconds.json"
 """Beside the points of a scan: how long they took, and of which case and weights they are."""
 
@@ -64,12 +68,14 @@ Floats = npt.NDArray[np.float64]
 Row = tuple[str, list[float], float]
 
 
-def check(setting: Setting, name: str, work: Path) -> None:
+def check(setting: Setting, name: str, work: Path, naive: bool) -> None:
     """Raises CaseError where something that a peer needs is missing."""
     lists = [*setting.base.sources, "test"]
     if setting.is_real or setting.start or any(setting.cases[own].view != "masks" for own in lists):
         raise CaseError(f"{name}: expected a setting whose base is trained on all masks of synthetic scans")
-    for own in lists:
+    if naive and MARKS not in setting.cases:
+        raise CaseError(f"{name}: expected a setting with a list {MARKS}, found none")
+    for own in [*lists, *([MARKS] if naive else [])]:
         path = work / "cases" / f"{own}.jsonl"
         if not path.exists():
             command = f"{sys.executable} -m resources.study run {name} --work {work} --to base"
@@ -77,7 +83,7 @@ def check(setting: Setting, name: str, work: Path) -> None:
 
 
 def trained_peer(
-    setting: Setting, work: Path, kind: str, budget: Budget
+    setting: Setting, work: Path, kind: str, budget: Budget, naive: bool
 ) -> tuple[Peer, Window, Trained, Path]:
     """A trained peer, its window in HU, and the folder of its checkpoint. Raises as `train` does."""
     from resources.study.peer_networks import RetinaNetPeer, UNetPeer
@@ -85,12 +91,12 @@ def trained_peer(
     z, y, x = tomllib.loads(setting.common)["patches"]["shape"]
     optimisation, network = tomllib.loads(setting.optimisation), setting.network.detector
     scans = []
-    for own in setting.base.sources:
+    for own in [*setting.base.sources, *([MARKS] if naive else [])]:
         scans += read_scans(work / "cases" / f"{own}.jsonl", work / "cache" / own, network, (z, y, x))
     torch.manual_seed(0)
     make = UNetPeer if kind == "unet" else RetinaNetPeer
     peer = make((z, y, x), optimisation["precision"] == "bf16-mixed")
-    window, folder = window_of(scans), work / "runs" / run_of(kind)
+    window, folder = window_of(scans), work / "runs" / run_of(kind, naive)
     patches = Patches(scans, (z, y, x), optimisation["batch"], window)
     run = {
         "peer": kind,
@@ -103,9 +109,9 @@ def trained_peer(
     return peer, window, trained, folder
 
 
-def run_of(kind: str) -> str:
+def run_of(kind: str, naive: bool) -> str:
     """Of the folders in runs and predictions."""
-    return f"peer-{kind}"
+    return f"peer-{kind}{'-naive' * naive}"
 
 
 def predict_scans(peer: Peer, window: Window, setting: Setting, jobs: Sequence[Job]) -> None:
@@ -137,27 +143,34 @@ def is_done(job: Job) -> bool:
         return False
 
 
-def measured(setting: Setting, work: Path, kind: str, budget: Budget) -> dict[str, Figures]:
+def measured(
+    setting: Setting, work: Path, kind: str, budget: Budget, naive: bool = False
+) -> dict[str, Figures]:
     """Figures of a peer, and of the base where its weights or predictions are; what is done is left alone.
 
     Raises as `train` does, and InputError, EvaluationError and CalledProcessError.
     """
-    cases, out = read_cases(work / "cases" / "test.jsonl"), predictions(work, run_of(kind))
-    peer, window, trained, folder = trained_peer(setting, work, kind, budget)
+    cases, out = read_cases(work / "cases" / "test.jsonl"), predictions(work, run_of(kind, naive))
+    peer, window, trained, folder = trained_peer(setting, work, kind, budget, naive)
     digest = digest_of(folder)
     predict_scans(peer, window, setting, [Job(c, out / c.id, folder, digest, "cpu", None) for c in cases])
     seconds = [float(details(out / case.id / SECONDS)["seconds"]) for case in cases]
-    found = {kind: effort(trained.steps, trained.seconds / 60, peer, seconds)}
+    name = name_of(kind, naive)
+    found = {name: effort(trained.steps, trained.seconds / 60, peer, seconds)}
     weights, out = work / "weights" / BASE / WEIGHTS, predictions(work, BASE)
     if weights.exists():
         predict(setting, work, BASE)
         seconds = [sum(details(out / case.id / NAMES.details)["timings_s"].values()) for case in cases]
         minutes = minutes_of(setting, work / "runs" / BASE / "board")
         found[BASE] = effort(setting.base_steps, minutes, load_network(weights), seconds)
-    compared = compare(
-        setting, work, {BASE: BASE, kind: run_of(kind)} if BASE in found else {kind: run_of(kind)}
-    )
+    ours = {BASE: BASE} if BASE in found else {}
+    compared = compare(setting, work, ours | {name: run_of(kind, naive)})
     return {name: own | compared[name] for name, own in found.items()}
+
+
+def name_of(kind: str, naive: bool) -> str:
+    """In the stored figures."""
+    return f"{kind} naive" if naive else kind
 
 
 def effort(steps: int, minutes: float | None, network: torch.nn.Module, seconds: Sequence[float]) -> Figures:
@@ -210,13 +223,14 @@ def compare(setting: Setting, work: Path, runs: dict[str, str]) -> dict[str, Fig
 
 def run(setting: Setting, name: str, options: argparse.Namespace, work: Path) -> None:
     """Measures a peer and the base, and stores both."""
-    kind, budget = options.peer, Budget(options.minutes, options.steps)
+    kind, naive, budget = options.peer, options.naive, Budget(options.minutes, options.steps)
     limit = f"--minutes {budget.minutes:g}" if budget.steps is None else f"--steps {budget.steps}"
     commands = {
-        kind: f"python -m resources.study.peers {name} --peer {kind} {limit}",
+        name_of(kind, naive): f"python -m resources.study.peers {name} --peer {kind} {limit}"
+        + " --naive" * naive,
         BASE: f"python -m resources.study run {name} --to base",
     }
-    found = measured(setting, work, kind, budget)
+    found = measured(setting, work, kind, budget, naive)
     made = {key: own | origin(name, setting, work) | {"command": commands[key]} for key, own in found.items()}
     store(options.out, name, made)
 
@@ -230,6 +244,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("setting", choices=names())
     found.add_argument("--peer", choices=KINDS, required=True)
     found.add_argument("--work", type=Path, help="of the study's run (default: build/study/SETTING)")
+    found.add_argument("--naive", action="store_true", help="the scans with marks too, the unmarked healthy")
     limit = found.add_mutually_exclusive_group()
     limit.add_argument("--minutes", type=float, default=Budget.minutes, help="default: %(default)g")
     limit.add_argument("--steps", type=int, help="steps in place of minutes")
@@ -244,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
     work = (options.work or ROOT / "build" / "study" / name).absolute()
     try:
         setting = read_setting(FOLDER / f"{name}.toml")
-        check(setting, name, work)
+        check(setting, name, work, options.naive)
         run(setting, name, options, work)
     except Interrupted as stopped:
         print(f"{stopped}; the same command goes on", file=sys.stderr)
