@@ -22,7 +22,7 @@ from resources.cases.lesions import reach_mm
 from resources.evaluation.outcomes import truth_of
 from resources.study.arms import BASE, WEIGHTS, real_cases
 from resources.study.real_data import with_marks
-from resources.study.rules import outcome
+from resources.study.rules import center_of
 from resources.study.setting import Arm, Setting
 from resources.synthetic.files import read_mentions, read_truth
 from resources.synthetic.truth import TrueLesion
@@ -51,6 +51,11 @@ UNPROPOSED, DOUBTFUL, POSITIVE = (
     "no mark, not proposed",
     "no mark, proposed and left out of the loss",
     "no mark, taken for a lesion",
+)
+PLACED, RIGHT, LEFT_OUT = (
+    "lesions placed",
+    "of them within reach of a lesion of their type",
+    "scans left out",
 )
 BESIDE = "besides: taken for a lesion beside the crop's nodule"
 
@@ -87,7 +92,7 @@ def count(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
                 found[arm.title] = {end: ends[end] for end in (UNPROPOSED, DOUBTFUL, POSITIVE, BESIDE)}
             if name in arm.sources and own.of:
                 files = [work / "cases" / f"{each}.jsonl" for each in (name, own.of)]
-                found[arm.title] = outcome(read_cases(files[0]), len(read_cases(files[1])))
+                found[arm.title] = placed(read_cases(files[0]), len(read_cases(files[1])))
         if lists and arm.teacher is not None:
             listed = {name: read_cases(work / "cases" / f"{name}.jsonl") for name in arm.sources}
             untaught = untaught_types([case for cases in listed.values() for case in cases], types)
@@ -100,6 +105,18 @@ def count(setting: Setting, work: Path) -> dict[str, dict[str, int]]:
                     total.update(of_scan(case, scan, known, types, here, untaught, setting.without_masks))
             found[arm.title] = {cause: total[cause] for cause in (*CAUSES, WRONG)}
     return found
+
+
+def placed(cases: Sequence[Case], before: int) -> dict[str, int]:
+    """How many of the lesions that a rule made are lesions; before: how many scans it was given."""
+    ends = {PLACED: 0, RIGHT: 0, LEFT_OUT: before - len(cases)}
+    for case in cases:
+        truth = [x for x in read_truth(Path(case.image.path).parent)[0].lesions if x.status == "lesion"]
+        for one in case.annotations:
+            point = center_of(one).tolist()
+            right = any(x.type == one.type and within(point, x.center_mm, x.long_mm) for x in truth)
+            ends[PLACED], ends[RIGHT] = ends[PLACED] + 1, ends[RIGHT] + right
+    return ends
 
 
 def mined(

@@ -30,19 +30,12 @@ from model.network import OUTPUT_STRIDE, CenterNet3D
 from model.preprocess import Grid
 from resources.cases.cache import HU, ORGANS, CachedScan, open_scan
 from resources.cases.case import Annotation, Case, Completeness
-from resources.cases.lesions import reach_mm
 from resources.cases.organs import canonical, exact_values, organs, place_values
-from resources.synthetic.files import read_truth
 from resources.training.progress import tracked
 from resources.training.reports.guidance import size_of
 from resources.training.reports.matching import Wanted, wanted_of
 
 Rule = Literal["balls", "counts"]
-PLACED, RIGHT, LEFT_OUT = (
-    "lesions placed",
-    "of them within reach of a lesion of their type",
-    "scans left out",
-)
 AROUND_MM = 15.0
 """So far outside of its organ, as the base sees it, a lesion may have its centre."""
 MEMORY_BYTES = int(DEFAULT_MEMORY_GB["cpu"] * 1e9)
@@ -178,19 +171,3 @@ def _lesion(center_mm: npt.ArrayLike, size_mm: npt.ArrayLike, kind: str) -> Anno
 def center_of(lesion: Annotation) -> npt.NDArray[np.float64]:
     """LPS mm of a lesion that a rule made."""
     return np.asarray(lesion.long, np.float64).mean(0)
-
-
-def outcome(cases: list[Case], before: int) -> dict[str, int]:
-    """How many of a rule's lesions are lesions; `before`: how many scans it was given. Of synthetic scans,
-    whose truth no training sees.
-    """
-    ends = {PLACED: 0, RIGHT: 0, LEFT_OUT: before - len(cases)}
-    for case in cases:
-        truth = [x for x in read_truth(Path(case.image.path).parent)[0].lesions if x.status == "lesion"]
-        for one in case.annotations:
-            apart_mm = [np.linalg.norm(center_of(one) - x.center_mm) for x in truth]
-            near = [
-                x.type == one.type and mm < reach_mm(x.long_mm) for x, mm in zip(truth, apart_mm, strict=True)
-            ]
-            ends[PLACED], ends[RIGHT] = ends[PLACED] + 1, ends[RIGHT] + any(near)
-    return ends
