@@ -152,12 +152,12 @@ def of_scan(
     """An end for each lesion of these types, of all if none is given; and WRONG for each wrong assignment."""
     assert arm.teacher is not None
     proposals, empty = proposed
-    labelled, bags = resolve(case, scan, proposals, types, arm.supervision, arm.teacher, untaught)
+    labelled = resolve(case, scan, proposals, types, arm.supervision, arm.teacher, untaught)
     truth = [x for x in read_truth(Path(case.image.path).parent)[0].lesions if x.status == "lesion"]
     lesions = [x for x in truth if not kinds or x.type in kinds]
     assigned = [b for b in labelled if b.source == "report" and (not kinds or b.type in kinds)]
     wrong = sum(not any(hits(b, lesion) for lesion in truth) for b in assigned)
-    known = PseudoLabels(proposals, labelled, bags, empty)
+    known = PseudoLabels(proposals, labelled, empty)
     return [*ends_of(case, lesions, known, scan), *[WRONG] * wrong]
 
 

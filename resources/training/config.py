@@ -80,9 +80,8 @@ class Supervision:
     full: masks, and the rest of what is completely annotated. weak: RECIST marks, boxes and points. unmarked:
     weight of a cell of which nothing is known, taken as free of lesions: 0 ignores it, 1 is the naive
     baseline. teacher: lesions and empty regions the teacher is sure of. report_positive: proposals that
-    findings were assigned to. bag: findings that met no proposal ("somewhere there are n"). report_negative:
-    what reports clear. geometry: weight of offset and size beside the heat maps. organs: of the organ head,
-    wherever there is an organ map.
+    findings were assigned to. report_negative: what reports clear. geometry: weight of offset and size beside
+    the heat maps. organs: of the organ head, wherever there is an organ map.
     """
 
     full: float = 1.0
@@ -90,7 +89,6 @@ class Supervision:
     unmarked: float = 0.0
     teacher: float = 0.0
     report_positive: float = 0.0
-    bag: float = 0.0
     report_negative: float = 0.0
     geometry: float = 0.3
     organs: float = 0.0
@@ -102,7 +100,7 @@ class Supervision:
     @property
     def uses_proposals(self) -> bool:
         """Whether something is learnt from what the teacher proposes."""
-        return self.teacher + self.report_positive + self.bag > 0
+        return self.teacher + self.report_positive > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,19 +171,18 @@ class Patches:
     """shape: voxels (z, y, x), multiples of the network's stride. workers: processes that cut patches.
 
     Shares of the patches: lesion, near one, by size in equal parts; hard, where the averaged network was last
-    wrong; report, where a finding without a place should be; the rest anywhere.
+    wrong; the rest anywhere.
     """
 
     shape: tuple[int, int, int] = (64, 80, 80)
     lesion: float = 0.6
     hard: float = 0.1
-    report: float = 0.1
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("lesion", "hard", "report"):
+        for name in ("lesion", "hard"):
             _check_share(name, getattr(self, name))
-        _check_share("lesion + hard + report", self.lesion + self.hard + self.report)
+        _check_share("lesion + hard", self.lesion + self.hard)
         _check_at_least("workers", self.workers, 0)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from resources.training.data.batch import SPEAKERS, UNMARKED, Batch, PatchBag
+from resources.training.data.batch import SPEAKERS, UNMARKED, Batch
 
 CELLS = (5, 5, 5)
 
@@ -27,13 +27,6 @@ def silent(patches: int = 1, types: int = 2, cells: tuple[int, int, int] = CELLS
         geometry_said_by=torch.full(shape, UNMARKED, dtype=torch.int8),
         organs=torch.full(shape, -1, dtype=torch.int8),
         trust=torch.ones(patches, len(SPEAKERS) + 1),
-        bags=(),
         names=tuple(f"case {i}" for i in range(patches)),
     )
     return dataclasses.replace(batch, **changes)  # type: ignore[arg-type]
-
-
-def bag(**changes: object) -> PatchBag:
-    """One lesion of type 0 anywhere in patch 0."""
-    everywhere = torch.ones(CELLS, dtype=torch.bool)
-    return dataclasses.replace(PatchBag(0, 0, 1, float("nan"), everywhere, 1.0), **changes)  # type: ignore[arg-type]

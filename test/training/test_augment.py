@@ -17,7 +17,7 @@ NOTHING = Augmentation(gain=0, shift_hu=0, phase_hu=0, noise_hu=0, blur_mm=0, sl
 
 def batch(hu: torch.Tensor) -> Batch:
     cell = torch.zeros(1)
-    return Batch(hu, *[cell] * 11, (), ("a",) * len(hu))
+    return Batch(hu, *[cell] * 11, ("a",) * len(hu))
 
 
 def of(settings: Augmentation, hu: torch.Tensor, seed: int = 0) -> torch.Tensor:

@@ -36,7 +36,6 @@ def batch() -> Batch:
         any_said,
         any_said,
         torch.ones(1, 8),
-        (),
         ("case",),
     )
 
@@ -88,5 +87,5 @@ def test_other_processes_write_nothing(tmp_path: Path) -> None:
 
 
 def test_a_loss_of_nothing_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
-    Progress("step", 0, 1, quiet=False).step(1, {"bag": -0.0, "heat": -0.0004}, None)
-    assert capsys.readouterr().out.startswith("step 1/1: bag 0.000, heat 0.000; ")
+    Progress("step", 0, 1, quiet=False).step(1, {"full": -0.0, "heat": -0.0004}, None)
+    assert capsys.readouterr().out.startswith("step 1/1: full 0.000, heat 0.000; ")

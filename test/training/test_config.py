@@ -66,8 +66,8 @@ def test_a_source_may_weigh_its_supervision_by_itself(tmp_path: Path) -> None:
             "checkpoint_every_s: expected at most 60, found 61",
         ),
         (
-            RUN + SOURCE + STEPS + "[supervision]\nbag = -1\n",
-            "supervision.bag: expected at least 0, found -1",
+            RUN + SOURCE + STEPS + "[supervision]\nweak = -1\n",
+            "supervision.weak: expected at least 0, found -1",
         ),
         (
             RUN + SOURCE + STEPS + "[patches]\nshape = [30, 64, 64]\n",

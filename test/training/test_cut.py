@@ -42,10 +42,9 @@ def scan_of(
 
 
 def known_in(case: Case, scan: CachedScan) -> KnownScan:
-    organs = torch.from_numpy(scan.array[ORGANS][::2, ::2, ::2].copy())
-    lesions = lesions_of(locate(case, scan), scan, TYPES)
-    classes = torch.full(organs.shape, -1, dtype=torch.int8)
-    return KnownScan(torch.from_numpy(pack(states_of(case, scan))), organs, classes, lesions)
+    code = torch.from_numpy(pack(states_of(case, scan)))
+    classes = torch.full(code.shape, -1, dtype=torch.int8)
+    return KnownScan(code, classes, lesions_of(locate(case, scan), scan, TYPES))
 
 
 def case_of(annotations: tuple[Annotation, ...] = (), kind: str = "all", **changes: object) -> Case:
@@ -126,12 +125,11 @@ def test_lesions_move_with_the_image(seed: int) -> None:
 def test_cells_of_a_patch_by_hand() -> None:
     """An unturned patch whose first voxel is the scan's voxel (4, 10, -2): its cells begin at (2, 5, -1)."""
     scan = scan_of()
-    flat, inside, z_mm = cells_of(scan, still((11.5, 17.5, 5.5)))
+    flat, inside = cells_of(scan, still((11.5, 17.5, 5.5)))
     assert not inside[..., 0].any()
     assert inside[..., 1:].all()
     assert int(flat[0, 0, 1]) == (2 * 16 + 5) * 20
     assert int(flat[7, 7, 7]) == (9 * 16 + 12) * 20 + 6
-    assert float(z_mm[0, 0, 0]) == (4.5 + 4) * 2.0
 
 
 def test_what_lies_outside_the_scan_is_not_learnt() -> None:
@@ -177,7 +175,7 @@ def test_what_only_a_report_clears_in_an_organ() -> None:
 
 def test_pseudo_labels_of_another_grid_are_refused() -> None:
     scan, case = scan_of(), case_of()
-    pseudo_labels = PseudoLabels((), (), (), np.zeros((2, 2, 2), bool))
+    pseudo_labels = PseudoLabels((), (), np.zeros((2, 2, 2), bool))
     with pytest.raises(
         CaseError, match=r"pseudo-labels of a: expected \(12, 16, 20\) cells, found \(2, 2, 2\)"
     ):

@@ -22,7 +22,7 @@ from resources.cases.case import CaseError
 from resources.training.config import Patches, Supervision, TrainingConfig
 from resources.training.data.batch import FULL, REPORT_NEGATIVE, TEACHER, WEAK, Batch, collate
 from resources.training.data.stream import open_scans, pools_of, stream
-from resources.training.reports.pseudo_labels import Bag, PseudoLabels, PseudoLesion, write_pseudo_labels
+from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion, write_pseudo_labels
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +42,9 @@ def batches(
 
 
 def same(one: Batch, other: Batch) -> bool:
-    tensors = [f.name for f in dataclasses.fields(one) if f.name not in ("bags", "names")]
-    bags = [(b.patch, b.type, b.count, b.weight) for b in one.bags] == [
-        (b.patch, b.type, b.count, b.weight) for b in other.bags
-    ]
-    bags = bags and all(torch.equal(a.where, b.where) for a, b in zip(one.bags, other.bags, strict=True))
-    return (
-        one.names == other.names
-        and bags
-        and all(torch.equal(getattr(one, n), getattr(other, n)) for n in tensors)
+    tensors = [f.name for f in dataclasses.fields(one) if f.name != "names"]
+    return one.names == other.names and all(
+        torch.equal(getattr(one, name), getattr(other, name)) for name in tensors
     )
 
 
@@ -104,7 +98,7 @@ def test_nothing_is_drawn_from_the_global_generator(config: TrainingConfig) -> N
 
 
 def write_round(config: TrainingConfig, folder: Path, shape: tuple[int, int, int] | None = None) -> Path:
-    """Pseudo-labels of the scans without complete annotation: a lesion, a bag in the liver, else empty."""
+    """Pseudo-labels of the scans without complete annotation: a lesion, else empty."""
     scans = open_scans(config)
     for number, (_, case) in enumerate(scans.cases):
         if case.completeness.kind == "all":
@@ -112,9 +106,8 @@ def write_round(config: TrainingConfig, folder: Path, shape: tuple[int, int, int
         scan = scans.open(number)
         z, y, x = ((np.array(scan.lower) + np.array(scan.shape) / 2) * scan.spacing_mm).tolist()
         lesion = PseudoLesion((x + 20, y, z), (10.0, 8.0, None), "bone", "positive", 0.5, "teacher", 0.9, 2)
-        bag = Bag("liver", "liver", None, 50, 10.0, None, 0.5, 0)
         empty = np.ones(shape or tuple(n // 2 for n in scan.shape), bool)
-        write_pseudo_labels(folder, case.id, PseudoLabels((), (lesion,), (bag,), empty))
+        write_pseudo_labels(folder, case.id, PseudoLabels((), (lesion,), empty))
     return folder
 
 
@@ -122,38 +115,26 @@ def test_pseudo_labels_are_learnt_and_patches_are_cut_near_them(
     config: TrainingConfig, tmp_path: Path
 ) -> None:
     learning = dataclasses.replace(
-        config, supervision=Supervision(teacher=1.0, bag=1.0, report_negative=1.0),
-        patches=Patches((16, 16, 24), lesion=0.5, hard=0.0, report=0.5, workers=0),
+        config, supervision=Supervision(teacher=1.0, report_negative=1.0),
+        patches=Patches((16, 16, 24), lesion=0.5, hard=0.0, workers=0),
     )  # fmt: skip
     folder = write_round(learning, tmp_path / "0001")
     pools = pools_of(open_scans(learning), learning, folder, None)
     assert sum(len(part.case) for part in pools[0].lesions) == 2
     assert sum(len(part.case) for part in pools[1].lesions) == 3
-    assert pools[1].bags.tolist() == [[2, 0], [3, 0]]
     found = batches(learning, 0, 12, pseudo_labels=folder)
     bone = torch.cat([b.heat[:, 0] == 1 for b in found])
     said = torch.cat([b.said_by[:, 0] for b in found])
     assert bone.any()
     assert (said[bone] == TEACHER).all()
-    bags = [bag for b in found for bag in b.bags]
-    assert bags
-    for batch in found:
-        for bag in batch.bags:
-            assert batch.names[bag.patch].startswith("b")
-            assert 0 < bag.weight <= 0.5
-            assert not (bag.where & (batch.any_heat[bag.patch] == 1)).any()
     unlearnt = batches(config, 0, 12)
-    assert not any(
-        b.bags or (b.said_by == TEACHER).any() or (b.said_by == REPORT_NEGATIVE).any() for b in unlearnt
-    )
+    assert not any((b.said_by == TEACHER).any() or (b.said_by == REPORT_NEGATIVE).any() for b in unlearnt)
 
 
 def test_patches_are_cut_where_the_network_was_wrong(config: TrainingConfig, tmp_path: Path) -> None:
     hard = tmp_path / "hard.json"
     hard.write_text(json.dumps([{"case": "a1", "voxel": [4, 4, 4], "probability": 0.9}]), encoding="utf-8")
-    wrong = dataclasses.replace(
-        config, patches=Patches((16, 16, 24), lesion=0.0, hard=1.0, report=0.0, workers=0)
-    )
+    wrong = dataclasses.replace(config, patches=Patches((16, 16, 24), lesion=0.0, hard=1.0, workers=0))
     found = [b for b, _ in stream(open_scans(wrong), wrong, 0, 8, 0, 1, None, hard)]
     names = [name for b in found for name in b.names if name.startswith("a")]
     assert set(names) == {"a1"}

@@ -15,10 +15,10 @@ from resources.training.config import Supervision, Teacher
 from resources.training.reports.clearing import cleared_types
 from resources.training.reports.guidance import UNCERTAIN, resolve, size_of
 from resources.training.reports.matching import MISSED
-from resources.training.reports.pseudo_labels import Bag, Proposal, PseudoLesion
+from resources.training.reports.pseudo_labels import Proposal, PseudoLesion
 
 VALUES = {"liver": (1,), "spleen": (2,), "left kidney": (3,), "right kidney": (4,)}
-ALL = Supervision(teacher=1, report_positive=1, bag=1, report_negative=1)
+ALL = Supervision(teacher=1, report_positive=1, report_negative=1)
 LIVER = Finding("liver", "liver", sizes_mm=(12.0,))
 MARK = Annotation("recist", "liver", long=((7, 20, 24), (13, 20, 24)))
 
@@ -49,7 +49,7 @@ def resolved(
     height: int = 48,
     untaught: frozenset[str] = frozenset(),
     **completeness: object,
-) -> tuple[tuple[PseudoLesion, ...], tuple[Bag, ...]]:
+) -> tuple[PseudoLesion, ...]:
     given = {"organ_labels": "o.nii", "organ_values": VALUES} | completeness
     case = Case(
         "a", "p", "s", "train", ImageSource("a.mha"), marks, Completeness(**given), findings  # type: ignore[arg-type]
@@ -64,9 +64,7 @@ def absent(organ: str | None, kind: str | None = None, **changes: object) -> Fin
 
 def test_a_finding_and_a_proposal_that_fit_are_a_lesion_of_the_reports_size() -> None:
     one = seen(p=0.3, size=14.0)
-    lesions, bags = resolved((one,), (LIVER,))
-    assert bags == ()
-    (lesion,) = lesions
+    (lesion,) = resolved((one,), (LIVER,))
     assert (lesion.source, lesion.verdict, lesion.finding, lesion.type) == ("report", "positive", 0, "liver")
     assert lesion.center_mm == one.center_mm
     short = SHORT_RATIO * 12
@@ -77,54 +75,49 @@ def test_a_finding_and_a_proposal_that_fit_are_a_lesion_of_the_reports_size() ->
 
 def test_sizes_by_the_report_and_the_shape_law() -> None:
     assert size_of(Finding(None, None, sizes_mm=(9.0, 16.0))) == pytest.approx((16, 9, Z_RATIO[0.50] * 12))
-    lesions, _ = resolved((seen(size=14.0),), (dataclasses.replace(LIVER, sizes_mm=()),))
-    assert lesions[0].size_mm == (14.0, 0.8 * 14.0, 14.0)  # nothing told: what the teacher sees
+    (lesion,) = resolved((seen(size=14.0),), (dataclasses.replace(LIVER, sizes_mm=()),))
+    assert lesion.size_mm == (14.0, 0.8 * 14.0, 14.0)  # nothing told: what the teacher sees
 
 
 def test_an_uncertain_finding_weighs_less() -> None:
     sure, unsure = (
-        resolved((seen(),), (dataclasses.replace(LIVER, presence=presence),))[0][0]
+        resolved((seen(),), (dataclasses.replace(LIVER, presence=presence),))[0]
         for presence in ("present", "uncertain")
     )
     assert unsure.weight == pytest.approx(UNCERTAIN * sure.weight)
-    _, (bag,) = resolved((), (dataclasses.replace(LIVER, presence="uncertain"),))
-    assert bag.weight == UNCERTAIN
 
 
-def test_a_finding_without_a_proposal_is_a_bag() -> None:
+def test_a_finding_that_no_proposal_fits_is_given_none() -> None:
+    """What the lung's map shows in the liver is no liver lesion; the left kidney begins 100 mm further on."""
     kidney = Finding("kidney", "kidney", side="left", count="several")
-    lesions, bags = resolved((seen("lung", 0.1),), (LIVER, kidney))
-    assert lesions == ()
-    assert bags == (
-        Bag("liver", "liver", None, 1, 12.0, None, 1.0, 0),
-        Bag("kidney", "kidney", "left", 2, None, None, 1.0, 1),
-    )
+    assert resolved((), (LIVER, kidney)) == ()
+    assert resolved((seen("lung", 0.1),), (LIVER, kidney)) == ()
+    (lesion,) = resolved((seen("kidney", 0.3),), (LIVER, kidney))
+    assert (lesion.source, lesion.verdict, lesion.finding) == ("teacher", "doubtful", None)
 
 
 def test_a_ruled_out_map_may_show_a_type_that_nobody_marked() -> None:
     """No liver lesion, says the report; what the liver's map shows in the spleen may be one of the spleen."""
     spleen = Finding("abdomen", "spleen", sizes_mm=(12.0,))
     findings, proposal = (absent("liver"), spleen), seen("liver", 0.5, x=120.0)
-    assert resolved((proposal,), findings)[0] == ()
-    (lesion,) = resolved((proposal,), findings, untaught=frozenset({"abdomen"}))[0]
+    assert resolved((proposal,), findings) == ()
+    (lesion,) = resolved((proposal,), findings, untaught=frozenset({"abdomen"}))
     assert (lesion.type, lesion.finding) == ("abdomen", 1)
 
 
-def test_what_a_count_lacks_is_a_bag() -> None:
+def test_a_count_asks_for_as_many_proposals() -> None:
+    """The size that the report gives is that of the largest; there may be fewer proposals than lesions."""
     three = dataclasses.replace(LIVER, count=3)
-    lesions, bags = resolved((seen(x=20.0, size=6.0), seen(x=60.0, size=12.0)), (three,))
+    lesions = resolved((seen(x=20.0, size=6.0), seen(x=60.0, size=12.0)), (three,))
     assert [lesion.finding for lesion in lesions] == [0, 0]
     assert [lesion.size_mm[0] for lesion in lesions] == [6.0, 12.0]
-    assert [(bag.count, bag.size_mm) for bag in bags] == [(1, None)]  # the largest is found
 
 
-def test_places_that_would_all_do_leave_the_finding_a_bag() -> None:
+def test_a_finding_is_given_none_of_places_that_would_all_do() -> None:
     """Five weak proposals in the liver and one finding: none is likelier than the others together."""
     proposals = tuple(seen(p=0.1, x=10.0 + 15 * i) for i in range(5))
-    lesions, bags = resolved(proposals, (LIVER,))
-    assert lesions == ()
-    assert len(bags) == 1
-    one = resolved(proposals[:1], (LIVER,))[0][0]
+    assert resolved(proposals, (LIVER,)) == ()
+    (one,) = resolved(proposals[:1], (LIVER,))
     assert one.weight == pytest.approx(0.1 / (0.1 + MISSED))
 
 
@@ -136,8 +129,7 @@ def test_the_teacher_alone() -> None:
         seen(p=0.2, x=80.0, rounds=9),
         seen(p=0.1, x=10.0),
     )
-    lesions, bags = resolved(proposals)
-    assert bags == ()
+    lesions = resolved(proposals)
     assert [(b.center_mm[0], b.verdict, b.source) for b in lesions] == [
         (40.0, "positive", "teacher"),
         (60.0, "doubtful", "teacher"),
@@ -150,58 +142,49 @@ def test_the_teacher_alone() -> None:
 def test_each_kind_can_be_switched_off() -> None:
     proposals, findings = (seen(p=0.9, rounds=2), seen("kidney", 0.9, 200.0, rounds=2)), (LIVER,)
     off = dataclasses.replace(ALL, report_positive=0.0)
-    lesions, bags = resolved(proposals, findings, supervision=off)
-    assert [b.source for b in lesions] == ["teacher", "teacher"]
-    assert [bag.finding for bag in bags] == [0]
-    lesions, _ = resolved(proposals, findings, supervision=dataclasses.replace(ALL, teacher=0.0))
+    assert [b.source for b in resolved(proposals, findings, supervision=off)] == ["teacher", "teacher"]
+    lesions = resolved(proposals, findings, supervision=dataclasses.replace(ALL, teacher=0.0))
     assert [b.source for b in lesions] == ["report"]
-    spleen = Finding("abdomen", "spleen")
-    assert resolved((), (spleen,), supervision=dataclasses.replace(ALL, bag=0.0)) == ((), ())
 
 
 def test_a_marked_lesion_is_no_news_and_its_sentence_is_accounted_for() -> None:
     at_mark, elsewhere = seen(x=22.0, p=0.9), seen(x=60.0, p=0.6)
     second = dataclasses.replace(LIVER, sizes_mm=(20.0,))
-    assert resolved((at_mark,), (LIVER,), (MARK,)) == ((), ())
-    lesions, bags = resolved((at_mark, elsewhere), (LIVER, second), (MARK,))
+    assert resolved((at_mark,), (LIVER,), (MARK,)) == ()
+    lesions = resolved((at_mark, elsewhere), (LIVER, second), (MARK,))
     assert [(b.center_mm[0], b.finding) for b in lesions] == [(60.0, 1)]
-    assert bags == ()
+    assert resolved((elsewhere,), (LIVER,), (MARK,)) == ()  # as many are marked as are told: the rest is free
+    assert [b.finding for b in resolved((elsewhere,), (LIVER,))] == [0]  # without the mark it is sought
     edge = seen(x=28.5, p=0.9, rounds=2)  # beyond the mark's sure part, within what it may cover
-    assert resolved((edge,), (), (MARK,)) == ((), ())
-    assert len(resolved((seen(x=36.0, p=0.9, rounds=2),), (), (MARK,))[0]) == 1
-    assert [bag.finding for bag in resolved((), (LIVER,))[1]] == [0]  # without the mark it is sought
+    assert resolved((edge,), (), (MARK,)) == ()
+    assert len(resolved((seen(x=36.0, p=0.9, rounds=2),), (), (MARK,))) == 1
 
 
 def test_complete_places_are_known() -> None:
-    assert resolved((seen(p=0.9, rounds=2),), (LIVER,), kind="all") == ((), ())
+    assert resolved((seen(p=0.9, rounds=2),), (LIVER,), kind="all") == ()
     proposals = (seen(p=0.9, rounds=2), seen("kidney", 0.9, 200.0, rounds=2))
-    lesions, bags = resolved(proposals, (LIVER,), kind="organs", organs=("liver",))
-    assert [b.type for b in lesions] == ["kidney"]
-    assert bags == ()
-    lesions, _ = resolved(proposals, kind="slices", slices=(10, 30))
-    assert lesions == ()
-    assert len(resolved(proposals, kind="slices", slices=(40, 47))[0]) == 2
+    lesions = resolved(proposals, (LIVER,), kind="organs", organs=("liver",))
+    assert [(b.type, b.source) for b in lesions] == [("kidney", "teacher")]
+    assert resolved(proposals, kind="slices", slices=(10, 30)) == ()
+    assert len(resolved(proposals, kind="slices", slices=(40, 47))) == 2
 
 
 def test_what_the_report_clears_or_rules_out_is_no_positive() -> None:
     liver, kidney = seen(p=0.9, rounds=2), seen("kidney", 0.9, 200.0, rounds=2)
-    assert [b.type for b in resolved((liver, kidney), (absent("liver"),))[0]] == ["kidney"]
+    assert [b.type for b in resolved((liver, kidney), (absent("liver"),))] == ["kidney"]
     bones = seen("bone", 0.9, 200.0, rounds=2)
-    assert resolved((bones,), (absent("bone", "bone"),)) == ((), ())
-    assert len(resolved((bones,), (absent("spine", "bone"),))[0]) == 1
-    assert len(resolved((liver,), (absent("liver", time="prior"),))[0]) == 1
+    assert resolved((bones,), (absent("bone", "bone"),)) == ()
+    assert len(resolved((bones,), (absent("spine", "bone"),))) == 1
+    assert len(resolved((liver,), (absent("liver", time="prior"),))) == 1
 
 
 def test_no_metastases_never_denies_what_the_report_tells_of() -> None:
     """With and without a label map."""
     liver, kidney = seen(p=0.9, rounds=2), seen("kidney", 0.9, 280.0, rounds=2)
     for mapped in ({}, {"organ_labels": None, "organ_values": {}}):
-        lesions, bags = resolved((liver, kidney), (absent(None), LIVER), **mapped)
+        lesions = resolved((liver, kidney), (absent(None), LIVER), **mapped)
         assert [(b.type, b.source, b.finding) for b in lesions] == [("liver", "report", 1)]
-        assert bags == ()
-        assert resolved((liver, kidney), (absent(None),), **mapped) == ((), ())
-    _, bags = resolved((), (absent(None), LIVER))
-    assert [bag.finding for bag in bags] == [1]
+        assert resolved((liver, kidney), (absent(None),), **mapped) == ()
 
 
 def test_types_that_are_ruled_out() -> None:
@@ -222,24 +205,18 @@ def test_types_that_are_ruled_out() -> None:
 
 
 def test_resolved_and_prior_lesions_are_no_positives() -> None:
-    for time in ("resolved", "prior"):
-        gone = dataclasses.replace(LIVER, time=time)
-        assert resolved((seen(p=0.3),), (gone,))[0][0].verdict == "doubtful"
-        assert resolved((), (gone,)) == ((), ())
     benign = dataclasses.replace(LIVER, character="benign")
-    assert resolved((), (benign,)) == ((), ())
+    for gone in (*(dataclasses.replace(LIVER, time=time) for time in ("resolved", "prior")), benign):
+        (lesion,) = resolved((seen(p=0.3),), (gone,))
+        assert (lesion.source, lesion.verdict) == ("teacher", "doubtful")
 
 
-def test_a_finding_without_a_place_in_a_piece_of_a_scan_may_lie_outside_it() -> None:
-    bone = Finding("bone", "rib")
-    assert resolved((), (bone,))[1] == ()  # 96 mm
-    (bag,) = resolved((), (bone,), height=80)[1]
-    assert (bag.z_mm, bag.count) == (None, 1)
-    adrenal = Finding("abdomen", "adrenal gland")
-    gone = {**VALUES, "adrenal gland": (9,)}
-    assert (
-        resolved((), (adrenal,), organ_values=gone, height=80)[1] == ()
-    )  # the map knows it, the scan ends before
+def test_a_finding_in_an_organ_that_the_scan_does_not_show_is_given_no_proposal() -> None:
+    """The map knows adrenal glands, and none is in the scan: what is seen there is something else."""
+    adrenal, proposal = Finding("abdomen", "adrenal gland"), seen("abdomen", 0.5)
+    assert [b.finding for b in resolved((proposal,), (adrenal,))] == [0]
+    elsewhere = {**VALUES, "adrenal gland": (9,)}
+    assert [b.finding for b in resolved((proposal,), (adrenal,), organ_values=elsewhere)] == [None]
 
 
 def test_the_order_of_findings_and_proposals_changes_nothing() -> None:
@@ -252,17 +229,15 @@ def test_the_order_of_findings_and_proposals_changes_nothing() -> None:
         seen("abdomen", 0.9, 120.0, rounds=3), seen("lung", 0.9, 130.0, rounds=3),
     ]  # fmt: skip
 
-    def outcome() -> tuple[list[str], list[str]]:
-        lesions, bags = resolved(tuple(proposals), tuple(findings))
+    def outcome() -> list[str]:
         named = [
             (dataclasses.replace(b, finding=None), b.finding is not None and findings[b.finding])
-            for b in lesions
+            for b in resolved(tuple(proposals), tuple(findings))
         ]
-        kept = [(dataclasses.replace(bag, finding=0), findings[bag.finding]) for bag in bags]
-        return sorted(map(repr, named)), sorted(map(repr, kept))
+        return sorted(map(repr, named))
 
     expected = outcome()
-    assert len(expected[0]) >= 4
+    assert len(expected) >= 4
     draw = random.Random(0)
     for _ in range(5):
         draw.shuffle(findings)

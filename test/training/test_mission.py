@@ -57,7 +57,7 @@ def test_it_is_read_and_has_on_what_the_evidence_supports() -> None:
     config = read_config(MISSION)
     assert [source.name for source in config.sources] == ["DeepLesion", "ULS23", "in-house"]
     on = config.supervision
-    assert min(on.full, on.weak, on.unmarked, on.report_positive, on.bag, on.report_negative) > 0
+    assert min(on.full, on.weak, on.unmarked, on.report_positive, on.report_negative) > 0
     assert on.teacher == 0
     text = MISSION.read_text(encoding="utf-8")
     made = text[: text.index("work = ")]  # how lists and caches are made
@@ -124,10 +124,8 @@ def check_pseudo_labels(config: TrainingConfig, folder: Path) -> None:
     for source in config.sources:
         for case in read_cases(Path(source.cases)):
             if case.split == "train":
-                pseudo_labels = read_pseudo_labels(folder / "0001", case.id)
-                told[case.id] = {one.finding for one in (*pseudo_labels.lesions, *pseudo_labels.bags)} - {
-                    None
-                }
+                lesions = read_pseudo_labels(folder / "0001", case.id).lesions
+                told[case.id] = {lesion.finding for lesion in lesions} - {None}
     # the sentence of s2 is taken for its mark, so that only that of s1 tells of a lesion nobody marked
     assert {name: findings for name, findings in told.items() if findings} == {"s1": {0}}
     log = (folder / "0001" / "audit.jsonl").read_text(encoding="utf-8")

@@ -8,7 +8,6 @@ import math
 import pytest
 import torch
 
-from resources.cases.case import Completeness
 from resources.training.config import Supervision
 from resources.training.data.batch import (
     FULL,
@@ -18,19 +17,12 @@ from resources.training.data.batch import (
     UNMARKED,
     WEAK,
 )
-from resources.training.reports.overlay import (
-    Cells,
-    Placed,
-    bag_of,
-    draw_pseudo_lesions,
-    with_empty,
-    without_report,
-)
-from resources.training.reports.pseudo_labels import Bag, PseudoLesion
+from resources.training.reports.overlay import Placed, draw_pseudo_lesions, with_empty, without_report
+from resources.training.reports.pseudo_labels import PseudoLesion
 from resources.training.targets.draw import Drawing, Known, Lesions, draw_known, draw_lesions
 from resources.training.targets.states import IGNORED, NEGATIVE
 
-ON = Supervision(teacher=1.0, report_positive=1.0, bag=1.0, report_negative=1.0)
+ON = Supervision(teacher=1.0, report_positive=1.0, report_negative=1.0)
 MIDDLE = (8.5, 8.5, 8.5)
 """Of cell (4, 4, 4)."""
 TOUCHED = 123
@@ -177,47 +169,3 @@ def test_without_the_report() -> None:
     found = without_report((state, weight, said_by))
     for part, expected in zip(found, unknown(), strict=True):
         assert torch.equal(part, expected)
-
-
-BAG = Bag("liver", "liver", None, 2, 10.0, None, 0.5, 0)
-
-
-def cells() -> Cells:
-    """Liver (7) in the first two columns, the second level outside the scan; z is 0 to 28 mm."""
-    organs = torch.zeros(8, 8, 8, dtype=torch.int16)
-    organs[..., :2] = 7
-    inside = torch.ones(8, 8, 8, dtype=torch.bool)
-    inside[1] = False
-    return Cells(organs, (torch.arange(8) * 4.0)[:, None, None].expand(8, 8, 8), inside)
-
-
-def test_the_place_of_a_bag() -> None:
-    liver = Completeness(organ_labels="o.nii", organ_values={"liver": (7,)})
-    assert int(cells().of(BAG, liver).sum()) == 7 * 8 * 2
-    slab = dataclasses.replace(BAG, z_mm=(8.0, 12.0))
-    assert cells().of(slab, Completeness()).nonzero()[:, 0].unique().tolist() == [2, 3]
-    assert int(cells().of(slab, liver).sum()) == 7 * 8 * 2  # the map knows better
-    assert int(cells().of(BAG, Completeness()).sum()) == 7 * 64
-
-
-def test_a_bag_in_a_patch() -> None:
-    state, weight, said_by = unknown()
-    state[4], said_by[4] = NEGATIVE, FULL  # known to be free
-    weight[5] = 0  # the edge of a mark, or outside
-    said_by[6], state[6] = REPORT_NEGATIVE, NEGATIVE
-    drawing = drawn((state, weight, said_by), [placed(lesion_of(), center=(4.5, 4.5, 4.5))])
-    bag = bag_of(BAG, 1, torch.ones(8, 8, 8, dtype=torch.bool), drawing, 0.25, 1.1)
-    assert bag is not None
-    assert (bag.type, bag.count, bag.weight) == (1, 1, 0.125)
-    assert bag.size_mm == pytest.approx(11)
-    assert bag.where[7].all()
-    assert bag.where[0, 7, 7]
-    assert not bag.where[4:7].any()
-    assert not bag.where[2, 2, 2]  # that one is another lesion
-    assert bag_of(BAG, 1, torch.zeros(8, 8, 8, dtype=torch.bool), drawing, 0, 1) is None
-    assert bag_of(BAG, 1, torch.ones(8, 8, 8, dtype=torch.bool), drawing, 0.24, 1) is None
-    unsized = bag_of(dataclasses.replace(BAG, size_mm=None), -1, bag.where, drawing, 2.0, 1)
-    assert unsized is not None
-    assert unsized.count == 2
-    assert math.isnan(unsized.size_mm)
-    assert unsized.weight == 0.5

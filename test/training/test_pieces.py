@@ -52,7 +52,7 @@ def test_a_patch_in_a_larger_one_of_air() -> None:
         heat=torch.ones(1, 8, 2, 2, 2), weight=torch.ones(1, 8, 2, 2, 2),
         said_by=torch.zeros(1, 8, 2, 2, 2, dtype=torch.int8), any_heat=torch.ones(1, 2, 2, 2),
         any_weight=torch.ones(1, 2, 2, 2), geometry=torch.ones(1, 6, 2, 2, 2),
-        geometry_weight=torch.ones(1, 6, 2, 2, 2), trust=torch.ones(1, 7), bags=(), names=("a",), **ones,
+        geometry_weight=torch.ones(1, 6, 2, 2, 2), trust=torch.ones(1, 7), names=("a",), **ones,
     )  # fmt: skip
     found = in_air(patch, (8, 4, 8), (2, 0, 4))
     assert found.hu.shape == (1, 1, 8, 4, 8)
@@ -74,7 +74,7 @@ def test_a_lesion_is_anywhere_in_a_piece(tmp_path_factory: pytest.TempPathFactor
     config = dataclasses.replace(
         config,
         sources=(dataclasses.replace(config.sources[0], pieces=1.0),),
-        patches=dataclasses.replace(config.patches, shape=(24, 64, 64), lesion=1.0, hard=0.0, report=0.0),
+        patches=dataclasses.replace(config.patches, shape=(24, 64, 64), lesion=1.0, hard=0.0),
     )
     places = []
     for batch, _ in stream(open_scans(config), config, 0, 60, 0, 1):

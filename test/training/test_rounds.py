@@ -74,7 +74,7 @@ def config_of(data: Path, work: Path, **changes: object) -> TrainingConfig:
         sources=(Source("s", str(data / "cases.jsonl"), str(data / "cache")),),
         optimisation=Optimisation(steps=1),
         network=Network(widths=SMALL.widths, blocks=SMALL.blocks),
-        supervision=Supervision(teacher=1, report_positive=1, bag=1),
+        supervision=Supervision(teacher=1, report_positive=1),
         teacher=Teacher(views=1, positive_above=0.6, doubtful_above=0.15, empty_below=0.05, pictures=1),
         patches=Patches(shape=(16, 16, 16)),
     )
@@ -98,7 +98,7 @@ def test_a_round_writes_the_pseudo_labels_of_every_scan(data: Path, tmp_path: Pa
     expected = {f"{name}.{kind}" for name in names for kind in ("json", "npz")} | {"hard.json", "audit.jsonl"}
     assert set(files_below(folder)) in (expected, expected | {"audit.png"})
     full, told, bare = (read_pseudo_labels(folder, name) for name in ("full", "deep/told", "bare"))
-    assert (full.proposals, full.lesions, full.bags, full.empty.any()) == ((), (), (), False)
+    assert (full.proposals, full.lesions, full.empty.any()) == ((), (), False)
     assert bare.empty.shape == (24, 24, 28)
     assert 0.5 < bare.empty.mean() < 0.99
     assert len(bare.proposals) > 10

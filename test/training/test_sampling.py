@@ -23,9 +23,8 @@ POOL = pool_of(
         (1, (5, 5, 5), 40.0),
     ],
     [(2, (6, 6, 6))],
-    [(1, 0), (1, 1)],
 )
-EMPTY = pool_of([7], [], [], [])
+EMPTY = pool_of([7], [], [])
 
 
 def drawn(
@@ -35,7 +34,7 @@ def drawn(
 
 
 def test_lesions_in_three_equal_parts_by_size() -> None:
-    counted = collections.Counter(choice.voxel for choice in drawn(Patches(lesion=1, hard=0, report=0)))
+    counted = collections.Counter(choice.voxel for choice in drawn(Patches(lesion=1, hard=0)))
     small = sum(counted[(v, v, v)] for v in (1.0, 2.0, 3.0))
     assert counted[4.0, 4.0, 4.0] == pytest.approx(2000 / 3, rel=0.1)
     assert counted[5.0, 5.0, 5.0] == pytest.approx(2000 / 3, rel=0.1)
@@ -44,22 +43,22 @@ def test_lesions_in_three_equal_parts_by_size() -> None:
 
 def test_kinds_by_their_shares() -> None:
     kinds = collections.Counter(
-        "bag" if c.bag is not None else "any" if c.voxel is None else "hard" if c.case == 2 else "lesion"
-        for c in drawn(Patches(lesion=0.5, hard=0.2, report=0.2))
+        "any" if c.voxel is None else "hard" if c.case == 2 else "lesion"
+        for c in drawn(Patches(lesion=0.5, hard=0.2))
     )
-    for kind, share in (("lesion", 0.5), ("hard", 0.2), ("bag", 0.2), ("any", 0.1)):
+    for kind, share in (("lesion", 0.5), ("hard", 0.2), ("any", 0.3)):
         assert kinds[kind] / 2000 == pytest.approx(share, abs=0.03)
 
 
 def test_sources_by_their_shares_and_what_there_is_none_of_is_anywhere() -> None:
-    found = drawn(Patches(lesion=1, hard=0, report=0), pools=(POOL, EMPTY), shares=(1.0, 3.0))
+    found = drawn(Patches(lesion=1, hard=0), pools=(POOL, EMPTY), shares=(1.0, 3.0))
     others = [choice for choice in found if choice.case == 7]
     assert len(others) / 2000 == pytest.approx(0.75, abs=0.03)
-    assert all(choice.voxel is None and choice.bag is None for choice in others)
+    assert all(choice.voxel is None for choice in others)
 
 
 def test_a_lesion_of_unknown_size_is_a_middling_one() -> None:
-    pool = pool_of([0], [(0, (1, 1, 1), np.nan)], [], [])
+    pool = pool_of([0], [(0, (1, 1, 1), np.nan)], [])
     assert [len(part.case) for part in pool.lesions] == [0, 1, 0]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training.batches import CELLS, bag, silent
+from training.batches import CELLS, silent
 
 from helpers import ROOT
 from model.heads import channels_of
@@ -159,17 +159,9 @@ def test_organs_by_hand() -> None:
     assert losses(output, logits, trusting(batch, settings), settings, lambda n: n)["organs"] == 0
 
 
-def test_bags_are_divided_by_the_lesions_they_want() -> None:
-    batch = silent(bags=(bag(count=3, weight=0.5), bag(type=1, weight=1.0)))
-    # 1.5 + 1 lesions, all peaks at p = 1/2
-    assert run(batch, zeros(), bag=2.0) == {"bag": pytest.approx(2 * HIT)}
-    light = silent(bags=(bag(weight=0.25),))
-    assert run(light, zeros(), bag=1.0) == {"bag": pytest.approx(0.25 * HIT)}
-
-
 def test_nothing_known_gives_gradients_of_zero() -> None:
     output = zeros()
-    everything = dataclasses.replace(Supervision(), unmarked=1, teacher=1, bag=1, report_negative=1)
+    everything = dataclasses.replace(Supervision(), unmarked=1, teacher=1, report_negative=1)
     found = losses_of(output, silent(), everything)
     assert sum(value.item() for value in found.values()) == 0
     sum(found.values()).backward()  # type: ignore[union-attr]
@@ -192,7 +184,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
             process.kill()
     joint, first, second = (load_file(tmp_path / f"{name}.safetensors") for name in ("joint", "0", "1"))
     losses = {name for name in joint if name.startswith("losses.")}
-    assert losses == {f"losses.{name}" for name in (*SPEAKERS, "bag", "geometry")}
+    assert losses == {f"losses.{name}" for name in (*SPEAKERS, "geometry")}
     for name in losses:
         torch.testing.assert_close((first[name] + second[name]) / 2, joint[name], rtol=1e-5, atol=1e-7)
     gradients = set(joint) - losses

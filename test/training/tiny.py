@@ -31,7 +31,6 @@ batch = {batch}
 shape = [16, 16, 16]
 lesion = 0.6
 hard = 0.0
-report = 0.0
 workers = 0
 """
 STILL = """

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from training.batches import bag, silent
+from training.batches import silent
 
 from helpers import SMALL, lively
 from resources.training.config import Supervision
@@ -25,7 +25,6 @@ EVERYTHING = Supervision(
     unmarked=0.5,
     teacher=0.7,
     report_positive=0.8,
-    bag=0.4,
     report_negative=0.6,
     geometry=0.3,
 )
@@ -44,7 +43,6 @@ def whole_batch() -> Batch:
         return torch.rand(shape, generator=generator)
 
     share = torch.tensor([1.0, 0.1]).reshape(2, 1, 1, 1)
-    where = torch.ones(CELLS, dtype=torch.bool)
     return dataclasses.replace(
         batch,
         hu=torch.randint(-200, 200, batch.hu.shape, generator=generator).float(),
@@ -56,11 +54,6 @@ def whole_batch() -> Batch:
         geometry=drawn(2, 6, *CELLS),
         geometry_weight=drawn(2, 6, *CELLS) * share[:, None],
         geometry_said_by=said(2, *CELLS),
-        bags=(
-            bag(where=where, count=3, size_mm=20.0),
-            bag(patch=1, where=where, type=-1, weight=0.5),
-            bag(patch=1, where=where, type=2),
-        ),
     )
 
 
@@ -68,10 +61,9 @@ def half(batch: Batch, rank: int) -> Batch:
     changes = {
         f.name: getattr(batch, f.name)[rank : rank + 1]
         for f in dataclasses.fields(batch)
-        if f.name not in ("bags", "names")
+        if f.name != "names"
     }
-    own = tuple(dataclasses.replace(b, patch=0) for b in batch.bags if b.patch == rank)
-    return dataclasses.replace(batch, **changes, bags=own, names=batch.names[rank : rank + 1])
+    return dataclasses.replace(batch, **changes, names=batch.names[rank : rank + 1])
 
 
 def summed(number: torch.Tensor) -> torch.Tensor:

@@ -15,23 +15,6 @@ SPEAKERS = ("full", "weak", "unmarked", "teacher", "report_positive", "report_ne
 
 
 @dataclasses.dataclass(frozen=True)
-class PatchBag:
-    """Lesions of which only a report tells, in so far as they may be in one patch.
-
-    patch: its number in the batch. type: channel, -1 for any. count: at least so many peaks. size_mm: NaN if
-    not given. where: bool (z, y, x) on the output cells. weight: share of the place inside the patch times
-    the certainty of the finding.
-    """
-
-    patch: int
-    type: int
-    count: int
-    size_mm: float
-    where: torch.Tensor
-    weight: float
-
-
-@dataclasses.dataclass(frozen=True)
 class Batch:
     """b patches of (z, y, x) voxels, (Z, Y, X) output cells each, t lesion types.
 
@@ -57,7 +40,6 @@ class Batch:
     geometry_said_by: torch.Tensor
     organs: torch.Tensor
     trust: torch.Tensor
-    bags: tuple[PatchBag, ...]
     names: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> Batch:
@@ -65,10 +47,9 @@ class Batch:
         moved = {
             field.name: getattr(self, field.name).to(device, non_blocking=True)
             for field in dataclasses.fields(self)
-            if field.name not in ("bags", "names")
+            if field.name != "names"
         }
-        bags = tuple(dataclasses.replace(bag, where=bag.where.to(device)) for bag in self.bags)
-        return dataclasses.replace(self, **moved, bags=bags)
+        return dataclasses.replace(self, **moved)
 
 
 def collate(patches: Sequence[Batch]) -> Batch:
@@ -78,11 +59,6 @@ def collate(patches: Sequence[Batch]) -> Batch:
     joined = {
         field.name: torch.cat([getattr(patch, field.name) for patch in patches])
         for field in dataclasses.fields(Batch)
-        if field.name not in ("bags", "names")
+        if field.name != "names"
     }
-    bags: list[PatchBag] = []
-    names: tuple[str, ...] = ()
-    for patch in patches:
-        bags += [dataclasses.replace(bag, patch=bag.patch + len(names)) for bag in patch.bags]
-        names += patch.names
-    return Batch(**joined, bags=tuple(bags), names=names)
+    return Batch(**joined, names=tuple(name for patch in patches for name in patch.names))

@@ -16,16 +16,9 @@ from model.preprocess import AIR_HU
 from resources.cases.cache import HU, CachedScan
 from resources.cases.case import Case, CaseError
 from resources.training.config import Augmentation, TrainingConfig
-from resources.training.data.batch import SPEAKERS, UNMARKED, Batch, PatchBag
+from resources.training.data.batch import SPEAKERS, UNMARKED, Batch
 from resources.training.reports.clearing import cleared_types
-from resources.training.reports.overlay import (
-    Cells,
-    Placed,
-    bag_of,
-    draw_pseudo_lesions,
-    with_empty,
-    without_report,
-)
+from resources.training.reports.overlay import Placed, draw_pseudo_lesions, with_empty, without_report
 from resources.training.reports.pseudo_labels import PseudoLabels, PseudoLesion
 from resources.training.targets.draw import TARGETS, Lesions, draw_known, draw_lesions
 from resources.training.targets.known import OUTSIDE, KnownScan, unpack
@@ -101,9 +94,9 @@ def sample_hu(scan: CachedScan, placement: Placement) -> torch.Tensor:
     return F.grid_sample(part[None, None], grid, mode="bilinear", align_corners=False)[0, 0] + AIR_HU
 
 
-def cells_of(scan: CachedScan, placement: Placement) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """For each output cell of a patch: the scan's nearest cell as a flat index, 0 outside; whether it lies in
-    the scan; and its z in mm. All (Z, Y, X).
+def cells_of(scan: CachedScan, placement: Placement) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each output cell of a patch: the scan's nearest cell as a flat index, 0 outside; and whether it
+    lies in the scan. Both (Z, Y, X).
     """
     # the middle of cell i is voxel stride * i + rest, in patch and scan alike
     stride, rest = OUTPUT_STRIDE, (OUTPUT_STRIDE - 1) / 2
@@ -115,17 +108,12 @@ def cells_of(scan: CachedScan, placement: Placement) -> tuple[torch.Tensor, torc
     ]
     flat = torch.zeros(counts, dtype=torch.long)
     inside = torch.ones(counts, dtype=torch.bool)
-    z_mm = torch.zeros(counts, dtype=torch.float64)
     for axis, n in enumerate(scan.shape):
         position = columns[0][axis][:, None, None] + columns[1][axis][:, None] + columns[2][axis]
-        position = position + begin[axis]
-        if axis == 0:
-            cells = scan.grid.coarsened(stride)
-            z_mm = cells.origin_mm[2] + position * cells.spacing_mm[2]
-        nearest = position.round().long()
+        nearest = (position + begin[axis]).round().long()
         inside &= (nearest >= 0) & (nearest < n // stride)
         flat = flat * (n // stride) + nearest
-    return torch.where(inside, flat, 0), inside, z_mm
+    return torch.where(inside, flat, 0), inside
 
 
 def cut(
@@ -139,7 +127,7 @@ def cut(
     """A patch, as a batch of one, with its targets. Raises CaseError where the pseudo-labels do not fit."""
     detector, supervision = config.network.detector, config.supervision
     spacing_mm, size_scale_mm = scan.spacing_mm, detector.size_scale_mm
-    flat, inside, z_mm = cells_of(scan, placement)
+    flat, inside = cells_of(scan, placement)
     cells_known = unpack(torch.where(inside, known.code.flatten()[flat], OUTSIDE))
     cleared: tuple[int, ...] = ()
     if supervision.report_negative > 0:
@@ -153,25 +141,15 @@ def cut(
         cells_known = with_empty(cells_known, torch.from_numpy(pseudo_labels.empty).flatten()[flat] & inside)
     drawing = draw_known(cells_known, len(detector.types), cleared)
     draw_lesions(drawing, _moved(known.lesions, placement), spacing_mm, size_scale_mm)
-    bags: list[PatchBag] = []
     if pseudo_labels is not None:
         placed = [_placed(lesion, scan, placement, detector.types) for lesion in pseudo_labels.lesions]
         draw_pseudo_lesions(drawing, placed, supervision, spacing_mm, size_scale_mm)
-        if supervision.bag > 0:
-            here = Cells(torch.where(inside, known.organs.flatten()[flat], 0), z_mm, inside)
-            for bag in pseudo_labels.bags:
-                place = here.of(bag, case.completeness)
-                whole = all_cells(scan, known).of(bag, case.completeness)
-                share = int(place.sum()) / placement.scale**3 / max(1, int(whole.sum()))
-                kind = _channel(bag.type, detector.types)
-                patch_bag = bag_of(bag, kind, place, drawing, share, placement.scale)
-                bags += [patch_bag] if patch_bag is not None else []
     target = drawing.finish()
     tensors = {name: getattr(target, name)[None] for name in TARGETS}
     tensors["organs"] = torch.where(inside, known.classes.flatten()[flat], -1)[None]
     tensors["trust"] = torch.tensor([[getattr(supervision, name) for name in (*SPEAKERS, "organs")]])
     hu = sample_hu(scan, placement)[None, None]
-    return Batch(hu=hu, **tensors, bags=tuple(bags), names=(case.id,))
+    return Batch(hu=hu, **tensors, names=(case.id,))
 
 
 def piece_of(
@@ -204,24 +182,11 @@ def in_air(patch: Batch, shape: Shape, corner: Shape) -> Batch:
         return out
 
     fills = {"said_by": UNMARKED, "any_said_by": UNMARKED, "geometry_said_by": UNMARKED, "organs": -1}
-    names = [f.name for f in dataclasses.fields(Batch) if f.name not in ("hu", "trust", "bags", "names")]
+    names = [f.name for f in dataclasses.fields(Batch) if f.name not in ("hu", "trust", "names")]
     cells: dict[str, Any] = {
         name: put(getattr(patch, name), OUTPUT_STRIDE, fills.get(name, 0)) for name in names
     }
-    bags = [dataclasses.replace(bag, where=put(bag.where, OUTPUT_STRIDE, False)) for bag in patch.bags]
-    return dataclasses.replace(patch, hu=put(patch.hu, 1, float(AIR_HU)), bags=tuple(bags), **cells)
-
-
-def all_cells(scan: CachedScan, known: KnownScan) -> Cells:
-    """The cells of a whole scan."""
-    cells = scan.grid.coarsened(OUTPUT_STRIDE)
-    levels = cells.origin_mm[2] + cells.spacing_mm[2] * torch.arange(cells.size[2])
-    z_mm = levels[:, None, None].expand(known.code.shape)
-    return Cells(known.organs, z_mm, torch.ones(known.code.shape, dtype=torch.bool))
-
-
-def _channel(type: str | None, types: tuple[str, ...]) -> int:
-    return -1 if type is None else types.index(type)
+    return dataclasses.replace(patch, hu=put(patch.hu, 1, float(AIR_HU)), **cells)
 
 
 def _moved(lesions: Lesions, placement: Placement) -> Lesions:
@@ -234,4 +199,5 @@ def _placed(lesion: PseudoLesion, scan: CachedScan, placement: Placement, types:
     voxel = scan.grid.world_to_voxel(lesion.center_mm)[0]
     center = placement.to_patch(torch.from_numpy(voxel)).float()
     size = [math.nan if mm is None else mm * placement.scale for mm in lesion.size_mm]
-    return Placed(lesion, center, torch.tensor(size), _channel(lesion.type, types))
+    kind = -1 if lesion.type is None else types.index(lesion.type)
+    return Placed(lesion, center, torch.tensor(size), kind)

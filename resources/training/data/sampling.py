@@ -1,5 +1,5 @@
-"""Which scan a patch is cut from, and where: near a lesion, where the network was wrong, where a report says
-that something is, or anywhere in the body.
+"""Which scan a patch is cut from, and where: near a lesion, where the network was wrong, or anywhere
+in the body.
 
 Everything is drawn from one generator for each patch of the run (`generator_of`), so a patch does not depend
 on the processes that cut it.
@@ -16,12 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from resources.cases.cache import HU, CachedScan
-from resources.cases.case import Case, CaseError
+from resources.cases.case import CaseError
 from resources.cases.lesions import LONG_MM
 from resources.training.config import Patches, Supervision
-from resources.training.data.cut import all_cells
-from resources.training.reports.pseudo_labels import Bag, PseudoLesion
-from resources.training.targets.known import KnownScan
+from resources.training.reports.pseudo_labels import PseudoLesion
 
 SIZE_EDGES_MM = (10.0, 20.0)
 """Long diameters between which lesions are small, middling and large; each third has an equal part."""
@@ -43,24 +41,20 @@ class Points:
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """What patches of one source can be near. lesions: small, middling, large. bags: (n, 2) number of the
-    case and of the bag in its pseudo-labels.
-    """
+    """What patches of one source can be near. lesions: small, middling, large."""
 
     cases: npt.NDArray[np.int64]
     lesions: tuple[Points, Points, Points]
     hard: Points
-    bags: npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A case, and a place in it: a voxel to be near to, one of its bags, or neither: anywhere."""
+    """A case, and a voxel in it to be near to; None: anywhere."""
 
     case: int
     voxel: Voxel | None = None
     reach: float = OTHER_REACH
-    bag: int | None = None
 
 
 def generator_of(seed: int, step: int, number: int) -> np.random.Generator:
@@ -77,7 +71,6 @@ def pool_of(
     cases: Sequence[int],
     lesions: Sequence[tuple[int, Sequence[float], float]],
     hard: Sequence[tuple[int, Sequence[float]]],
-    bags: Sequence[tuple[int, int]],
 ) -> Pool:
     """lesions: case, voxel (z, y, x), long diameter in mm; NaN where unknown, which counts as the median."""
     long_mm = np.array([row[2] for row in lesions], np.float64)
@@ -85,12 +78,7 @@ def pool_of(
     thirds = [
         points_of([row[:2] for row, part in zip(lesions, third, strict=True) if part == i]) for i in range(3)
     ]
-    return Pool(
-        np.array(cases, np.int64),
-        (thirds[0], thirds[1], thirds[2]),
-        points_of(hard),
-        np.array(bags, np.int64).reshape(-1, 2),
-    )
+    return Pool(np.array(cases, np.int64), (thirds[0], thirds[1], thirds[2]), points_of(hard))
 
 
 def counts(lesion: PseudoLesion, supervision: Supervision) -> bool:
@@ -119,17 +107,14 @@ def choose(
     """
     usable = np.array([share if len(pool.cases) else 0.0 for pool, share in zip(pools, shares, strict=True)])
     pool = pools[int(random.choice(len(pools), p=usable / usable.sum()))]
-    rest = max(0.0, 1.0 - patches.lesion - patches.hard - patches.report)
-    share = np.array([patches.lesion, patches.hard, patches.report, rest])
-    kind = int(random.choice(4, p=share / share.sum()))
+    rest = max(0.0, 1.0 - patches.lesion - patches.hard)
+    share = np.array([patches.lesion, patches.hard, rest])
+    kind = int(random.choice(3, p=share / share.sum()))
     thirds = [points for points in pool.lesions if len(points.case)]
     if kind == 0 and thirds:
         return _near(thirds[int(random.integers(len(thirds)))], LESION_REACH, random)
     if kind == 1 and len(pool.hard.case):
         return _near(pool.hard, OTHER_REACH, random)
-    if kind == 2 and len(pool.bags):
-        case, bag = pool.bags[int(random.integers(len(pool.bags)))].tolist()
-        return Choice(case, bag=bag)
     return Choice(int(pool.cases[int(random.integers(len(pool.cases)))]))
 
 
@@ -140,24 +125,13 @@ def _near(points: Points, reach: float, random: np.random.Generator) -> Choice:
 
 
 def middle_of(
-    choice: Choice,
-    case: Case,
-    scan: CachedScan,
-    known: KnownScan,
-    bags: tuple[Bag, ...],
-    shape: tuple[int, int, int],
-    random: np.random.Generator,
+    choice: Choice, scan: CachedScan, shape: tuple[int, int, int], random: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """The scan voxel (z, y, x) in the middle of the patch that was chosen."""
-    voxel = None if choice.voxel is None else np.array(choice.voxel)
-    if choice.bag is not None:
-        place = all_cells(scan, known).of(bags[choice.bag], case.completeness).nonzero()
-        if len(place):
-            cell = place[int(random.integers(len(place)))].numpy()
-            voxel = cell * (np.array(scan.shape) / np.array(known.code.shape))
-    if voxel is None:
+    if choice.voxel is None:
         return _in_body(scan, random)
-    return np.asarray(voxel + random.uniform(-1, 1, 3) * choice.reach * np.array(shape))
+    away = random.uniform(-1, 1, 3) * choice.reach * np.array(shape)
+    return np.asarray(np.array(choice.voxel) + away)
 
 
 def _in_body(scan: CachedScan, random: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -39,7 +39,7 @@ from resources.training.data.sampling import (
     read_hard,
 )
 from resources.training.progress import tracked
-from resources.training.reports.pseudo_labels import PseudoLabels, read_places, read_pseudo_labels
+from resources.training.reports.pseudo_labels import PseudoLabels, read_lesions, read_pseudo_labels
 from resources.training.targets.known import KnownScan, known_of
 from resources.training.targets.states import locate
 
@@ -149,19 +149,16 @@ def pools_of(
         supervision = config.of(source).supervision
         cases_here = [number for number, (other, _) in enumerate(scans.cases) if other.name == source.name]
         lesions = [(n, voxel, long_mm) for n in cases_here for voxel, long_mm in scans.lesions[n]]
-        bags: list[tuple[int, int]] = []
         for n in cases_here:
             case = scans.cases[n][1]
             folder = _with_labels_of(case, pseudo_labels)
             if folder is None:
                 continue
-            pseudo_lesions, bag_places = read_places(folder, case.id)
-            for lesion in pseudo_lesions:
+            for lesion in read_lesions(folder, case.id):
                 if counts(lesion, supervision):
                     long_mm = np.nan if lesion.size_mm[0] is None else lesion.size_mm[0]
                     lesions.append((n, _voxel(lesion.center_mm, scans.grids[n]), long_mm))
-            bags += [(n, i) for i in range(len(bag_places)) if supervision.bag > 0]
-        pools.append(pool_of(cases_here, lesions, wrong[source.name], bags))
+        pools.append(pool_of(cases_here, lesions, wrong[source.name]))
     return tuple(pools)
 
 
@@ -204,11 +201,10 @@ class _Steps(Dataset[Batch | str]):
     def _patch(self, choice: Choice, random: np.random.Generator) -> Batch:
         source, case = self.scans.cases[choice.case]
         scan, known, pseudo_labels = self._load(choice.case)
-        bags = () if pseudo_labels is None else pseudo_labels.bags
         shape = self.config.patches.shape
         # of a generator of its own: a run without pieces has the patches that it always had
         size, corner = piece_of(shape, scan.spacing_mm, source.pieces, random.spawn(1)[0])
-        middle = middle_of(choice, case, scan, known, bags, size, random)
+        middle = middle_of(choice, scan, size, random)
         placement = place(middle, size, self.config.augmentation, random)
         patch = cut(case, scan, known, placement, self.settings[source.name], pseudo_labels)
         return patch if size == shape else in_air(patch, shape, corner)

@@ -2,7 +2,7 @@
 
 In this order: a proposal where something is known already (a mark, complete annotation, an organ that the
 report clears) is no news; findings that marks account for are found; the others are assigned to
-proposals; those that meet none are kept as bags; what remains of the proposals is the teacher's own.
+proposals, or to none; what remains of the proposals is the teacher's own.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from model.network import OUTPUT_STRIDE
 from resources.cases.cache import LESIONS, CachedScan
 from resources.cases.case import Case, Finding
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
-from resources.cases.organs import canonical, place_values, region
 from resources.training.config import Supervision, Teacher
 from resources.training.reports.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
 from resources.training.reports.joint import account
 from resources.training.reports.location import LocationPrior, location_prior
 from resources.training.reports.matching import Candidate, Pair, Wanted, match
-from resources.training.reports.pseudo_labels import Bag, Proposal, PseudoLesion, Sizes
+from resources.training.reports.pseudo_labels import Proposal, PseudoLesion, Sizes
 from resources.training.targets.states import IGNORED, Marked, locate, states_of
 
 UNCERTAIN = 0.5
@@ -31,8 +30,6 @@ LEAST_SHARE = 0.5
 """A finding is taken for the place it was assigned to if that is likelier than all others together."""
 MARGIN_MM = 4.0
 """A proposal this far outside of what a mark may cover is still the mark's: a cell of the output grid."""
-PIECE_MM = 150.0
-"""A scan shorter than this is a piece of the body: a finding without a place may lie outside it."""
 
 
 def resolve(
@@ -43,13 +40,13 @@ def resolve(
     supervision: Supervision,
     teacher: Teacher,
     untaught: frozenset[str] = frozenset(),
-) -> tuple[tuple[PseudoLesion, ...], tuple[Bag, ...]]:
-    """Pseudo-labelled lesions, in the order of the proposals, and bags, in that of the findings.
+) -> tuple[PseudoLesion, ...]:
+    """Pseudo-labelled lesions, in the order of the proposals.
 
     types: names of the proposals' type maps; untaught: those that the training data mark no lesion of, which
-    a proposal of any map may be. With `supervision.report_positive` 0 no finding is assigned and
-    all that are not marked become bags; with `bag` 0 there are none; with `teacher` 0 nothing is labelled on
-    the teacher's word alone. The order of findings and proposals changes nothing but that of the results.
+    a proposal of any map may be. With `supervision.report_positive` 0 no finding is assigned; with `teacher`
+    0 nothing is labelled on the teacher's word alone. The order of findings and proposals changes nothing but
+    that of the results.
     """
     marks, places = locate(case, scan), location_prior(case, scan)
     left = unknown(case, scan, marks, proposals, types, untaught)
@@ -69,14 +66,7 @@ def resolve(
             lesions.append(_assigned(wanted[pair.wanted], pair, proposal))
         elif supervision.teacher > 0 and proposal.probability >= teacher.doubtful_above:
             lesions.append(_of_teacher(proposal, types, teacher))
-    bags = []
-    for i, one in enumerate(wanted):
-        mine = [pair for pair in pairs if pair.wanted == i]
-        if supervision.bag > 0 and len(mine) < one.count and not _complete(case, one.finding):
-            sized = not any(pair.largest for pair in mine)
-            bag = _bag(one, one.count - len(mine), one.size_mm if sized else None, case, places)
-            bags += [] if bag is None else [bag]
-    return tuple(lesions), tuple(bags)
+    return tuple(lesions)
 
 
 def unknown(
@@ -146,44 +136,16 @@ def _of_teacher(proposal: Proposal, types: tuple[str, ...], teacher: Teacher) ->
     )  # fmt: skip
 
 
-def _bag(one: Wanted, count: int, size_mm: float | None, case: Case, places: LocationPrior) -> Bag | None:
-    """The lesions of a finding that met no proposal; None where they may lie outside the scan."""
-    f = one.finding
-    z_mm: tuple[float, float] | None = None
-    known = case.completeness.organ_values
-    if f.organ is None or not place_values(known, f.organ, f.side, f.type):
-        z_mm = _slab(f, places)
-        if z_mm is None and places.extent_mm[1] - places.extent_mm[0] < PIECE_MM:
-            return None
-    return Bag(f.type, f.organ, f.side, count, size_mm, z_mm, certainty(f), one.number)
-
-
-def _slab(finding: Finding, places: LocationPrior) -> tuple[float, float] | None:
-    """z from, to in LPS mm within the scan: around the image that the finding names, where it is known for
-    sure, else where its organ or type can be.
+def _in_scan(finding: Finding, places: LocationPrior) -> bool:
+    """Whether the scan shows the place that a finding names, as far as one can tell: by its organ map, by the
+    image that the finding names where its slice is known for sure, or by where its organ or type can be.
     """
+    voxels = places.organs.get((finding.organ, finding.side, finding.type))
+    if voxels is not None:
+        return len(voxels) > 0
     slab = places.slab_mm(finding.organ, finding.type)
     low, high, sure = places.images.get(finding.images, (0.0, 0.0, 0.0))
     if sure == 1:
         reach = REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
         slab = (low - reach, high + reach)
-    if slab is None:
-        return None
-    return max(slab[0], places.extent_mm[0]), min(slab[1], places.extent_mm[1])
-
-
-def _in_scan(finding: Finding, places: LocationPrior) -> bool:
-    """Whether the scan shows the place that a finding names, as far as one can tell."""
-    voxels = places.organs.get((finding.organ, finding.side, finding.type))
-    if voxels is not None:
-        return len(voxels) > 0
-    slab = _slab(finding, places)
-    return slab is None or slab[0] < slab[1]
-
-
-def _complete(case: Case, finding: Finding) -> bool:
-    """Whether all lesions where the finding is are marked: nothing is left to find."""
-    known = case.completeness
-    if known.kind == "organs" and finding.organ is not None:
-        return any(canonical(finding.organ)[0] in region(canonical(name)[0]) for name in known.organs)
-    return known.kind == "all"
+    return slab is None or max(slab[0], places.extent_mm[0]) < min(slab[1], places.extent_mm[1])

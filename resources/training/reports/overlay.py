@@ -1,4 +1,4 @@
-"""The pseudo-labels of a scan, put over what is known of a patch: lesions, empty regions, bags.
+"""The pseudo-labels of a scan, put over what is known of a patch: lesions and empty regions.
 
 Pseudo-labels never count where annotations do: complete annotation, marks and their edges stay as they are.
 """
@@ -6,21 +6,12 @@ Pseudo-labels never count where annotations do: complete annotation, marks and t
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import torch
 
-from resources.cases.case import Completeness
-from resources.cases.organs import place_values
 from resources.training.config import Supervision
-from resources.training.data.batch import (
-    REPORT_NEGATIVE,
-    REPORT_POSITIVE,
-    TEACHER,
-    UNMARKED,
-    PatchBag,
-)
-from resources.training.reports.pseudo_labels import Bag, PseudoLesion
+from resources.training.data.batch import REPORT_NEGATIVE, REPORT_POSITIVE, TEACHER, UNMARKED
+from resources.training.reports.pseudo_labels import PseudoLesion
 from resources.training.targets.draw import Drawing, Known, Spot, near_patch, put, put_geometry, spot_of
 from resources.training.targets.states import IGNORED, NEGATIVE
 
@@ -94,7 +85,6 @@ def _draw_positive(
     _ignore(drawing, spot, REPORTED)
     put(drawing, spot, placed.kind, said_by, weight, cells)
     put_geometry(drawing, spot, log_size, torch.full((6,), weight), said_by)
-    drawing.taken[spot.box] |= spot.touched
 
 
 def _ignore(drawing: Drawing, spot: Spot, speakers: tuple[int, ...]) -> None:
@@ -104,45 +94,3 @@ def _ignore(drawing: Drawing, spot: Spot, speakers: tuple[int, ...]) -> None:
     free = spot.touched & ~drawing.closed[spot.box]
     drawing.weight[here][free & torch.isin(drawing.said_by[here], giving)] = 0.0
     drawing.any_weight[spot.box][free & torch.isin(drawing.any_said_by[spot.box], giving)] = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Cells:
-    """Where cells are, of a patch or of a whole scan: organ label and z in mm, one tensor each of the same
-    shape. inside: those that lie in the scan.
-    """
-
-    organs: torch.Tensor
-    z_mm: torch.Tensor
-    inside: torch.Tensor
-
-    def of(self, bag: Bag, completeness: Completeness) -> torch.Tensor:
-        """The place of a bag: its organ if the label map has it, else its slab, else all."""
-        known = completeness.organ_values
-        values = () if bag.organ is None else place_values(known, bag.organ, bag.side, bag.type)
-        if values:
-            return self.inside & torch.isin(self.organs, torch.tensor(values, dtype=self.organs.dtype))
-        if bag.z_mm is not None:
-            low, high = bag.z_mm
-            return self.inside & (self.z_mm >= low) & (self.z_mm <= high)
-        return self.inside.clone()
-
-
-def bag_of(
-    bag: Bag, kind: int, place: torch.Tensor, drawing: Drawing, share: float, scale: float
-) -> PatchBag | None:
-    """A bag in so far as it may be in the patch, or None. place: bool (z, y, x) of the patch's cells.
-
-    share: of the whole place, that in the patch; as many lesions are asked for as should lie in it, to the
-    nearest whole number: asked for one, a patch of a small part of the place would mostly make one up. What
-    is known to be free of lesions, annotated or pseudo-labelled as another one, is left out.
-    """
-    count = math.floor(bag.count * min(1.0, share) + 0.5)
-    if count == 0:
-        return None
-    known = drawing.closed | drawing.taken | (drawing.any_said_by == REPORT_NEGATIVE)
-    where = place & ~known
-    if not bool(where.any()):
-        return None
-    size_mm = float("nan") if bag.size_mm is None else bag.size_mm * scale
-    return PatchBag(0, kind, count, size_mm, where, min(1.0, share) * bag.weight)

@@ -61,25 +61,6 @@ class PseudoLesion:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bag:
-    """Lesions of which a report tells and that are at no known place: at least `count`, somewhere.
-
-    Somewhere: in an organ of the label map (organ, side) where the scan has one, else in the slab between
-    z_mm (lower, upper; LPS), None for the whole scan. size_mm: the largest diameter, None if not given.
-    finding: number in the case's findings.
-    """
-
-    type: str | None
-    organ: str | None
-    side: Literal["left", "right", "both"] | None
-    count: int
-    size_mm: float | None
-    z_mm: tuple[float, float] | None
-    weight: float
-    finding: int
-
-
-@dataclasses.dataclass(frozen=True)
 class PseudoLabels:
     """All pseudo-labels of one scan. empty: (z, y, x) bool on the output grid of the cached scan (half its
     voxels on every axis), True where the teacher is sure that there is no lesion.
@@ -87,7 +68,6 @@ class PseudoLabels:
 
     proposals: tuple[Proposal, ...]
     lesions: tuple[PseudoLesion, ...]
-    bags: tuple[Bag, ...]
     empty: npt.NDArray[np.bool_]
 
 
@@ -95,12 +75,11 @@ class PseudoLabels:
 class _Stored:
     proposals: tuple[Proposal, ...] = ()
     lesions: tuple[PseudoLesion, ...] = ()
-    bags: tuple[Bag, ...] = ()
 
 
 def write_pseudo_labels(folder: Path, case_id: str, pseudo_labels: PseudoLabels) -> None:
     """Writes FOLDER/ID.json and FOLDER/ID.npz, each aside and then renamed."""
-    stored = _Stored(pseudo_labels.proposals, pseudo_labels.lesions, pseudo_labels.bags)
+    stored = _Stored(pseudo_labels.proposals, pseudo_labels.lesions)
     packed = io.BytesIO()
     np.savez_compressed(packed, empty=pseudo_labels.empty)
     for suffix, content in (
@@ -118,13 +97,12 @@ def read_pseudo_labels(folder: Path, case_id: str) -> PseudoLabels:
             empty = np.asarray(data["empty"], bool)
     except (OSError, ValueError, KeyError) as error:
         raise CaseError(f"{folder / case_id}: expected pseudo-labels of a round, found: {error}") from None
-    return PseudoLabels(stored.proposals, stored.lesions, stored.bags, empty)
+    return PseudoLabels(stored.proposals, stored.lesions, empty)
 
 
-def read_places(folder: Path, case_id: str) -> tuple[tuple[PseudoLesion, ...], tuple[Bag, ...]]:
-    """Lesions and bags alone, which is quicker. Raises CaseError."""
-    stored = _read_stored(folder, case_id)
-    return stored.lesions, stored.bags
+def read_lesions(folder: Path, case_id: str) -> tuple[PseudoLesion, ...]:
+    """The lesions alone, which is quicker. Raises CaseError."""
+    return _read_stored(folder, case_id).lesions
 
 
 def _read_stored(folder: Path, case_id: str) -> _Stored:

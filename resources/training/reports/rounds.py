@@ -124,7 +124,7 @@ def _renewed(
     labels = config.strongest.uses_proposals and case.completeness.kind != "all"
     hardens = config.patches.hard > 0 and known
     z, y, x = (n // OUTPUT_STRIDE for n in scan.shape)
-    pseudo_labels = PseudoLabels((), (), (), np.zeros((z, y, x), bool))
+    pseudo_labels = PseudoLabels((), (), np.zeros((z, y, x), bool))
     if not labels and not hardens:
         return pseudo_labels, []
     memory = int(DEFAULT_MEMORY_GB[network.out.weight.device.type] * 1e9)
@@ -132,8 +132,8 @@ def _renewed(
     if labels:
         proposals = link(proposals, before)
         types, settings = network.config.types, config.strongest
-        lesions, bags = guidance.resolve(case, scan, proposals, types, settings, config.teacher, untaught)
-        pseudo_labels = PseudoLabels(proposals, lesions, bags, empty)
+        lesions = guidance.resolve(case, scan, proposals, types, settings, config.teacher, untaught)
+        pseudo_labels = PseudoLabels(proposals, lesions, empty)
     if not hardens:
         return pseudo_labels, []
     hard = hard_negatives(case, scan, proposals, pseudo_labels.lesions)

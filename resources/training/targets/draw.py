@@ -170,7 +170,7 @@ class Drawing:
 
     state: (Z, Y, X). share, any_share: weight of the cells where the heat is 1. near: heat of the lesion
     whose offset and size a cell has. closed: cells of which annotations speak, and those that are never
-    learnt. taken: cells of pseudo-labelled lesions.
+    learnt.
     """
 
     heat: torch.Tensor
@@ -187,7 +187,6 @@ class Drawing:
     any_share: torch.Tensor
     near: torch.Tensor
     closed: torch.Tensor
-    taken: torch.Tensor
 
     def finish(self) -> Drawing:
         """The same with the weights of its lesions' cells."""
@@ -222,7 +221,6 @@ def draw_known(known: Known, types: int, cleared: tuple[int, ...] = ()) -> Drawi
         geometry_said_by=torch.full(cells, UNMARKED, dtype=torch.int8), state=state,
         share=torch.zeros(types, *cells), any_share=torch.zeros(cells), near=torch.zeros(cells),
         closed=(own_weight == 0) | (said_by == FULL) | (said_by == WEAK),
-        taken=torch.zeros(cells, dtype=torch.bool),
     )  # fmt: skip
 
 

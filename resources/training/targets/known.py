@@ -32,13 +32,11 @@ OUTSIDE = 0
 
 @dataclasses.dataclass(frozen=True)
 class KnownScan:
-    """code: uint8 (z, y, x) of each cell, see `pack`. organs: int16, the same shape, label of a voxel in it.
-    classes: int8, the same shape, class of the organ head, -1 where the map has none. lesions: in voxels of
-    the scan.
+    """code: uint8 (z, y, x) of each cell, see `pack`. classes: int8, the same shape, class of the organ head,
+    -1 where the map has none. lesions: in voxels of the scan.
     """
 
     code: torch.Tensor
-    organs: torch.Tensor
     classes: torch.Tensor
     lesions: Lesions
 
@@ -83,7 +81,7 @@ def known_of(case: Case, scan: CachedScan, folder: Path, types: tuple[str, ...])
     labels = torch.from_numpy(stored[1].astype(np.int64))
     table = head_table(case.completeness.organ_values, max(0, int(labels.max())))
     classes = torch.tensor(table, dtype=torch.int8)[labels]
-    return KnownScan(torch.from_numpy(stored[0].astype(np.uint8)), labels.to(torch.int16), classes, lesions)
+    return KnownScan(torch.from_numpy(stored[0].astype(np.uint8)), classes, lesions)
 
 
 def _read(path: Path, digest: str) -> npt.NDArray[np.int16] | None:

@@ -19,7 +19,6 @@ import torch
 from model.heads import GEOMETRY, split
 from resources.training.config import Supervision
 from resources.training.data.batch import SPEAKERS, Batch
-from resources.training.targets.bags import bag_losses
 from resources.training.targets.losses import (
     any_type,
     focal_cells,
@@ -44,7 +43,7 @@ def losses(
     output: (b, channels, Z, Y, X), organs: (b, classes, Z/2, Y/2, X/2) of the network on the batch.
     supervision: what is switched on (TrainingConfig.strongest); what it weighs in a patch stands in the
     batch. total: the sum over all ranks of a tensor, itself where there is one process; called once, with
-    five numbers, whatever the batch holds. Names are those of Supervision. On several ranks the mean over
+    four numbers, whatever the batch holds. Names are those of Supervision. On several ranks the mean over
     the ranks is the loss of the joint batch.
     """
     logits, *predicted = split(output)
@@ -59,7 +58,7 @@ def losses(
             sums[name] = (heat * weights).sum() + (any_heat * any_weights).sum()
             positive = positive + positive_weight(batch.heat, batch.weight * (weights > 0))
             positive = positive + positive_weight(batch.any_heat, batch.any_weight * (any_weights > 0))
-    measured, mapped, wanted = (output.new_zeros(()) for _ in range(3))
+    measured, mapped = output.new_zeros(()), output.new_zeros(())
     if supervision.geometry > 0:
         speaker = batch.geometry_said_by.flatten(1).long()
         trust = batch.trust.gather(1, speaker).view_as(batch.geometry_said_by)
@@ -70,10 +69,7 @@ def losses(
         cells, share = organ_cells(organs, batch.organs)
         trust = batch.trust[:, ORGANS, None, None, None]
         sums["organs"], mapped = (cells * trust).sum(), (share * (trust > 0)).sum()
-    if supervision.bag > 0:
-        bags, wanted = bag_losses(output, batch, supervision.geometry)
-        sums["bag"] = supervision.bag * bags
-    joint = total(torch.stack([positive, measured, mapped, wanted, torch.ones_like(positive)]).detach())
-    positive, measured, mapped, wanted = (number.clamp(min=1) for number in joint[:4])
-    divisors = dict.fromkeys(SPEAKERS, positive) | {"geometry": measured, "organs": mapped, "bag": wanted}
-    return {name: joint[4] * value / divisors[name] for name, value in sums.items()}
+    joint = total(torch.stack([positive, measured, mapped, torch.ones_like(positive)]).detach())
+    positive, measured, mapped = (number.clamp(min=1) for number in joint[:3])
+    divisors = dict.fromkeys(SPEAKERS, positive) | {"geometry": measured, "organs": mapped}
+    return {name: joint[3] * value / divisors[name] for name, value in sums.items()}
