@@ -30,8 +30,6 @@ from resources.study.setting import Setting
 from resources.study.steps import commit
 from resources.training.validation import Held, read_candidates
 
-HEADROOM = "headroom"
-
 
 def headroom_of(setting: Setting, work: Path) -> dict[str, Any]:
     """The arm that has everything, the one with nothing new and their difference on the validation scans."""
