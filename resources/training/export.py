@@ -199,7 +199,8 @@ def _platt(probability: Floats, positive: Bools, kinds: tuple[str, str]) -> tupl
     model = LogisticRegression(C=100.0).fit(_logit(probability)[:, None], positive)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if not slope > 0 or not math.isfinite(intercept):
-        raise CaseError(f"calibration: expected a rising logistic, found a slope of {slope:g}")
+        expected = f"expected {kinds[0]} of higher probability than {kinds[1]} in the validation"
+        raise CaseError(f"calibration: {expected}, found a slope of {slope:g}")
     return slope, intercept
 
 

@@ -141,6 +141,11 @@ def test_calibration_says_what_lacks() -> None:
             expected = f"expected {names[0]} and {names[1]} in the validation, found only {only}$"
             with pytest.raises(CaseError, match=expected):
                 _platt(np.array([0.2, 0.8]), np.array([positive, positive]), names)
+        expected = (
+            f"expected {names[0]} of higher probability than {names[1]} in the validation, found a slope of -"
+        )
+        with pytest.raises(CaseError, match=expected):
+            _platt(np.array([0.2, 0.8]), np.array([True, False]), names)
 
 
 def test_a_network_that_says_nothing_finite(tmp_path: Path, scans: tuple[TrainingConfig, list[Case]]) -> None:
