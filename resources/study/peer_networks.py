@@ -108,7 +108,7 @@ class RetinaNetPeer(torch.nn.Module):
 
     Unlike the bundle: ResNet-10 in place of ResNet-50, fewer CHANNELS, and no max-pooling before the pyramid,
     whose levels have 2, 4 and 8 voxels to a cell. At 3 mm the finest is 6 mm, the bundle's 2.8 mm. Adam at
-    1e-3, as for the U-Net: by SGD at 0.01, as the bundle has it, it learnt the share of positives in the budget.
+    1e-3, as for the U-Net: by SGD at 0.01, as in the bundle, it learnt the share of positives and no more.
     """
 
     def __init__(self, shape: Shape, half: bool) -> None:
