@@ -13,7 +13,8 @@ from resources.cases.case import Annotation, Case, Completeness, Finding, ImageS
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.training.config import Supervision, Teacher
 from resources.training.reports.clearing import cleared_types
-from resources.training.reports.guidance import UNCERTAIN, resolve, size_of
+from resources.training.reports.guidance import UNCERTAIN, in_scan, resolve, size_of
+from resources.training.reports.location import LocationPrior, Lungs
 from resources.training.reports.matching import MISSED
 from resources.training.reports.pseudo_labels import Proposal, PseudoLesion
 
@@ -23,9 +24,9 @@ LIVER = Finding("liver", "liver", sizes_mm=(12.0,))
 MARK = Annotation("recist", "liver", long=((7, 20, 24), (13, 20, 24)))
 
 
-def scan_of(slices: int = 48) -> CachedScan:
+def scan_of() -> CachedScan:
     """2 mm voxels from the world's origin; four organs side by side along x, 80 mm each."""
-    shape = (slices, 40, 160)
+    shape = (48, 40, 160)
     array = np.zeros((3, *shape), np.int16)
     array[HU] = 40
     array[ORGANS] = 1 + np.arange(160) // 40
@@ -46,7 +47,6 @@ def resolved(
     findings: tuple[Finding, ...] = (),
     marks: tuple[Annotation, ...] = (),
     supervision: Supervision | None = None,
-    height: int = 48,
     untaught: frozenset[str] = frozenset(),
     **completeness: object,
 ) -> tuple[PseudoLesion, ...]:
@@ -55,7 +55,7 @@ def resolved(
         "a", "p", "s", "train", ImageSource("a.mha"), marks, Completeness(**given), findings  # type: ignore[arg-type]
     )  # fmt: skip
     weights = ALL if supervision is None else supervision
-    return resolve(case, scan_of(height), proposals, LESION_TYPES, weights, Teacher(), untaught)
+    return resolve(case, scan_of(), proposals, LESION_TYPES, weights, Teacher(), untaught)
 
 
 def absent(organ: str | None, kind: str | None = None, **changes: object) -> Finding:
@@ -88,7 +88,7 @@ def test_an_uncertain_finding_weighs_less() -> None:
 
 
 def test_a_finding_that_no_proposal_fits_is_given_none() -> None:
-    """What the lung's map shows in the liver is no liver lesion; the left kidney begins 100 mm further on."""
+    """What the lung's map shows in the liver is no liver lesion; the left kidney begins 120 mm further on."""
     kidney = Finding("kidney", "kidney", side="left", count="several")
     assert resolved((), (LIVER, kidney)) == ()
     assert resolved((seen("lung", 0.1),), (LIVER, kidney)) == ()
@@ -110,7 +110,8 @@ def test_a_count_asks_for_as_many_proposals() -> None:
     three = dataclasses.replace(LIVER, count=3)
     lesions = resolved((seen(x=20.0, size=6.0), seen(x=60.0, size=12.0)), (three,))
     assert [lesion.finding for lesion in lesions] == [0, 0]
-    assert [lesion.size_mm[0] for lesion in lesions] == [6.0, 12.0]
+    assert lesions[0].size_mm == (6.0, 0.8 * 6.0, 6.0)
+    assert lesions[1].size_mm == size_of(three)
 
 
 def test_a_finding_is_given_none_of_places_that_would_all_do() -> None:
@@ -217,6 +218,21 @@ def test_a_finding_in_an_organ_that_the_scan_does_not_show_is_given_no_proposal(
     assert [b.finding for b in resolved((proposal,), (adrenal,))] == [0]
     elsewhere = {**VALUES, "adrenal gland": (9,)}
     assert [b.finding for b in resolved((proposal,), (adrenal,), organ_values=elsewhere)] == [None]
+
+
+def test_whether_the_scan_shows_the_place_of_a_finding() -> None:
+    """It ends 150 mm below the lungs; bladders are lower than 220 mm below them. Image 7 lies 50 mm below its
+    end: a lesion of 12 mm reaches 13 mm. Of image 8 it is not sure that it is of this series.
+    """
+    images = {(7,): (90.0, 100.0, 1.0), (8,): (90.0, 100.0, 0.7), (9,): (160.0, 162.0, 1.0)}
+    places = LocationPrior(Lungs(300.0, None), None, (150.0, 400.0), {}, images)
+    assert not in_scan(Finding("pelvis", "bladder"), places)
+    assert in_scan(Finding("pelvis", "bladder"), dataclasses.replace(places, lungs=None))
+    for numbers, shown in (((), True), ((7,), False), ((8,), True), ((9,), True)):
+        assert in_scan(dataclasses.replace(LIVER, images=numbers), places) == shown, numbers
+    assert in_scan(Finding("pelvis", "bladder", images=(9,)), places)  # the image says more than the organ
+    larger = dataclasses.replace(LIVER, images=(7,), sizes_mm=(60.0,))
+    assert in_scan(larger, places)
 
 
 def test_the_order_of_findings_and_proposals_changes_nothing() -> None:

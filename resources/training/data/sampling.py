@@ -54,7 +54,7 @@ class Choice:
 
     case: int
     voxel: Voxel | None = None
-    reach: float = OTHER_REACH
+    reach: float = 0.0
 
 
 def generator_of(seed: int, step: int, number: int) -> np.random.Generator:

@@ -108,7 +108,7 @@ def cleared_by_report(
         open_ones = [] if _accounted(mentioned, marked) else mentioned
         open_ones += [f for f in elsewhere if f.type in WHOLE and f.type == type_of(name)]
         if open_ones:
-            reach_mm = max(map(_reach_mm, open_ones))
+            reach_mm = max(map(finding_reach_mm, open_ones))
             zones.append((np.asarray(np.isin(organs, own_values).any(-1)), reach_mm))
             continue
         rest = everywhere and not any(_may_lie_in(f, name) for f in elsewhere)
@@ -117,7 +117,7 @@ def cleared_by_report(
     mapped = np.isin(organs, [value for own_values in values.values() for value in own_values])
     free = np.asarray(np.isin(organs, clear).all(-1))
     if elsewhere:
-        zones.append((np.asarray(~mapped.all(-1)), max(map(_reach_mm, elsewhere))))
+        zones.append((np.asarray(~mapped.all(-1)), max(map(finding_reach_mm, elsewhere))))
     elif everywhere:
         free |= (np.isin(organs, clear) | ~mapped).all(-1)
     for zone, reach_mm in zones:
@@ -141,7 +141,8 @@ def _accounted(reported: list[Finding], marked: int) -> bool:
     return len(counts) == len(reported) and marked >= sum(counts)
 
 
-def _reach_mm(finding: Finding) -> float:
+def finding_reach_mm(finding: Finding) -> float:
+    """How far from its centre the largest lesion of a finding may reach."""
     return REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
 
 

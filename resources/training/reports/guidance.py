@@ -17,7 +17,7 @@ from resources.cases.cache import LESIONS, CachedScan
 from resources.cases.case import Case, Finding
 from resources.cases.lesions import SHORT_RATIO, Z_RATIO
 from resources.training.config import Supervision, Teacher
-from resources.training.reports.clearing import DEFAULT_REACH_MM, REACH_PER_SIZE, cleared_types
+from resources.training.reports.clearing import cleared_types, finding_reach_mm
 from resources.training.reports.joint import account
 from resources.training.reports.location import LocationPrior, location_prior
 from resources.training.reports.matching import Candidate, Pair, Wanted, match
@@ -48,25 +48,36 @@ def resolve(
     0 nothing is labelled on the teacher's word alone. The order of findings and proposals changes nothing but
     that of the results.
     """
-    marks, places = locate(case, scan), location_prior(case, scan)
+    marks = locate(case, scan)
     left = unknown(case, scan, marks, proposals, types, untaught)
-    wanted = tuple(o for o in account(case, marks, places, types) if _in_scan(o.finding, places))
-    candidates = [Candidate(p.center_mm, p.size_mm[0], p.probability, p.types) for p in left]
-    centers = np.array([p.center_mm for p in left], np.float64).reshape(-1, 3)
-    likelihood = np.array([places.log_likelihood(one.finding, centers) for one in wanted])
-    pairs: tuple[Pair, ...] = ()
+    pairs: dict[int, tuple[Wanted, Pair]] = {}
     if supervision.report_positive > 0:
-        found = match(wanted, candidates, likelihood, types, untaught)
-        pairs = tuple(pair for pair in found if pair.share > LEAST_SHARE)
-    by_candidate = {pair.candidate: pair for pair in pairs}
+        pairs = assign(case, scan, marks, left, types, untaught)
     lesions = []
     for number, proposal in enumerate(left):
-        if number in by_candidate:
-            pair = by_candidate[number]
-            lesions.append(_assigned(wanted[pair.wanted], pair, proposal))
+        if number in pairs:
+            lesions.append(_assigned(*pairs[number], proposal))
         elif supervision.teacher > 0 and proposal.probability >= teacher.doubtful_above:
             lesions.append(_of_teacher(proposal, types, teacher))
     return tuple(lesions)
+
+
+def assign(
+    case: Case,
+    scan: CachedScan,
+    marks: Sequence[Marked],
+    proposals: Sequence[Proposal],
+    types: tuple[str, ...],
+    untaught: frozenset[str],
+) -> dict[int, tuple[Wanted, Pair]]:
+    """By the number of a proposal, the finding that it was given: of those that no mark accounts for."""
+    places = location_prior(case, scan)
+    wanted = tuple(one for one in account(case, marks, places, types) if in_scan(one.finding, places))
+    candidates = [Candidate(p.center_mm, p.size_mm[0], p.probability, p.types) for p in proposals]
+    centers = np.array([p.center_mm for p in proposals], np.float64).reshape(-1, 3)
+    likelihood = np.array([places.log_likelihood(one.finding, centers) for one in wanted])
+    pairs = match(wanted, candidates, likelihood, types, untaught)
+    return {pair.candidate: (wanted[pair.wanted], pair) for pair in pairs if pair.share > LEAST_SHARE}
 
 
 def unknown(
@@ -136,7 +147,7 @@ def _of_teacher(proposal: Proposal, types: tuple[str, ...], teacher: Teacher) ->
     )  # fmt: skip
 
 
-def _in_scan(finding: Finding, places: LocationPrior) -> bool:
+def in_scan(finding: Finding, places: LocationPrior) -> bool:
     """Whether the scan shows the place that a finding names, as far as one can tell: by its organ map, by the
     image that the finding names where its slice is known for sure, or by where its organ or type can be.
     """
@@ -146,6 +157,6 @@ def _in_scan(finding: Finding, places: LocationPrior) -> bool:
     slab = places.slab_mm(finding.organ, finding.type)
     low, high, sure = places.images.get(finding.images, (0.0, 0.0, 0.0))
     if sure == 1:
-        reach = REACH_PER_SIZE * max(finding.sizes_mm) if finding.sizes_mm else DEFAULT_REACH_MM
-        slab = (low - reach, high + reach)
+        reach_mm = finding_reach_mm(finding)
+        slab = (low - reach_mm, high + reach_mm)
     return slab is None or max(slab[0], places.extent_mm[0]) < min(slab[1], places.extent_mm[1])
