@@ -55,6 +55,19 @@ def test_control_characters_do_not_reach_the_terminal(
     assert f"{name}/lesion-points.json" in files_below(tmp_path / "out")
 
 
+def test_a_data_file_whose_name_is_no_text(
+    tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The header names its voxels with a byte that is no UTF-8; there is no such file."""
+    scan = write_scan(tmp_path / "in" / "a.mha", compress=False)
+    header, _ = scan.read_bytes().split(b"ElementDataFile = LOCAL")
+    scan.write_bytes(header + b"ElementDataFile = b\x80.raw\n")
+    assert run(tmp_path, weights) == 1
+    shown = "".join(capfd.readouterr())
+    assert "b\\udc80.raw, found no such file" in shown
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
 def test_printable_keeps_what_people_read() -> None:
     assert printable("Größe 3 × 4, 胸部") == "Größe 3 × 4, 胸部"
     assert printable("a\nb\x7f" + os.fsdecode(b"\xff")) == "a\\nb\\x7f\\udcff"
